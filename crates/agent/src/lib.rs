@@ -1,0 +1,1 @@
+//! Agent definitions and the built-in agents, research first.

@@ -1,0 +1,1 @@
+//! The journal: runs, steps and the append-only store behind them.

@@ -1,0 +1,1 @@
+//! Documents, passages, the search index and the check of citations.

@@ -1,0 +1,1 @@
+//! Models behind one trait: the local engine, OpenAI-compatible servers, scripted models.
