@@ -1,0 +1,85 @@
+//! A model call as a journaled step.
+
+use journal::{Effect, Run, StepError};
+use model::{Message, Model, Output, Request, Response, Role};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Definition, Error, Result};
+
+/// What a step records as its input: the model and everything that it was shown.
+#[derive(Serialize)]
+struct Asked<'a> {
+    model: &'a str,
+    request: &'a Request,
+}
+
+/// Builds the request that shows `definition`'s instructions and examples, then `conversation`
+/// (user and assistant in turn, the user first).
+pub fn request(definition: &Definition, conversation: &[String], schema: Value) -> Request {
+    let message = |role, content: &str| Message { role, content: content.trim().to_owned() };
+    let mut messages = vec![message(Role::System, &definition.instructions)];
+    for example in &definition.examples {
+        messages.push(message(Role::User, &example.user));
+        messages.push(message(Role::Assistant, &example.assistant));
+    }
+    for (index, content) in conversation.iter().enumerate() {
+        let role = if index % 2 == 0 { Role::User } else { Role::Assistant };
+        messages.push(message(role, content));
+    }
+    Request {
+        messages,
+        output: Output::Json(schema),
+        max_tokens: definition.max_tokens,
+        temperature: definition.temperature,
+        seed: 0,
+    }
+}
+
+/// Asks `model` as the step `name` of `run`; `title` says in the journal what the call is about.
+///
+/// # Errors
+/// [`crate::Error::Journal`] when the run is cancelled, the model cannot be reached (the step stays
+/// unfinished and a resume tries again), or the journal cannot be written.
+pub async fn ask(
+    run: &Run,
+    name: &str,
+    model: &dyn Model,
+    request: &Request,
+    title: &str,
+) -> Result<Response> {
+    let asked = Asked { model: model.name(), request };
+    let response = run
+        .step(name, Effect::Read, &asked, |context| async move {
+            context.attribute("title", title);
+            context.attribute("model", model.name());
+            let response = model.generate(request, None).await.map_err(step_error)?;
+            context.attribute("prompt_tokens", response.usage.prompt_tokens);
+            context.attribute("cached_tokens", response.usage.cached_tokens);
+            context.attribute("output_tokens", response.usage.output_tokens);
+            Ok(response)
+        })
+        .await?;
+    Ok(response)
+}
+
+/// Like [`ask`], for an answer that is JSON of the type `T`.
+///
+/// # Errors
+/// As [`ask`], and [`crate::Error::Model`] when the answer does not have the form of `T`.
+pub async fn ask_json<T: DeserializeOwned>(
+    run: &Run,
+    name: &str,
+    model: &dyn Model,
+    request: &Request,
+    title: &str,
+) -> Result<T> {
+    let response = ask(run, name, model, request, title).await?;
+    response.json().map_err(|error| Error::Model { step: name.to_owned(), message: error.to_string() })
+}
+
+/// An answer that the model cannot give better is a result; a model that cannot be reached is not.
+fn step_error(error: model::Error) -> StepError {
+    if error.is_answer() { StepError::Failed(error.to_string()) } else { StepError::Fault(error.to_string()) }
+}

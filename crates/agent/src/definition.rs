@@ -1,0 +1,250 @@
+//! An agent's definition: a Markdown file whose front matter is settings and whose body is the
+//! instructions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// An agent as its file describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The agent's name.
+    pub name: String,
+    /// The instructions, sent as the system message.
+    pub instructions: String,
+    /// Exchanges shown to the model before the real question, oldest first.
+    pub examples: Vec<Example>,
+    /// The most tokens that one answer may have.
+    pub max_tokens: u32,
+    /// 0 takes the likeliest token each time.
+    pub temperature: f32,
+    /// The text of the file, kept so that a run can pin it.
+    pub text: String,
+}
+
+/// One exchange that shows the model what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// What the user says.
+    pub user: String,
+    /// What a good agent answers.
+    pub assistant: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrontMatter {
+    name: String,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+    #[serde(default)]
+    examples: Vec<Example>,
+    #[serde(default = "default_max_tokens")]
+    max_tokens: u32,
+    #[serde(default)]
+    temperature: f32,
+}
+
+fn default_max_tokens() -> u32 {
+    512
+}
+
+impl Definition {
+    /// Parses the text of an agent file; `file` only names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] with file and line for a missing or malformed front matter, an unknown
+    /// key, or an empty body.
+    pub fn parse(file: &str, text: &str) -> Result<Definition> {
+        let error = |line: usize, message: String, hint: &str| Error::Definition {
+            file: file.to_owned(),
+            line,
+            message,
+            hint: hint.to_owned(),
+        };
+        let normalised = text.replace("\r\n", "\n");
+        let Some(rest) = normalised.strip_prefix("---\n") else {
+            let hint = "begin with a line `---`, then `name: ...`, then `---`";
+            return Err(error(1, "the front matter is missing".to_owned(), hint));
+        };
+        let Some((matter, body)) = rest.split_once("\n---\n") else {
+            let hint = "end the front matter with a line `---` of its own";
+            return Err(error(1, "the front matter has no end".to_owned(), hint));
+        };
+        let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
+            // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
+            let line = e.location().map_or(1, |l| l.line()) + 1;
+            let hint = "known keys: name, description, examples, max_tokens, temperature";
+            error(line, without_location(&e.to_string()), hint)
+        })?;
+        let instructions = body.trim().to_owned();
+        if instructions.is_empty() {
+            let line = normalised.lines().count();
+            let hint = "write the instructions below the front matter";
+            return Err(error(line, "the instructions are missing".to_owned(), hint));
+        }
+        Ok(Definition {
+            name: settings.name,
+            instructions,
+            examples: settings.examples,
+            max_tokens: settings.max_tokens,
+            temperature: settings.temperature,
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// The parser's message without its own, front-matter-relative, line number.
+fn without_location(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// Where agent files are looked up: a folder of the user's first, then what is compiled in.
+#[derive(Clone, Debug, Default)]
+pub struct Agents {
+    folder: Option<PathBuf>,
+    /// Texts by name, of a run that pinned them; nothing else is looked up then.
+    pinned: Option<BTreeMap<String, String>>,
+}
+
+/// The agent files that are part of the binary, by name.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("research/plan", include_str!("../../../agents/research/plan.md")),
+    ("research/judge", include_str!("../../../agents/research/judge.md")),
+    ("research/note", include_str!("../../../agents/research/note.md")),
+    ("research/rephrase", include_str!("../../../agents/research/rephrase.md")),
+    ("research/choose", include_str!("../../../agents/research/choose.md")),
+    ("research/write", include_str!("../../../agents/research/write.md")),
+    ("research/critic", include_str!("../../../agents/research/critic.md")),
+];
+
+impl Agents {
+    /// Files in `folder` (`research/plan.md`, ...) take the place of those compiled in.
+    pub fn new(folder: Option<PathBuf>) -> Agents {
+        Agents { folder, pinned: None }
+    }
+
+    /// The texts of all agents, checked, in the form in which a run keeps them: files that change
+    /// later change new runs only.
+    ///
+    /// # Errors
+    /// As [`Agents::load`], for the first file that is wrong.
+    pub fn pin(&self) -> Result<String> {
+        let mut texts = BTreeMap::new();
+        for (name, _) in BUILT_IN {
+            texts.insert(*name, self.load(name)?.text);
+        }
+        Ok(serde_json::json!(texts).to_string())
+    }
+
+    /// The agents that a run has pinned.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] when `text` is not what [`Agents::pin`] returned.
+    pub fn pinned(text: &str) -> Result<Agents> {
+        match serde_json::from_str(text) {
+            Ok(texts) => Ok(Agents { folder: None, pinned: Some(texts) }),
+            Err(error) => Err(Error::Definition {
+                file: "the run's pinned agents".to_owned(),
+                line: error.line(),
+                message: error.to_string(),
+                hint: "start the question again as a new run".to_owned(),
+            }),
+        }
+    }
+
+    /// The names of the built-in agents, with the text of each.
+    pub fn built_in() -> &'static [(&'static str, &'static str)] {
+        BUILT_IN
+    }
+
+    /// Loads the agent `name`, such as `research/plan`.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] for a malformed file, [`Error::Unreadable`] for one that cannot be read
+    /// or a name that neither the folder nor the binary knows.
+    pub fn load(&self, name: &str) -> Result<Definition> {
+        if let Some(text) = self.pinned.as_ref().and_then(|texts| texts.get(name)) {
+            return Definition::parse(&format!("agents/{name}.md"), text);
+        }
+        if let Some(path) = self.folder.as_ref().map(|folder| folder.join(format!("{name}.md")))
+            && path.exists()
+        {
+            return load_file(&path);
+        }
+        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            Some((_, text)) => Definition::parse(&format!("agents/{name}.md"), text),
+            None => Err(Error::Unreadable {
+                file: name.to_owned(),
+                source: std::io::Error::from(std::io::ErrorKind::NotFound),
+            }),
+        }
+    }
+}
+
+fn load_file(path: &Path) -> Result<Definition> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Definition::parse(&file, &text),
+        Err(source) => Err(Error::Unreadable { file, source }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_agent_parses_and_bears_its_name() {
+        for (name, _) in BUILT_IN {
+            assert_eq!(Agents::default().load(name).unwrap().name, *name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let text = "---\nname: x\nexamples: []\ntemprature: 1\n---\nDo it.\n";
+        let error = Definition::parse("agents/x.md", text).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @r"
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, examples, max_tokens, temperature
+        ");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (text, expected) in [
+            ("Do it.", "a.md:1: the front matter is missing"),
+            ("---\nname: x\n", "a.md:1: the front matter has no end"),
+            ("---\nname: x\n---\n\n", "a.md:4: the instructions are missing"),
+        ] {
+            let error = Definition::parse("a.md", text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_keeps_the_agents_that_it_started_with() {
+        let pinned = Agents::pinned(&Agents::default().pin().unwrap()).unwrap();
+        for (name, _) in BUILT_IN {
+            assert_eq!(pinned.load(name).unwrap(), Agents::default().load(name).unwrap());
+        }
+        assert!(Agents::pinned("not json").is_err());
+    }
+
+    #[test]
+    fn a_file_of_the_user_takes_precedence() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("research")).unwrap();
+        let file = folder.path().join("research/plan.md");
+        std::fs::write(&file, "---\nname: mine\n---\nPlan it.\n").unwrap();
+        let agents = Agents::new(Some(folder.path().to_owned()));
+        assert_eq!(agents.load("research/plan").unwrap().name, "mine");
+        assert_eq!(agents.load("research/write").unwrap().name, "research/write");
+    }
+}

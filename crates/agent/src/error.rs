@@ -1,0 +1,58 @@
+//! What can go wrong while an agent works, grouped by who must act.
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user: an agent file is not as it must be.
+    #[error("{file}:{line}: {message}\nhint: {hint}")]
+    Definition {
+        /// The file as it was named.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The user: a named agent file cannot be read.
+    #[error("cannot read the agent file {file}: {source}")]
+    Unreadable {
+        /// The file as it was named.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The user: a run's input is not that of a research run.
+    #[error("run {run} is not a research run: {message}")]
+    Input {
+        /// The run.
+        run: String,
+        /// What is wrong with its input.
+        message: String,
+    },
+    /// The journal refused, or the run was cancelled.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The model: its answer is not of the form that was asked for, even when asked again.
+    #[error("step {step}: the model's answer is not usable: {message}\nhint: try another --model")]
+    Model {
+        /// The address of the step.
+        step: String,
+        /// What is wrong with the answer.
+        message: String,
+    },
+    /// The operator: documents cannot be searched.
+    #[error(transparent)]
+    Knowledge(#[from] knowledge::Error),
+}
+
+impl Error {
+    /// Whether the run can go on later: it was cancelled, or something outside was down.
+    pub fn parks(&self) -> bool {
+        matches!(self, Error::Journal(journal::Error::Cancelled | journal::Error::StepFault { .. }))
+    }
+}
+
+/// The result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

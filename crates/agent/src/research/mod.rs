@@ -1,0 +1,128 @@
+//! The agent `research`: answers a question from documents, every claim cited and checked.
+//!
+//! ```text
+//! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
+//!                     search ─► judge passages ─► note ─► (rephrase)      ▲────────┘
+//! ```
+//! A factual question takes the short way: no plan, one search loop, no writer.
+//!
+//! Everything here is a function over [`journal::Run`]: each search and each model call is a step, so
+//! a run that was killed goes on where it was. No text of a document ever becomes an instruction: it
+//! is shown to the model as a passage, and what comes back is constrained to a schema and checked.
+
+mod branch;
+mod note;
+mod options;
+mod plan;
+mod report;
+mod write;
+
+use std::sync::Arc;
+
+use journal::{Journal, Run};
+use knowledge::Library;
+use model::Model;
+
+use crate::{Agents, Error, Result};
+
+pub use note::Note;
+pub use options::{Depth, Input};
+pub use report::{Citation, Claim, Nearest, Report, Usage};
+
+/// What the agent works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// The model that plans, reads and writes.
+    pub model: Arc<dyn Model>,
+    /// The documents.
+    pub library: Library,
+    /// Where the instructions come from.
+    pub agents: Agents,
+    /// Is told what goes on, for a person who watches.
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// What goes on in a run, for a person who watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Files are being read into the library.
+    Indexing {
+        /// Files looked at so far.
+        done: usize,
+        /// Files in all.
+        total: usize,
+    },
+    /// The sub-questions are settled.
+    Planned(Vec<String>),
+    /// A branch searches.
+    Searching {
+        /// The sub-question's number, from 0.
+        branch: usize,
+        /// What it searches for.
+        query: String,
+    },
+    /// A branch reads passages.
+    Reading {
+        /// The sub-question's number, from 0.
+        branch: usize,
+        /// The titles and files of what it reads.
+        places: Vec<String>,
+    },
+    /// A branch is done.
+    Noted {
+        /// The sub-question's number, from 0.
+        branch: usize,
+        /// How many notes it took.
+        notes: usize,
+    },
+    /// The report is being written; the draft's number, from 1.
+    Writing(usize),
+    /// The draft is being criticised.
+    Criticising(usize),
+}
+
+/// Answers the question of the run's input, and ends the run: finished with the report, parked when
+/// it was cancelled or something outside was down, failed otherwise.
+///
+/// # Errors
+/// [`crate::Error`]; a parked run can be resumed.
+pub async fn execute(journal: &Journal, run: Run, tools: &Tools) -> Result<Report> {
+    let outcome = match serde_json::from_value::<Input>(run.input().clone()) {
+        Ok(input) => research(&run, tools, &input).await,
+        Err(error) => Err(Error::Input { run: run.id().to_string(), message: error.to_string() }),
+    };
+    match outcome {
+        Ok(mut report) => {
+            report.usage = Usage::of(&journal.steps(run.id()).await?);
+            let output = serde_json::to_value(&report).unwrap_or_default();
+            run.finish(&output).await?;
+            Ok(report)
+        }
+        Err(error) if error.parks() => {
+            run.park(&error.to_string()).await?;
+            Err(error)
+        }
+        Err(error) => {
+            run.fail(&error.to_string()).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Answers the question of `input` as `run`, which stays open.
+///
+/// # Errors
+/// [`crate::Error`], see [`execute`].
+pub async fn research(run: &Run, tools: &Tools, input: &Input) -> Result<Report> {
+    let started_ms = run.now_ms().await?;
+    let settings = input.settings(started_ms);
+    let plan = plan::plan(run, tools, input, &settings).await?;
+    (tools.progress)(Progress::Planned(plan.questions.clone()));
+    let branches = plan.questions.iter().enumerate().map(|(index, question)| {
+        branch::research(run.scope("question", index), index, tools, input, &settings, question)
+    });
+    let found = futures::future::try_join_all(branches).await?;
+    let written = write::write(run, tools, input, &settings, &plan, &found).await?;
+    let finished_ms = run.now_ms().await?;
+    Ok(report::assemble(run, input, &plan, found, written, finished_ms - started_ms))
+}

@@ -1,0 +1,70 @@
+//! What a user asks for, and the limits that follow from it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How much work a question is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// One search loop, no plan.
+    Quick,
+    /// A plan where the question needs one, and one round of criticism.
+    #[default]
+    Normal,
+    /// Always a plan, more passages, and two rounds of criticism.
+    Deep,
+}
+
+/// The input of a research run, recorded with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The question, in the user's words.
+    pub question: String,
+    /// The files and folders that may answer it.
+    pub paths: Vec<PathBuf>,
+    /// The model that works on it, as `provider:name`.
+    pub model: String,
+    /// How much work it is worth.
+    pub depth: Depth,
+    /// The time after which no new search begins, in seconds.
+    pub max_seconds: Option<u64>,
+}
+
+/// The limits of one run.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// The most sub-questions that a plan may have; 1 means that no plan is made.
+    pub questions: usize,
+    /// Passages judged in each round of a branch.
+    pub passages: usize,
+    /// Rounds of search in a branch; each after the first with a rephrased query.
+    pub rounds: usize,
+    /// Notes taken in each round, from the passages judged best.
+    pub notes: usize,
+    /// How often the critic may send the draft back.
+    pub revisions: usize,
+    /// When no new search begins, in milliseconds since 1970.
+    pub deadline_ms: Option<i64>,
+}
+
+impl Input {
+    pub(super) fn settings(&self, started_ms: i64) -> Settings {
+        let seconds = self.max_seconds.and_then(|s| i64::try_from(s).ok());
+        let deadline_ms = seconds.map(|s| started_ms.saturating_add(s.saturating_mul(1000)));
+        let limits = |questions, passages, rounds, notes, revisions| Settings {
+            questions,
+            passages,
+            rounds,
+            notes,
+            revisions,
+            deadline_ms,
+        };
+        match self.depth {
+            Depth::Quick => limits(1, 5, 2, 2, 0),
+            Depth::Normal => limits(4, 5, 2, 2, 1),
+            Depth::Deep => limits(6, 8, 3, 3, 2),
+        }
+    }
+}

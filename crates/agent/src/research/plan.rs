@@ -1,0 +1,115 @@
+//! The plan as data: one question, or several that do not overlap.
+
+use journal::Run;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::options::Settings;
+use super::{Depth, Input, Tools};
+use crate::{Result, call};
+
+/// The sub-questions of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What each branch works on; the user's own question when there is but one.
+    pub questions: Vec<String>,
+}
+
+impl Plan {
+    /// Whether the question takes the short way.
+    pub(super) fn is_short(&self) -> bool {
+        self.questions.len() == 1
+    }
+}
+
+#[derive(Deserialize)]
+struct Planned {
+    kind: String,
+    #[serde(default)]
+    questions: Vec<String>,
+}
+
+/// Decides between the short way and a plan.
+pub(super) async fn plan(
+    run: &Run,
+    tools: &Tools,
+    input: &Input,
+    settings: &Settings,
+) -> Result<Plan> {
+    let short = Plan { questions: vec![input.question.clone()] };
+    if settings.questions == 1 {
+        return Ok(short);
+    }
+    let definition = tools.agents.load("research/plan")?;
+    let kind = json!({"type": "object", "properties": {"kind": {"enum": ["single", "several"]}},
+        "required": ["kind"], "additionalProperties": false});
+    let asked = vec![format!("Question: {}", input.question)];
+    if input.depth == Depth::Normal {
+        let request = call::request(&definition, &asked, kind);
+        let planned: Planned = call::ask_json(run, "plan", &*tools.model, &request, "one question or several?").await?;
+        if planned.kind == "single" {
+            return Ok(short);
+        }
+    }
+    let several = json!({
+        "type": "object",
+        "properties": {
+            "kind": {"enum": ["several"]},
+            "questions": {
+                "type": "array", "minItems": 2, "maxItems": settings.questions,
+                "items": {"type": "string", "minLength": 10, "maxLength": 160},
+            },
+        },
+        "required": ["kind", "questions"], "additionalProperties": false,
+    });
+    let request = call::request(&definition, &asked, several);
+    let planned: Planned = call::ask_json(run, "plan", &*tools.model, &request, "sub-questions").await?;
+    let questions = distinct(planned.questions, settings.questions);
+    if questions.len() < 2 { Ok(short) } else { Ok(Plan { questions }) }
+}
+
+/// Drops sub-questions that say the same words as an earlier one.
+fn distinct(questions: Vec<String>, most: usize) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for question in questions {
+        let question = question.trim().to_owned();
+        if !question.is_empty() && kept.iter().all(|other| overlap(other, &question) < 0.85) {
+            kept.push(question);
+        }
+    }
+    kept.truncate(most);
+    kept
+}
+
+/// The share of the words of the shorter question that the longer one has too, 0..1.
+fn overlap(a: &str, b: &str) -> f64 {
+    let words = |text: &str| -> std::collections::BTreeSet<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let (a, b) = (words(a), words(b));
+    let shorter = a.len().min(b.len()).max(1);
+    let longer = a.len().max(b.len()).max(1);
+    let common = a.intersection(&b).count();
+    // Questions over several things differ in one word only: equal length with one word changed is
+    // another question, so what counts is the share of the longer one.
+    if common == shorter && common == longer { 1.0 } else { common as f64 / longer as f64 * 0.85 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_question_twice_is_asked_once() {
+        let same = |s: &str| s.to_owned();
+        let questions = vec![
+            same("What is the default port of PostgreSQL?"),
+            same("what is the default port of postgresql"),
+            same("What is the default port of Redis?"),
+        ];
+        assert_eq!(distinct(questions, 4).len(), 2);
+    }
+}

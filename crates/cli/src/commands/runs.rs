@@ -1,0 +1,157 @@
+//! `plumb runs` and `plumb runs show`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use journal::{Journal, Page, RunRecord, StepRecord};
+use serde_json::{Value, json};
+
+use crate::arguments::{Runs, RunsCommand};
+use crate::project::Project;
+use crate::view;
+
+/// Lists runs, or shows one.
+pub async fn run(project: &Project, arguments: Runs) -> Result<ExitCode> {
+    let journal = project.journal()?;
+    match arguments.command {
+        None => list(&journal, arguments.limit, arguments.json).await?,
+        Some(RunsCommand::Show { id, json }) => show(&journal, &id, json).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
+    let runs = journal.runs(Page { limit, ..Page::default() }).await?;
+    if json {
+        return view::print_json(&runs.iter().map(run_json).collect::<Vec<_>>());
+    }
+    if runs.is_empty() {
+        view::say("no runs yet\nhint: start one with plumb research \"QUESTION\" PATH");
+        return Ok(());
+    }
+    let mut text = String::new();
+    for run in &runs {
+        text.push_str(&format!("{}  {:<8}  {:>8}  {}\n", run.id, status(run), duration(run.created_ms, run.updated_ms), title(run)));
+    }
+    view::print(&text)
+}
+
+async fn show(journal: &Journal, id: &str, json: bool) -> Result<()> {
+    let run = journal.run(id).await?;
+    let steps = journal.steps(&run.id).await?;
+    if json {
+        let mut value = run_json(&run);
+        value["steps"] = steps.iter().map(step_json).collect();
+        return view::print_json(&value);
+    }
+    view::print(&tree(&run, &steps))
+}
+
+/// A run as a tree of its steps.
+fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
+    let mut text = format!("{}  {}  {}\n{}\n", run.id, status(run), duration(run.created_ms, run.updated_ms), title(run));
+    if let Some(reason) = &run.reason {
+        text.push_str(&format!("reason: {reason}\n"));
+    }
+    let mut root = Branch::default();
+    for step in steps {
+        root.insert(&step.path.split('/').collect::<Vec<_>>(), step);
+    }
+    root.draw("", &mut text);
+    let usage = agent::research::Usage::of(steps);
+    text.push_str(&format!(
+        "{} steps; {} model calls, {} prompt tokens ({} from cache), {} output tokens\n",
+        steps.len(), usage.model_calls, usage.prompt_tokens, usage.cached_tokens, usage.output_tokens
+    ));
+    if run.status != journal::RunStatus::Finished {
+        text.push_str(&format!("go on with: plumb resume {}\n", run.id));
+    }
+    text
+}
+
+/// A scope or a step of the tree, its children in the order in which they began.
+#[derive(Default)]
+struct Branch<'a> {
+    step: Option<&'a StepRecord>,
+    order: Vec<String>,
+    children: BTreeMap<String, Branch<'a>>,
+}
+
+impl<'a> Branch<'a> {
+    fn insert(&mut self, path: &[&str], step: &'a StepRecord) {
+        let Some((first, rest)) = path.split_first() else {
+            self.step = Some(step);
+            return;
+        };
+        if !self.children.contains_key(*first) {
+            self.order.push((*first).to_owned());
+        }
+        self.children.entry((*first).to_owned()).or_default().insert(rest, step);
+    }
+
+    fn draw(&self, indent: &str, text: &mut String) {
+        for (position, name) in self.order.iter().enumerate() {
+            let Some(child) = self.children.get(name) else { continue };
+            let last = position + 1 == self.order.len();
+            let (knee, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let detail = child.step.map(detail).unwrap_or_default();
+            text.push_str(&format!("{indent}{knee}{name}{detail}\n"));
+            child.draw(&format!("{indent}{below}"), text);
+        }
+    }
+}
+
+/// Time, model, tokens and title of a step.
+fn detail(step: &StepRecord) -> String {
+    let attribute = |name: &str| step.attributes.get(name);
+    let mut parts = vec![match (step.finished_ms, &step.error) {
+        (Some(_), Some(error)) => format!("FAILED: {error}"),
+        (Some(finished_ms), None) => duration(step.started_ms, finished_ms),
+        (None, _) => "not finished".to_owned(),
+    }];
+    if let Some(model) = attribute("model").and_then(Value::as_str) {
+        let tokens = |name: &str| attribute(name).and_then(Value::as_u64).unwrap_or(0);
+        parts.push(format!("{model} {}→{} tokens", tokens("prompt_tokens"), tokens("output_tokens")));
+    }
+    if let Some(title) = attribute("title").and_then(Value::as_str) {
+        parts.push(title.to_owned());
+    }
+    format!("  {}", parts.join("  "))
+}
+
+fn run_json(run: &RunRecord) -> Value {
+    json!({
+        "id": run.id, "agent": run.agent, "status": status(run), "reason": run.reason,
+        "input": run.input, "output": run.output,
+        "created_ms": run.created_ms, "updated_ms": run.updated_ms,
+        "steps_started": run.steps, "steps_finished": run.finished_steps,
+    })
+}
+
+fn step_json(step: &StepRecord) -> Value {
+    json!({
+        "path": step.path, "effect": step.effect, "attempts": step.attempts,
+        "input": step.input, "output": step.output, "error": step.error,
+        "started_ms": step.started_ms, "finished_ms": step.finished_ms, "attributes": step.attributes,
+    })
+}
+
+fn status(run: &RunRecord) -> &'static str {
+    match run.status {
+        journal::RunStatus::Running => "running",
+        journal::RunStatus::Parked => "parked",
+        journal::RunStatus::Finished => "finished",
+        journal::RunStatus::Failed => "failed",
+    }
+}
+
+/// The question of a research run, else the agent's name.
+fn title(run: &RunRecord) -> &str {
+    run.input.get("question").and_then(Value::as_str).unwrap_or(&run.agent)
+}
+
+fn duration(from_ms: i64, to_ms: i64) -> String {
+    let ms = (to_ms - from_ms).max(0);
+    if ms < 1000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1000.0) }
+}

@@ -1,0 +1,131 @@
+//! What a person sees on standard error while something works, and how errors are shown.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use agent::research::Progress;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Prints an error and what to do about it; the exit status of a failure.
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe);
+    if broken_pipe {
+        return ExitCode::SUCCESS;
+    }
+    let mut text = String::from("error: ");
+    let mut shown = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // An error of a library often repeats its cause's words.
+        if shown.contains(&cause) {
+            continue;
+        }
+        if !shown.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+        shown.push_str(&cause);
+    }
+    say(&text);
+    ExitCode::from(1)
+}
+
+/// A line on standard error.
+pub fn say(line: &str) {
+    // Nothing can be done when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text on standard output.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// JSON on standard output, indented.
+pub fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// A bar for bytes or items; invisible where standard error is no terminal.
+pub fn bar(total: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━━─"));
+    }
+    bar
+}
+
+/// The live view of a research run: a line with the elapsed time, and a line for each branch.
+pub struct ResearchView {
+    bars: MultiProgress,
+    head: ProgressBar,
+    branches: Mutex<Vec<ProgressBar>>,
+    terminal: bool,
+}
+
+impl ResearchView {
+    /// Begins to show; on no terminal only the plan is said, a line at a time.
+    pub fn new() -> ResearchView {
+        let bars = MultiProgress::new();
+        let head = bars.add(bar(0, "{spinner} {elapsed:>4} {msg}"));
+        head.enable_steady_tick(Duration::from_millis(120));
+        let terminal = std::io::stderr().is_terminal();
+        ResearchView { bars, head, branches: Mutex::new(Vec::new()), terminal }
+    }
+
+    /// Shows what goes on.
+    pub fn show(&self, progress: Progress) {
+        match progress {
+            Progress::Indexing { done, total } => self.head(format!("reading files {done}/{total}")),
+            Progress::Planned(questions) => self.planned(&questions),
+            Progress::Searching { branch, query } => self.branch(branch, format!("searching: {query}")),
+            Progress::Reading { branch, places } => self.branch(branch, format!("reading: {}", places.join("; "))),
+            Progress::Noted { branch, notes: 1 } => self.branch(branch, "1 note".to_owned()),
+            Progress::Noted { branch, notes } => self.branch(branch, format!("{notes} notes")),
+            Progress::Writing(1) => self.head("writing".to_owned()),
+            Progress::Writing(draft) => self.head(format!("writing draft {draft}")),
+            Progress::Criticising(_) => self.head("checking the draft".to_owned()),
+        }
+    }
+
+    /// Takes everything from the terminal.
+    pub fn close(&self) {
+        let _ = self.bars.clear();
+    }
+
+    fn head(&self, message: String) {
+        self.head.set_message(message);
+    }
+
+    fn planned(&self, questions: &[String]) {
+        self.head("researching".to_owned());
+        let mut branches = self.branches.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for question in questions {
+            if !self.terminal {
+                say(&format!("plan: {question}"));
+            }
+            let line = self.bars.add(bar(0, "       {prefix}\n         {wide_msg:.dim}"));
+            line.set_prefix(format!("• {question}"));
+            line.tick();
+            branches.push(line);
+        }
+    }
+
+    fn branch(&self, index: usize, message: String) {
+        let branches = self.branches.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(line) = branches.get(index) {
+            line.set_message(message);
+            line.tick();
+        }
+    }
+}
