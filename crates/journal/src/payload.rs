@@ -1,0 +1,368 @@
+//! Payloads: JSON values cut into content-addressed nodes, so that what repeats is stored once.
+//!
+//! A value longer than [`INLINE_BYTES`] becomes a node of its own and its parent holds a reference
+//! `{"$plumb": "<hash>"}`. A long array becomes a chain: each node holds a few items and the hash of
+//! the node before it. The chunks are cut from the front, so a list and the same list with one more
+//! item share every node but the last: a conversation of n messages costs O(n) bytes, however many
+//! steps carry it as their input. The format is described in `docs/reference/journal-format.md`.
+//!
+//! What it does not do: it does not touch the store; see `store` for where nodes are kept.
+
+use serde_json::{Map, Value};
+
+/// A BLAKE3 hash.
+pub(crate) type Hash = [u8; 32];
+
+/// A longer value becomes a node of its own.
+pub(crate) const INLINE_BYTES: usize = 256;
+/// Strings are only cut out of their object when longer than this: a message stays one node.
+const INLINE_STRING_BYTES: usize = 4096;
+/// A node of a list is full as soon as its items take this many bytes.
+const CHUNK_BYTES: usize = 256;
+/// The key of a reference. Keys of the user that look like it get one more `$`.
+const REFERENCE: &str = "$plumb";
+
+/// What a node's text holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    /// One JSON value, possibly with references.
+    Value,
+    /// `[hash of the previous node or null, item, ...]`.
+    List,
+}
+
+impl NodeKind {
+    /// The number in the database.
+    pub(crate) fn code(self) -> i64 {
+        match self {
+            NodeKind::Value => 0,
+            NodeKind::List => 1,
+        }
+    }
+
+    /// The kind with this number.
+    pub(crate) fn from_code(code: i64) -> Option<NodeKind> {
+        [NodeKind::Value, NodeKind::List]
+            .into_iter()
+            .find(|kind| kind.code() == code)
+    }
+}
+
+/// A piece of a payload, addressed by its hash.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) hash: Hash,
+    pub(crate) kind: NodeKind,
+    pub(crate) text: Vec<u8>,
+}
+
+/// A value cut into nodes: its own text and the nodes that it refers to, directly or not.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    pub(crate) text: Vec<u8>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// The hash that addresses a node.
+pub(crate) fn hash_of(kind: NodeKind, text: &[u8]) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(match kind {
+        NodeKind::Value => b"v",
+        NodeKind::List => b"l",
+    });
+    hasher.update(text);
+    *hasher.finalize().as_bytes()
+}
+
+/// A hash as text.
+pub(crate) fn hex(hash: &Hash) -> String {
+    blake3::Hash::from_bytes(*hash).to_hex().to_string()
+}
+
+/// A hash from its text.
+fn from_hex(text: &str) -> Option<Hash> {
+    blake3::Hash::from_hex(text)
+        .ok()
+        .map(|hash| *hash.as_bytes())
+}
+
+/// Cuts the fields of an event's body into nodes; the body itself stays whole and short.
+pub(crate) fn encode(body: &Map<String, Value>) -> serde_json::Result<Encoded> {
+    let mut encoded = Encoded::default();
+    let mut text = vec![b'{'];
+    for (index, (key, value)) in body.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        write_key(key, &mut text)?;
+        let start = text.len();
+        encoded.write(value, &mut text)?;
+        encoded.cut(start, INLINE_BYTES, &mut text);
+    }
+    text.push(b'}');
+    encoded.text = text;
+    Ok(encoded)
+}
+
+impl Encoded {
+    /// Writes a value, cutting out what is long.
+    fn write(&mut self, value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let start = out.len();
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => serde_json::to_writer(out, value)?,
+            Value::String(text) => {
+                serde_json::to_writer(&mut *out, text)?;
+                self.cut(start, INLINE_STRING_BYTES, out);
+            }
+            Value::Object(fields) => {
+                out.push(b'{');
+                for (index, (key, field)) in fields.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    write_key(key, out)?;
+                    self.write(field, out)?;
+                }
+                out.push(b'}');
+                self.cut(start, INLINE_BYTES, out);
+            }
+            Value::Array(items) => self.write_array(items, out)?,
+        }
+        Ok(())
+    }
+
+    /// Writes an array: in place when it is short, else as a chain.
+    fn write_array(&mut self, items: &[Value], out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let start = out.len();
+        let mut ends = Vec::with_capacity(items.len());
+        out.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            self.write(item, out)?;
+            ends.push(out.len());
+        }
+        out.push(b']');
+        if out.len() - start <= INLINE_BYTES {
+            return Ok(());
+        }
+        let mut previous = None;
+        let mut from = start + 1;
+        for (index, &end) in ends.iter().enumerate() {
+            if end - from < CHUNK_BYTES && index + 1 < ends.len() {
+                continue;
+            }
+            let mut text = match &previous {
+                Some(hash) => format!("[\"{}\",", hex(hash)).into_bytes(),
+                None => b"[null,".to_vec(),
+            };
+            text.extend_from_slice(&out[from..end]);
+            text.push(b']');
+            previous = Some(self.push(NodeKind::List, text));
+            from = end + 1;
+        }
+        out.truncate(start);
+        if let Some(hash) = previous {
+            write_reference(&hash, out);
+        }
+        Ok(())
+    }
+
+    /// Replaces what stands in `out` from `start` on by a reference, when it is longer than `limit`.
+    fn cut(&mut self, start: usize, limit: usize, out: &mut Vec<u8>) {
+        if out.len() - start > limit {
+            let text = out.split_off(start);
+            let hash = self.push(NodeKind::Value, text);
+            write_reference(&hash, out);
+        }
+    }
+
+    fn push(&mut self, kind: NodeKind, text: Vec<u8>) -> Hash {
+        let hash = hash_of(kind, &text);
+        self.nodes.push(Node { hash, kind, text });
+        hash
+    }
+}
+
+/// Whether a user's key has to be told apart from a reference: `$plumb`, `$$plumb`, ...
+fn looks_like_reference(key: &str) -> bool {
+    key.ends_with(REFERENCE)
+        && key
+            .bytes()
+            .take(key.len() - REFERENCE.len())
+            .all(|byte| byte == b'$')
+}
+
+fn write_key(key: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    if looks_like_reference(key) {
+        serde_json::to_writer(&mut *out, &format!("${key}"))?;
+    } else {
+        serde_json::to_writer(&mut *out, key)?;
+    }
+    out.push(b':');
+    Ok(())
+}
+
+fn write_reference(hash: &Hash, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{{\"{REFERENCE}\":\"{}\"}}", hex(hash)).as_bytes());
+}
+
+/// Whether a text may refer to nodes; `false` is certain.
+pub(crate) fn has_references(text: &str) -> bool {
+    text.contains("\"$plumb\"")
+}
+
+/// Where nodes come from when a value is put together again. The error is the reader's own.
+pub(crate) trait Nodes {
+    /// What can go wrong.
+    type Error;
+    /// The node with this hash, its text already checked against the hash.
+    fn node(&mut self, hash: &Hash) -> Result<Node, Self::Error>;
+    /// The error for a text that is not what [`encode`] writes.
+    fn malformed(&self, what: String) -> Self::Error;
+}
+
+/// Puts an event's body together again: the opposite of [`encode`].
+pub(crate) fn decode<N: Nodes>(text: &[u8], nodes: &mut N) -> Result<Map<String, Value>, N::Error> {
+    match parse(text, nodes)? {
+        Value::Object(fields) => {
+            let mut body = Map::with_capacity(fields.len());
+            for (key, value) in fields {
+                body.insert(plain_key(key), resolve(value, nodes)?);
+            }
+            Ok(body)
+        }
+        _ => Err(nodes.malformed("the event's body is not an object".to_string())),
+    }
+}
+
+/// One field of an event's body, without reading the others' nodes.
+pub(crate) fn decode_field<N: Nodes>(
+    text: &[u8],
+    field: &str,
+    nodes: &mut N,
+) -> Result<Option<Value>, N::Error> {
+    match parse(text, nodes)? {
+        Value::Object(mut fields) => match fields.remove(field) {
+            Some(value) => resolve(value, nodes).map(Some),
+            None => Ok(None),
+        },
+        _ => Err(nodes.malformed("the event's body is not an object".to_string())),
+    }
+}
+
+fn parse<N: Nodes>(text: &[u8], nodes: &N) -> Result<Value, N::Error> {
+    serde_json::from_slice(text).map_err(|error| nodes.malformed(format!("not JSON: {error}")))
+}
+
+fn plain_key(key: String) -> String {
+    if looks_like_reference(&key) {
+        key[1..].to_string()
+    } else {
+        key
+    }
+}
+
+/// Replaces references by what they refer to.
+fn resolve<N: Nodes>(value: Value, nodes: &mut N) -> Result<Value, N::Error> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(value),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| resolve(item, nodes))
+            .collect::<Result<Vec<Value>, N::Error>>()
+            .map(Value::Array),
+        Value::Object(fields) => {
+            if let Some(target) = fields.get(REFERENCE) {
+                let hash = target
+                    .as_str()
+                    .and_then(from_hex)
+                    .filter(|_| fields.len() == 1);
+                let Some(hash) = hash else {
+                    return Err(nodes.malformed(format!("not a reference: {target}")));
+                };
+                return follow(&hash, nodes);
+            }
+            let mut plain = Map::with_capacity(fields.len());
+            for (key, field) in fields {
+                plain.insert(plain_key(key), resolve(field, nodes)?);
+            }
+            Ok(Value::Object(plain))
+        }
+    }
+}
+
+/// Reads the node with this hash and, for a list, all the nodes before it.
+fn follow<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
+    let mut node = nodes.node(hash)?;
+    if node.kind == NodeKind::Value {
+        let value = parse(&node.text, nodes)?;
+        return resolve(value, nodes);
+    }
+    let mut chunks = Vec::new();
+    loop {
+        let Value::Array(mut items) = parse(&node.text, nodes)? else {
+            return Err(nodes.malformed("a list node is not an array".to_string()));
+        };
+        if items.is_empty() {
+            return Err(nodes.malformed("a list node is empty".to_string()));
+        }
+        let previous = items.remove(0);
+        chunks.push(items);
+        match previous {
+            Value::Null => break,
+            Value::String(text) => match from_hex(&text) {
+                Some(hash) => node = nodes.node(&hash)?,
+                None => return Err(nodes.malformed(format!("not a hash: {text}"))),
+            },
+            other => return Err(nodes.malformed(format!("not a hash: {other}"))),
+        }
+    }
+    let mut all = Vec::with_capacity(chunks.iter().map(Vec::len).sum());
+    for item in chunks.into_iter().rev().flatten() {
+        all.push(resolve(item, nodes)?);
+    }
+    Ok(Value::Array(all))
+}
+
+/// The fingerprint of a step's input: BLAKE3 of its JSON text without white space and with the keys
+/// of every object in byte order, so that a map without an order of its own always gives the same.
+pub(crate) fn fingerprint(value: &Value) -> serde_json::Result<Hash> {
+    let mut text = Vec::new();
+    canonical(value, &mut text)?;
+    Ok(*blake3::hash(&text).as_bytes())
+}
+
+fn canonical(value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            serde_json::to_writer(out, value)?;
+        }
+        Value::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                canonical(item, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Object(fields) => {
+            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            out.push(b'{');
+            for (index, (key, field)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                serde_json::to_writer(&mut *out, key)?;
+                out.push(b':');
+                canonical(field, out)?;
+            }
+            out.push(b'}');
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! The words of the journal: runs, steps, effects and events as callers see them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// The id of a run: made up by the caller, or by the journal (lower-case, sorts by time of start).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Checks an id that somebody made up.
+    pub(crate) fn parse(text: &str) -> Result<RunId> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+            return Err(Error::Id {
+                id: text.chars().take(80).collect(),
+            });
+        }
+        Ok(RunId(text.to_string()))
+    }
+
+    /// A new id: nine characters of time in milliseconds and five of chance, in Crockford's base 32
+    /// (no i, l, o, u, so it can be read out). Enough for 2^45 ms, the year 3084.
+    pub(crate) fn generate(now_ms: i64) -> RunId {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let chance: u32 = rand::random();
+        let bits = (u128::from(now_ms.unsigned_abs()) << 25) | u128::from(chance & 0x1ff_ffff);
+        let digit = |place: u32| char::from(DIGITS[((bits >> (5 * place)) & 31) as usize]);
+        RunId((0..14).rev().map(digit).collect())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+impl AsRef<str> for RunId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a new run starts from. The journal keeps all of it with the run.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// The id, when the caller wants to choose it; else the journal makes one up.
+    pub id: Option<String>,
+    /// Name of the agent or workflow.
+    pub agent: String,
+    /// The definition's text. It stays with the run, so a changed file changes new runs only.
+    pub definition: String,
+    /// What the run is to work on.
+    pub input: Value,
+}
+
+/// What a step does to the world, and so what may be done when a crash cuts it off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// A function of its input. Cut off: run again.
+    Pure,
+    /// Reads the world (model calls too). Cut off: run again.
+    Read,
+    /// Writes, and takes [`StepContext::key`](crate::StepContext::key) so that twice is once. Cut
+    /// off: run again with the same key.
+    Idempotent,
+    /// Writes, and twice is twice. Cut off: the run parks in doubt.
+    Irreversible,
+}
+
+impl Effect {
+    /// Whether the intent must be on disk before the work begins.
+    pub(crate) fn writes(self) -> bool {
+        match self {
+            Effect::Pure | Effect::Read => false,
+            Effect::Idempotent | Effect::Irreversible => true,
+        }
+    }
+}
+
+/// Where a run stands. `Running` without a holder means that its process died or let go of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Begun and not ended.
+    Running,
+    /// Put aside, to be resumed.
+    Parked,
+    /// Ended with an output.
+    Finished,
+    /// Ended with an error. May be resumed once the cause is gone; failed steps stay failed.
+    Failed,
+}
+
+/// A run as the journal knows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// Name of the agent or workflow.
+    pub agent: String,
+    /// The definition's text at the start.
+    pub definition: String,
+    /// What it works on.
+    pub input: Value,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why it is parked or failed.
+    pub reason: Option<String>,
+    /// The result of a finished run.
+    pub output: Option<Value>,
+    /// When it started, milliseconds since 1970 (UTC).
+    pub created_ms: i64,
+    /// When its last event was written.
+    pub updated_ms: i64,
+    /// Steps begun so far.
+    pub steps: u64,
+    /// Steps that ended, with a result or with an error as their result.
+    pub finished_steps: u64,
+    /// Who works on it now.
+    pub held_by: Option<String>,
+    /// What cannot be read of this record, if anything; the fields concerned are empty.
+    pub damage: Option<String>,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// Begun, no result recorded: in flight, cut off, or the outside was down.
+    Started,
+    /// Ended with a result.
+    Finished,
+    /// Ended with an error as its result.
+    Failed,
+}
+
+/// A step as the journal knows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Its address, such as `research/search[3]/model[1]`.
+    pub path: String,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// What it was asked.
+    pub input: Value,
+    /// What it answered.
+    pub output: Option<Value>,
+    /// The error that is its result, or the last fault of a step that is not done.
+    pub error: Option<String>,
+    /// When it was first begun, milliseconds since 1970 (UTC).
+    pub started_ms: i64,
+    /// When its end was recorded.
+    pub finished_ms: Option<i64>,
+    /// What the work noted about itself: model, tokens, a title.
+    pub attributes: Map<String, Value>,
+}
+
+/// Which part of a long list is wanted, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// At most this many.
+    pub limit: usize,
+    /// Only what is older than this run.
+    pub before: Option<RunId>,
+}
+
+impl Default for Page {
+    fn default() -> Page {
+        Page {
+            limit: 50,
+            before: None,
+        }
+    }
+}
+
+/// One entry of the journal, as [`Journal::watch`](crate::Journal::watch) tells it once it is on disk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// Its number in the journal: later events have higher ones.
+    pub seq: i64,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// When it was made, milliseconds since 1970 (UTC).
+    pub at_ms: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A run began.
+    RunStarted {
+        /// Name of the agent or workflow.
+        agent: String,
+    },
+    /// A run was taken up again.
+    RunResumed,
+    /// A run was put aside.
+    RunParked {
+        /// Why.
+        reason: String,
+    },
+    /// A run ended with an output.
+    RunFinished,
+    /// A run ended with an error.
+    RunFailed {
+        /// The error.
+        error: String,
+    },
+    /// A step began.
+    StepStarted {
+        /// Address of the step.
+        path: String,
+        /// What it does to the world.
+        effect: Effect,
+        /// 1 the first time, more when it is tried again.
+        attempt: u32,
+    },
+    /// A step ended with a result.
+    StepFinished {
+        /// Address of the step.
+        path: String,
+        /// What the work noted about itself.
+        attributes: Map<String, Value>,
+    },
+    /// A step ended with an error as its result.
+    StepFailed {
+        /// Address of the step.
+        path: String,
+        /// The error.
+        error: String,
+    },
+    /// The outside was down; the step is not done.
+    StepFaulted {
+        /// Address of the step.
+        path: String,
+        /// What the work said.
+        error: String,
+    },
+}

@@ -1,0 +1,558 @@
+//! Queries. Whatever is read is checked: events against their digest, payloads against their hash.
+
+use std::collections::HashMap;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::{Map, Value};
+
+use super::event::{EventRow, Kind, effect_from_code, status_from_code};
+use crate::lease::Holder;
+use crate::payload::{self, Hash, Node, NodeKind, Nodes};
+use crate::records::{Effect, Page, RunId, RunRecord, RunStatus, StepRecord, StepStatus};
+use crate::{Error, Result};
+
+/// What the journal knows of a step when its run is taken up again.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) effect: Effect,
+    pub(crate) fingerprint: Hash,
+    pub(crate) attempts: u32,
+    /// Body of the step's first start: has the input.
+    pub(crate) started: String,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a recorded step ended. The bodies still refer to payloads.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Open,
+    Finished(String),
+    Failed(String),
+}
+
+/// A connection to read with.
+pub(crate) struct Reader<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) holder: &'a Holder,
+}
+
+/// Who holds a run's lease, if it is still good.
+pub(super) fn holder_of(
+    connection: &Connection,
+    key: i64,
+    now_ms: i64,
+    me: &Holder,
+) -> rusqlite::Result<Option<String>> {
+    let found = connection
+        .prepare_cached("SELECT machine, pid, born, expires_ms FROM lease WHERE run = ?1")?
+        .query_row([key], |row| {
+            let holder = Holder {
+                machine: row.get(0)?,
+                pid: row.get(1)?,
+                born: row.get(2)?,
+            };
+            Ok((holder, row.get::<_, i64>(3)?))
+        })
+        .optional()?;
+    Ok(found
+        .filter(|(holder, expires_ms)| *expires_ms > now_ms && !holder.is_dead(me))
+        .map(|(holder, _)| holder.describe(me)))
+}
+
+fn at(error: rusqlite::Error) -> Error {
+    Error::store("read", error)
+}
+
+impl Reader<'_> {
+    /// The run with this id or, if there is only one, the run whose id starts so.
+    pub(crate) fn find(&self, asked: &str) -> Result<(i64, RunId)> {
+        let sql = "SELECT key, id FROM run WHERE id >= ?1 AND substr(id, 1, length(?1)) = ?1 \
+                   ORDER BY id LIMIT 6";
+        let mut statement = self.connection.prepare_cached(sql).map_err(at)?;
+        let found: Vec<(i64, String)> = statement
+            .query_map([asked], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect)
+            .map_err(at)?;
+        let exact = found.first().is_some_and(|(_, id)| id == asked);
+        match found.first() {
+            _ if asked.is_empty() => Err(Error::NotFound { id: String::new() }),
+            None => Err(Error::NotFound {
+                id: asked.to_string(),
+            }),
+            Some((key, id)) if exact || found.len() == 1 => Ok((*key, RunId::parse(id)?)),
+            Some(_) => {
+                let matches = found.into_iter().map(|(_, id)| id).collect();
+                Err(Error::Ambiguous {
+                    id: asked.to_string(),
+                    matches,
+                })
+            }
+        }
+    }
+
+    /// A run's record. Damage is an error.
+    pub(crate) fn run(&self, key: i64) -> Result<RunRecord> {
+        let (mut record, started, ended) = self
+            .connection
+            .prepare_cached(&format!("{RUN_COLUMNS} WHERE key = ?1"))
+            .and_then(|mut statement| statement.query_row([key], run_columns))
+            .map_err(at)??;
+        self.complete(key, &mut record, started, ended)?;
+        Ok(record)
+    }
+
+    /// A page of runs. What is damaged in one is noted in its record and does not concern the others.
+    pub(crate) fn runs(&self, page: &Page) -> Result<Vec<RunRecord>> {
+        let before = match &page.before {
+            Some(id) => self.find(id.as_str())?.0,
+            None => i64::MAX,
+        };
+        let sql = format!("{RUN_COLUMNS} WHERE key < ?1 ORDER BY key DESC LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![before, limit]).map_err(at)?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next().map_err(at)? {
+            let key: i64 = row.get("key").map_err(at)?;
+            let (mut record, started, ended) = run_columns(row).map_err(at)??;
+            match self.complete(key, &mut record, started, ended) {
+                Ok(()) => {}
+                Err(error @ Error::Damaged { .. }) => record.damage = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// Fills in what a run's first and last event say.
+    fn complete(
+        &self,
+        key: i64,
+        record: &mut RunRecord,
+        started: i64,
+        ended: Option<i64>,
+    ) -> Result<()> {
+        record.held_by =
+            holder_of(self.connection, key, crate::now_ms(), self.holder).map_err(at)?;
+        let id = record.id.clone();
+        let place = "its start";
+        let mut body = self.decode(&id, place, &self.event(&id, started, place)?.body)?;
+        if let Some(Value::String(definition)) = body.remove("definition") {
+            record.definition = definition;
+        }
+        record.input = body.remove("input").unwrap_or_default();
+        if let Some(seq) = ended.filter(|_| record.status == RunStatus::Finished) {
+            let place = "its end";
+            let body = self.event(&id, seq, place)?.body;
+            record.output = self.decode(&id, place, &body)?.remove("output");
+        }
+        Ok(())
+    }
+
+    fn event(&self, id: &RunId, seq: i64, place: &str) -> Result<EventRow> {
+        let sql = format!("{EVENT_COLUMNS} WHERE seq = ?1");
+        let found = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_row([seq], |row| Ok(event_columns(row, id)))
+                    .optional()
+            })
+            .map_err(at)?;
+        found.unwrap_or_else(|| {
+            let what = "the event is missing".to_string();
+            Err(Error::Damaged {
+                run: id.to_string(),
+                place: place.to_string(),
+                what,
+            })
+        })
+    }
+
+    /// Calls `each` for every event of a run, in order.
+    fn each_event(
+        &self,
+        key: i64,
+        id: &RunId,
+        mut each: impl FnMut(EventRow) -> Result<()>,
+    ) -> Result<()> {
+        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 ORDER BY seq");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
+        let mut rows = statement.query([key]).map_err(at)?;
+        while let Some(row) = rows.next().map_err(at)? {
+            each(event_columns(row, id)?)?;
+        }
+        Ok(())
+    }
+
+    /// Every step of a run, by address. Payloads are left where they are.
+    pub(crate) fn recorded(&self, key: i64, id: &RunId) -> Result<HashMap<String, Recorded>> {
+        let mut steps: HashMap<String, Recorded> = HashMap::new();
+        self.each_event(key, id, |event| {
+            let Some(path) = event.path else {
+                return Ok(());
+            };
+            if event.kind == Kind::StepStarted {
+                let (Some(effect), Some(fingerprint)) = (event.effect, event.fingerprint) else {
+                    return Err(misplaced(id, &path));
+                };
+                let started = event.body;
+                let outcome = Outcome::Open;
+                steps.insert(
+                    path,
+                    Recorded {
+                        effect,
+                        fingerprint,
+                        attempts: 1,
+                        started,
+                        outcome,
+                    },
+                );
+                return Ok(());
+            }
+            let Some(step) = steps.get_mut(&path) else {
+                return Err(misplaced(id, &path));
+            };
+            match event.kind {
+                Kind::StepRestarted => step.attempts += 1,
+                Kind::StepFinished => step.outcome = Outcome::Finished(event.body),
+                Kind::StepFailed => step.outcome = Outcome::Failed(event.body),
+                Kind::StepFaulted
+                | Kind::StepStarted
+                | Kind::RunStarted
+                | Kind::RunResumed
+                | Kind::RunParked
+                | Kind::RunFinished
+                | Kind::RunFailed => {}
+            }
+            Ok(())
+        })?;
+        Ok(steps)
+    }
+
+    /// Every step of a run in the order in which they were first begun; with their inputs and
+    /// outputs, or without.
+    pub(crate) fn steps(
+        &self,
+        key: i64,
+        id: &RunId,
+        payloads: Payloads,
+    ) -> Result<Vec<StepRecord>> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut steps: Vec<StepRecord> = Vec::new();
+        self.each_event(key, id, |event| {
+            let Some(path) = &event.path else {
+                return Ok(());
+            };
+            if event.kind == Kind::StepStarted {
+                places.insert(path.clone(), steps.len());
+                steps.push(self.begun(id, path, &event, payloads)?);
+                return Ok(());
+            }
+            let step = places.get(path).and_then(|place| steps.get_mut(*place));
+            let Some(step) = step else {
+                return Err(misplaced(id, path));
+            };
+            self.note(id, path, &event, payloads, step)
+        })?;
+        Ok(steps)
+    }
+
+    fn begun(
+        &self,
+        id: &RunId,
+        path: &str,
+        event: &EventRow,
+        payloads: Payloads,
+    ) -> Result<StepRecord> {
+        let input = match payloads {
+            Payloads::With => self.decode(id, path, &event.body)?.remove("input"),
+            Payloads::Without => None,
+        };
+        Ok(StepRecord {
+            path: path.to_string(),
+            effect: event.effect.ok_or_else(|| misplaced(id, path))?,
+            status: StepStatus::Started,
+            attempts: 1,
+            input: input.unwrap_or_default(),
+            output: None,
+            error: None,
+            started_ms: event.at_ms,
+            finished_ms: None,
+            attributes: Map::new(),
+        })
+    }
+
+    /// Adds to a step what a later event says of it.
+    fn note(
+        &self,
+        id: &RunId,
+        path: &str,
+        event: &EventRow,
+        payloads: Payloads,
+        step: &mut StepRecord,
+    ) -> Result<()> {
+        step.status = match event.kind {
+            Kind::StepRestarted => {
+                step.attempts += 1;
+                return Ok(());
+            }
+            Kind::StepFinished => StepStatus::Finished,
+            Kind::StepFailed => StepStatus::Failed,
+            Kind::StepFaulted => StepStatus::Started,
+            Kind::StepStarted
+            | Kind::RunStarted
+            | Kind::RunResumed
+            | Kind::RunParked
+            | Kind::RunFinished
+            | Kind::RunFailed => return Err(misplaced(id, path)),
+        };
+        if step.status != StepStatus::Started {
+            step.finished_ms = Some(event.at_ms);
+        }
+        if payloads == Payloads::With {
+            step.output = self.field(id, path, &event.body, "output")?;
+        }
+        step.error = match self.field(id, path, &event.body, "error")? {
+            Some(Value::String(error)) => Some(error),
+            _ => None,
+        };
+        if let Some(Value::Object(attributes)) = self.field(id, path, &event.body, "attributes")? {
+            step.attributes = attributes;
+        }
+        Ok(())
+    }
+
+    /// An event's body put together.
+    fn decode(&self, id: &RunId, place: &str, body: &str) -> Result<Map<String, Value>> {
+        payload::decode(
+            body.as_bytes(),
+            &mut Source {
+                connection: self.connection,
+                id,
+                place,
+            },
+        )
+    }
+
+    /// One field of an event's body put together.
+    pub(crate) fn field(
+        &self,
+        id: &RunId,
+        place: &str,
+        body: &str,
+        field: &str,
+    ) -> Result<Option<Value>> {
+        let mut source = Source {
+            connection: self.connection,
+            id,
+            place,
+        };
+        payload::decode_field(body.as_bytes(), field, &mut source)
+    }
+}
+
+impl Reader<'_> {
+    /// One field of an event's body that refers to no payloads; needs no connection.
+    pub(crate) fn inline_field(
+        id: &RunId,
+        place: &str,
+        body: &str,
+        field: &str,
+    ) -> Result<Option<Value>> {
+        payload::decode_field(body.as_bytes(), field, &mut Inline { id, place })
+    }
+}
+
+/// Whether steps are wanted with their inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payloads {
+    With,
+    Without,
+}
+
+fn misplaced(id: &RunId, path: &str) -> Error {
+    let what = "an event does not fit those before it".to_string();
+    Error::Damaged {
+        run: id.to_string(),
+        place: format!("step {path}"),
+        what,
+    }
+}
+
+const RUN_COLUMNS: &str = "SELECT key, id, agent, status, reason, created_ms, updated_ms, steps, \
+                           finished_steps, started_seq, ended_seq FROM run";
+
+/// A run's row, and the numbers of its first and last event.
+fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<(RunRecord, i64, Option<i64>)>> {
+    let id: String = row.get("id")?;
+    let Some(status) = status_from_code(row.get("status")?) else {
+        let what = "its status is unknown".to_string();
+        return Ok(Err(Error::Damaged {
+            run: id,
+            place: "its row".to_string(),
+            what,
+        }));
+    };
+    let id = match RunId::parse(&id) {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error)),
+    };
+    let count = |column| {
+        row.get::<_, i64>(column)
+            .map(|count| count.try_into().unwrap_or_default())
+    };
+    let record = RunRecord {
+        id,
+        agent: row.get("agent")?,
+        definition: String::new(),
+        input: Value::Null,
+        status,
+        reason: row.get("reason")?,
+        output: None,
+        created_ms: row.get("created_ms")?,
+        updated_ms: row.get("updated_ms")?,
+        steps: count("steps")?,
+        finished_steps: count("finished_steps")?,
+        held_by: None,
+        damage: None,
+    };
+    Ok(Ok((record, row.get("started_seq")?, row.get("ended_seq")?)))
+}
+
+const EVENT_COLUMNS: &str =
+    "SELECT kind, at_ms, path, effect, fingerprint, body, digest FROM event";
+
+/// An event's row, checked.
+fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
+    let path: Option<String> = row.get("path").unwrap_or_default();
+    let damaged = |what: String| Error::Damaged {
+        run: id.to_string(),
+        place: path
+            .as_ref()
+            .map_or("an event of the run".to_string(), |path| {
+                format!("step {path}")
+            }),
+        what,
+    };
+    // Columns of the wrong type are damage of this row, not a failure of the database.
+    let read = || -> rusqlite::Result<(EventRow, i64)> {
+        let kind: i64 = row.get("kind")?;
+        let effect: Option<i64> = row.get("effect")?;
+        let event = EventRow {
+            kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
+            at_ms: row.get("at_ms")?,
+            path: path.clone(),
+            effect: effect.and_then(effect_from_code),
+            fingerprint: row.get("fingerprint")?,
+            body: row.get("body")?,
+        };
+        Ok((event, row.get("digest")?))
+    };
+    let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
+    if event.digest(id) != digest {
+        return Err(damaged(
+            "the event is not what was written (its digest differs)".to_string(),
+        ));
+    }
+    Ok(event)
+}
+
+/// Nodes from the store, with whom to blame when one is damaged.
+struct Source<'a> {
+    connection: &'a Connection,
+    id: &'a RunId,
+    place: &'a str,
+}
+
+impl Nodes for Source<'_> {
+    type Error = Error;
+
+    fn node(&mut self, hash: &Hash) -> Result<Node> {
+        let sql = "SELECT kind, size, body FROM payload WHERE hash = ?1";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_row([hash], |row| Ok(unpack(row)))
+                    .optional()
+            })
+            .map_err(at)?;
+        let name = payload::hex(hash);
+        let (kind, text) = found
+            .ok_or_else(|| self.malformed(format!("payload {name} is missing")))?
+            .map_err(|what| self.malformed(format!("payload {name} cannot be read: {what}")))?;
+        if payload::hash_of(kind, &text) != *hash {
+            let what = format!("payload {name} is not what was written (its hash differs)");
+            return Err(self.malformed(what));
+        }
+        Ok(Node {
+            hash: *hash,
+            kind,
+            text,
+        })
+    }
+
+    fn malformed(&self, what: String) -> Error {
+        damaged(self.id, self.place, what)
+    }
+}
+
+/// For a body that refers to no payloads.
+struct Inline<'a> {
+    id: &'a RunId,
+    place: &'a str,
+}
+
+impl Nodes for Inline<'_> {
+    type Error = Error;
+
+    fn node(&mut self, hash: &Hash) -> Result<Node> {
+        Err(self.malformed(format!("payload {} is not at hand", payload::hex(hash))))
+    }
+
+    fn malformed(&self, what: String) -> Error {
+        damaged(self.id, self.place, what)
+    }
+}
+
+fn damaged(id: &RunId, place: &str, what: String) -> Error {
+    let place = match place {
+        "its start" | "its end" => place.to_string(),
+        path => format!("step {path}"),
+    };
+    Error::Damaged {
+        run: id.to_string(),
+        place,
+        what,
+    }
+}
+
+/// A payload's kind and text.
+fn unpack(row: &Row<'_>) -> std::result::Result<(NodeKind, Vec<u8>), String> {
+    let text = |error: rusqlite::Error| error.to_string();
+    let kind: i64 = row.get(0).map_err(text)?;
+    let kind = NodeKind::from_code(kind).ok_or_else(|| format!("its kind is {kind}"))?;
+    let size: i64 = row.get(1).map_err(text)?;
+    match row.get_ref(2).map_err(text)? {
+        ValueRef::Text(text) => Ok((kind, text.to_vec())),
+        ValueRef::Blob(bytes) => {
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= MOST_BYTES);
+            let size = size.ok_or("its size makes no sense")?;
+            let text = zstd::bulk::decompress(bytes, size).map_err(|error| error.to_string())?;
+            Ok((kind, text))
+        }
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {
+            Err("its body is no text".to_string())
+        }
+    }
+}
+
+/// SQLite's own limit for a row; a larger size can only be damage.
+const MOST_BYTES: usize = 1_000_000_000;

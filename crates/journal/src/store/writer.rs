@@ -1,0 +1,643 @@
+//! The one thread that writes. It takes what has queued up while the disk was busy and commits it
+//! as one group: many runs, one fsync.
+//!
+//! Commands are applied in the order in which they were queued. A command that the journal refuses
+//! (another process took the run over, the run has ended) leaves the others of its group alone; when
+//! SQLite refuses a group, its commands are tried one by one, so that each gets its own answer.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
+
+pub(crate) use self::known::Known;
+use self::known::Packed;
+use super::event::{EventRow, Kind, Notice, effect_code, status_code};
+use super::{RunKey, Token};
+use crate::lease::Holder;
+use crate::records::{Event, EventKind, RunId, RunStatus};
+use crate::{Error, Moment, Options, Result};
+
+mod known;
+
+/// Commands in a group at most.
+const GROUP: usize = 1024;
+/// How long an append that nobody waits for may wait for company.
+const LINGER: Duration = Duration::from_millis(40);
+
+type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What the writer can be asked for.
+pub(crate) enum Command {
+    Begin(Box<Begin>, Reply<i64>),
+    Take(Box<Take>, Reply<()>),
+    Append(Box<Append>),
+    Release(i64, Token),
+}
+
+/// Create a run and take its lease.
+pub(crate) struct Begin {
+    pub(crate) id: RunId,
+    pub(crate) agent: String,
+    pub(crate) token: Token,
+    pub(crate) event: EventRow,
+    pub(crate) nodes: Vec<Packed>,
+}
+
+/// Take the lease of a run that exists.
+pub(crate) struct Take {
+    pub(crate) key: i64,
+    pub(crate) id: RunId,
+    pub(crate) token: Token,
+    pub(crate) event: EventRow,
+}
+
+/// Write an event.
+pub(crate) struct Append {
+    pub(crate) run: RunKey,
+    pub(crate) event: EventRow,
+    pub(crate) digest: i64,
+    pub(crate) nodes: Vec<Packed>,
+    pub(crate) notice: Notice,
+    pub(crate) reply: Option<Reply<()>>,
+    /// Its place in the queue, given back when the command is done.
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+impl Command {
+    /// Whether somebody waits for it.
+    fn urgent(&self) -> bool {
+        match self {
+            Command::Begin(..) | Command::Take(..) | Command::Release(..) => true,
+            Command::Append(append) => append.reply.is_some(),
+        }
+    }
+}
+
+/// What became of a command, valid once the group is committed.
+struct Written {
+    key: i64,
+    event: Option<Event>,
+}
+
+/// What the commands of a group add up to.
+#[derive(Default)]
+struct Group {
+    /// Whether a lease was found to be ours. Checked once a group: nobody else can write meanwhile.
+    ours: HashMap<(i64, Token), bool>,
+    ended: HashSet<i64>,
+    tallies: HashMap<i64, Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    begun: i64,
+    ended: i64,
+    at_ms: i64,
+}
+
+pub(crate) struct Writer {
+    connection: Connection,
+    receiver: Receiver<Command>,
+    known: Arc<Known>,
+    events: broadcast::Sender<Event>,
+    holder: Holder,
+    /// Marks the leases of this writer.
+    owner: Token,
+    /// Runs whose lease this writer has.
+    held: HashSet<i64>,
+    next_renewal: Instant,
+    options: Options,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        connection: Connection,
+        receiver: Receiver<Command>,
+        known: Arc<Known>,
+        events: broadcast::Sender<Event>,
+        holder: Holder,
+        options: Options,
+    ) -> Writer {
+        Writer {
+            connection,
+            receiver,
+            known,
+            events,
+            holder,
+            owner: rand::random(),
+            held: HashSet::new(),
+            next_renewal: Instant::now() + Duration::from_millis(options.lease_ms / 3),
+            options,
+        }
+    }
+
+    /// Works until nobody can send commands any more.
+    pub(crate) fn run(mut self) {
+        let mut group = Vec::new();
+        loop {
+            let open = self.collect(&mut group);
+            if !group.is_empty() {
+                self.commit(std::mem::take(&mut group));
+            }
+            if Instant::now() >= self.next_renewal {
+                self.renew();
+            }
+            if !open {
+                break;
+            }
+        }
+        if !self.held.is_empty() {
+            let sql = "DELETE FROM lease WHERE owner = ?1";
+            if let Err(error) = self.connection.execute(sql, [self.owner]) {
+                tracing::warn!(%error, "the journal's leases were not given back; they expire");
+            }
+        }
+    }
+
+    /// Waits for commands; `false` when there will be no more.
+    fn collect(&mut self, group: &mut Vec<Command>) -> bool {
+        let mut deadline = self.next_renewal;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.receiver.recv_timeout(wait) {
+                Ok(command) => {
+                    if group.is_empty() {
+                        deadline = deadline.min(Instant::now() + LINGER);
+                    }
+                    let mut urgent = command.urgent();
+                    group.push(command);
+                    while group.len() < GROUP
+                        && let Ok(command) = self.receiver.try_recv()
+                    {
+                        urgent |= command.urgent();
+                        group.push(command);
+                    }
+                    if urgent || group.len() >= GROUP {
+                        return true;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Writes a group and answers its commands.
+    fn commit(&mut self, group: Vec<Command>) {
+        match self.attempt(&group) {
+            Ok(outcomes) => {
+                for (command, outcome) in group.into_iter().zip(outcomes) {
+                    self.settle(command, outcome);
+                }
+            }
+            // What one command ran into is not the others' fault. (Nobody gets past a lock, though.)
+            Err(error) if group.len() > 1 && !is_locked(&error) => {
+                for command in group {
+                    self.commit(vec![command]);
+                }
+            }
+            Err(error) => {
+                let error = Error::store("write", error);
+                tracing::error!(%error, "the journal could not write");
+                for command in group {
+                    self.settle(command, Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, commands: &[Command]) -> rusqlite::Result<Vec<Result<Written>>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let lease = Lease {
+            holder: &self.holder,
+            owner: self.owner,
+            expires_ms: expires_ms(&self.options),
+        };
+        let mut group = Group::default();
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            outcomes.push(apply(&transaction, &lease, &mut group, command)?);
+        }
+        for (key, tally) in &group.tallies {
+            transaction
+                .prepare_cached(
+                    "UPDATE run SET steps = steps + ?2, finished_steps = finished_steps + ?3, \
+                     updated_ms = max(updated_ms, ?4) WHERE key = ?1",
+                )?
+                .execute(params![key, tally.begun, tally.ended, tally.at_ms])?;
+        }
+        probe(&self.options, Moment::Before, &outcomes);
+        transaction.commit()?;
+        probe(&self.options, Moment::After, &outcomes);
+        Ok(outcomes)
+    }
+
+    /// Tells everybody what became of a command.
+    fn settle(&mut self, command: Command, outcome: Result<Written>) {
+        match command {
+            Command::Begin(begin, reply) => {
+                if let Ok(written) = &outcome {
+                    self.held.insert(written.key);
+                    self.known.add(begin.nodes.iter().map(|node| node.hash));
+                }
+                let mut unwanted = None;
+                self.answer(outcome, |key| unwanted = reply.send(key).err());
+                self.give_back(unwanted.and_then(Result::ok), begin.token);
+            }
+            Command::Take(take, reply) => {
+                if let Ok(written) = &outcome {
+                    self.held.insert(written.key);
+                }
+                let mut unwanted = None;
+                self.answer(outcome, |key| unwanted = reply.send(key.map(|_| ())).err());
+                self.give_back(unwanted.and_then(Result::ok).map(|()| take.key), take.token);
+            }
+            Command::Release(key, _) => {
+                self.held.remove(&key);
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "a run's lease was not given back; it expires");
+                }
+            }
+            Command::Append(append) => self.settle_append(*append, outcome),
+        }
+    }
+
+    /// Gives the lease of a run back whose caller went away before it was started or taken up.
+    fn give_back(&mut self, key: Option<i64>, token: Token) {
+        if let Some(key) = key {
+            self.commit(vec![Command::Release(key, token)]);
+        }
+    }
+
+    fn settle_append(&mut self, append: Append, outcome: Result<Written>) {
+        match &outcome {
+            Ok(_) => {
+                self.known.add(append.nodes.iter().map(|node| node.hash));
+                if append.event.kind.ending().is_some() {
+                    append.run.fate.end(closed(&append.run.id, &append.notice));
+                    self.held.remove(&append.run.key);
+                }
+            }
+            Err(error) => {
+                append.run.fate.end(error.clone());
+                self.held.remove(&append.run.key);
+            }
+        }
+        self.answer(outcome, |written| {
+            if let Some(reply) = append.reply {
+                // A step that was dropped meanwhile does not wait any more.
+                let _ = reply.send(written.map(|_| ()));
+            }
+        });
+    }
+
+    fn answer(&self, outcome: Result<Written>, reply: impl FnOnce(Result<i64>)) {
+        match outcome {
+            Ok(written) => {
+                if let Some(event) = written.event {
+                    // Nobody may be watching.
+                    let _ = self.events.send(event);
+                }
+                reply(Ok(written.key));
+            }
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Puts the expiry of this writer's leases off.
+    fn renew(&mut self) {
+        self.next_renewal = Instant::now() + Duration::from_millis(self.options.lease_ms / 3);
+        if self.held.is_empty() {
+            return;
+        }
+        let sql = "UPDATE lease SET expires_ms = ?2 WHERE owner = ?1";
+        let expires_ms = expires_ms(&self.options);
+        if let Err(error) = self
+            .connection
+            .execute(sql, params![self.owner, expires_ms])
+        {
+            // Not an end yet: whoever takes the run over changes the token, and the next write sees.
+            tracing::warn!(%error, "the journal's leases were not renewed");
+        }
+    }
+}
+
+fn is_locked(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(
+        error.sqlite_error_code(),
+        Some(DatabaseBusy | DatabaseLocked)
+    )
+}
+
+fn expires_ms(options: &Options) -> i64 {
+    crate::now_ms().saturating_add(i64::try_from(options.lease_ms).unwrap_or(i64::MAX))
+}
+
+fn probe(options: &Options, moment: Moment, outcomes: &[Result<Written>]) {
+    if let Some(probe) = &options.probe {
+        for event in outcomes
+            .iter()
+            .flatten()
+            .filter_map(|written| written.event.as_ref())
+        {
+            probe(moment, event);
+        }
+    }
+}
+
+fn closed(run: &RunId, notice: &Notice) -> Error {
+    let how = match &notice.kind {
+        EventKind::RunFinished => "finished".to_string(),
+        EventKind::RunFailed { error } => format!("failed ({error})"),
+        EventKind::RunParked { reason } => format!("parked ({reason})"),
+        EventKind::RunStarted { .. }
+        | EventKind::RunResumed
+        | EventKind::StepStarted { .. }
+        | EventKind::StepFinished { .. }
+        | EventKind::StepFailed { .. }
+        | EventKind::StepFaulted { .. } => "closed".to_string(),
+    };
+    Error::Closed {
+        run: run.to_string(),
+        how,
+    }
+}
+
+/// A lease to be written.
+struct Lease<'a> {
+    holder: &'a Holder,
+    owner: Token,
+    expires_ms: i64,
+}
+
+/// Applies a command inside the group's transaction. The outer error is SQLite's and ends the group,
+/// the inner one is a refusal of this command, which has then changed nothing.
+fn apply(
+    transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
+    group: &mut Group,
+    command: &Command,
+) -> rusqlite::Result<Result<Written>> {
+    match command {
+        Command::Begin(begin, _) => apply_begin(transaction, lease, begin),
+        Command::Take(take, _) => apply_take(transaction, lease, take),
+        Command::Append(append) => apply_append(transaction, group, append),
+        Command::Release(key, token) => {
+            transaction
+                .prepare_cached("DELETE FROM lease WHERE run = ?1 AND token = ?2")?
+                .execute(params![key, token])?;
+            Ok(Ok(Written {
+                key: *key,
+                event: None,
+            }))
+        }
+    }
+}
+
+fn apply_begin(
+    transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
+    begin: &Begin,
+) -> rusqlite::Result<Result<Written>> {
+    let exists = transaction
+        .prepare_cached("SELECT 1 FROM run WHERE id = ?1")?
+        .exists([begin.id.as_str()])?;
+    if exists {
+        return Ok(Err(Error::Exists {
+            id: begin.id.to_string(),
+        }));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO run (id, agent, status, created_ms, updated_ms, steps, finished_steps, \
+             started_seq) VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0)",
+        )?
+        .execute(params![
+            begin.id.as_str(),
+            begin.agent,
+            status_code(RunStatus::Running),
+            begin.event.at_ms
+        ])?;
+    let key = transaction.last_insert_rowid();
+    insert_nodes(transaction, &begin.nodes)?;
+    let seq = insert_event(
+        transaction,
+        key,
+        &begin.event,
+        begin.event.digest(&begin.id),
+    )?;
+    transaction
+        .prepare_cached("UPDATE run SET started_seq = ?2 WHERE key = ?1")?
+        .execute(params![key, seq])?;
+    insert_lease(transaction, lease, key, begin.token)?;
+    let kind = EventKind::RunStarted {
+        agent: begin.agent.clone(),
+    };
+    let event = Event {
+        seq,
+        run: begin.id.clone(),
+        at_ms: begin.event.at_ms,
+        kind,
+    };
+    Ok(Ok(Written {
+        key,
+        event: Some(event),
+    }))
+}
+
+fn apply_take(
+    transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
+    take: &Take,
+) -> rusqlite::Result<Result<Written>> {
+    let status: i64 = transaction
+        .prepare_cached("SELECT status FROM run WHERE key = ?1")?
+        .query_row([take.key], |row| row.get(0))?;
+    if status == status_code(RunStatus::Finished) {
+        return Ok(Err(Error::Finished {
+            id: take.id.to_string(),
+        }));
+    }
+    let now_ms = crate::now_ms();
+    if let Some(by) = super::read::holder_of(transaction, take.key, now_ms, lease.holder)? {
+        return Ok(Err(Error::Held {
+            id: take.id.to_string(),
+            by,
+        }));
+    }
+    insert_lease(transaction, lease, take.key, take.token)?;
+    let seq = insert_event(
+        transaction,
+        take.key,
+        &take.event,
+        take.event.digest(&take.id),
+    )?;
+    transaction
+        .prepare_cached(
+            "UPDATE run SET status = ?2, reason = NULL, ended_seq = NULL, \
+             updated_ms = max(updated_ms, ?3) WHERE key = ?1",
+        )?
+        .execute(params![
+            take.key,
+            status_code(RunStatus::Running),
+            take.event.at_ms
+        ])?;
+    let at_ms = take.event.at_ms;
+    let event = Event {
+        seq,
+        run: take.id.clone(),
+        at_ms,
+        kind: EventKind::RunResumed,
+    };
+    Ok(Ok(Written {
+        key: take.key,
+        event: Some(event),
+    }))
+}
+
+fn apply_append(
+    transaction: &Transaction<'_>,
+    group: &mut Group,
+    append: &Append,
+) -> rusqlite::Result<Result<Written>> {
+    let RunKey {
+        key,
+        id,
+        token,
+        fate,
+    } = &append.run;
+    if let Err(error) = fate.check() {
+        return Ok(Err(error));
+    }
+    if group.ended.contains(key) {
+        return Ok(Err(Error::Closed {
+            run: id.to_string(),
+            how: "ended".to_string(),
+        }));
+    }
+    let ours = match group.ours.get(&(*key, *token)) {
+        Some(ours) => *ours,
+        None => {
+            let found: Option<Token> = transaction
+                .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            let ours = found == Some(*token);
+            group.ours.insert((*key, *token), ours);
+            ours
+        }
+    };
+    if !ours {
+        return Ok(Err(Error::LeaseLost {
+            run: id.to_string(),
+        }));
+    }
+    insert_nodes(transaction, &append.nodes)?;
+    let seq = insert_event(transaction, *key, &append.event, append.digest)?;
+    let tally = group.tallies.entry(*key).or_default();
+    tally.at_ms = tally.at_ms.max(append.event.at_ms);
+    match append.event.kind {
+        Kind::StepStarted => tally.begun += 1,
+        Kind::StepFinished | Kind::StepFailed => tally.ended += 1,
+        Kind::StepRestarted | Kind::StepFaulted | Kind::RunStarted | Kind::RunResumed => {}
+        Kind::RunParked | Kind::RunFinished | Kind::RunFailed => {
+            group.ended.insert(*key);
+            end_run(transaction, append, seq)?;
+        }
+    }
+    let at_ms = append.event.at_ms;
+    let event = Event {
+        seq,
+        run: id.clone(),
+        at_ms,
+        kind: append.notice.kind.clone(),
+    };
+    Ok(Ok(Written {
+        key: *key,
+        event: Some(event),
+    }))
+}
+
+/// Notes a run's end and gives its lease back.
+fn end_run(transaction: &Transaction<'_>, append: &Append, seq: i64) -> rusqlite::Result<()> {
+    let key = append.run.key;
+    if let Some(status) = append.event.kind.ending() {
+        transaction
+            .prepare_cached(
+                "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4 WHERE key = ?1",
+            )?
+            .execute(params![key, status_code(status), append.notice.reason, seq])?;
+    }
+    transaction
+        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
+        .execute([key])?;
+    Ok(())
+}
+
+fn insert_nodes(transaction: &Transaction<'_>, nodes: &[Packed]) -> rusqlite::Result<()> {
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO payload (hash, kind, size, body) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT DO NOTHING",
+    )?;
+    for node in nodes {
+        statement.execute(params![node.hash, node.kind.code(), node.size, node.body])?;
+    }
+    Ok(())
+}
+
+fn insert_event(
+    transaction: &Transaction<'_>,
+    key: i64,
+    event: &EventRow,
+    digest: i64,
+) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO event (run, kind, at_ms, path, effect, fingerprint, body, digest) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .insert(params![
+            key,
+            event.kind.code(),
+            event.at_ms,
+            event.path,
+            event.effect.map(effect_code),
+            event.fingerprint,
+            event.body,
+            digest
+        ])
+}
+
+fn insert_lease(
+    transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
+    key: i64,
+    token: Token,
+) -> rusqlite::Result<()> {
+    let holder = lease.holder;
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO lease (run, token, owner, machine, pid, born, expires_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            key,
+            token,
+            lease.owner,
+            holder.machine,
+            holder.pid,
+            holder.born,
+            lease.expires_ms
+        ])?;
+    Ok(())
+}
