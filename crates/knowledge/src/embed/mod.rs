@@ -1,0 +1,184 @@
+//! Embeddings: texts as vectors whose cosine says how near their meanings are.
+//!
+//! [`Embeddings`] runs a sentence embedding model (all-MiniLM-L6-v2 in int8, or one of its kind) on the
+//! processor with [`rten`]. It embeds some tens of passages a second, which decides the shape of all else:
+//! nobody waits for a corpus to be embedded. [`quantised`] is the form in which vectors are kept.
+//!
+//! What it does not do: fetch models, decide what is embedded when.
+
+pub(crate) mod quantised;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rten_tensor::prelude::*;
+use rten_tensor::{NdTensor, NdTensorView};
+use rten_text::tokenizer::EncodeOptions;
+
+use crate::error::{Error, Result};
+
+/// The files of an embedding model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddingFiles {
+    /// The network, in ONNX format.
+    pub model: PathBuf,
+    /// Its tokenizer, a `tokenizer.json`.
+    pub tokenizer: PathBuf,
+}
+
+/// Tokens of a text that are read; the rest is cut off. What all-MiniLM-L6-v2 was trained with.
+const MOST_TOKENS: usize = 256;
+
+/// Texts that are run through the network together.
+const BATCH: usize = 8;
+
+/// A loaded embedding model; it can be used by several threads at once.
+pub(crate) struct Embeddings {
+    files: EmbeddingFiles,
+    model: rten::Model,
+    inputs: [Option<rten::NodeId>; 3],
+    output: rten::NodeId,
+    tokenizer: rten_text::Tokenizer,
+    threads: Arc<rten::ThreadPool>,
+    hash: String,
+}
+
+impl Embeddings {
+    /// Loads a model; `threads` 0 means as many as there are processors.
+    pub(crate) fn load(files: &EmbeddingFiles, threads: usize) -> Result<Embeddings> {
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |reason: String| Error::Embedding { path, reason }
+        };
+        let bytes = std::fs::read(&files.model).map_err(Error::io(&files.model))?;
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let mut options = rten::ModelOptions::with_all_ops();
+        options.prepack_weights(true);
+        let model = options
+            .load(bytes)
+            .map_err(|error| failed(&files.model)(error.to_string()))?;
+        let tokenizer = rten_text::Tokenizer::from_file(&files.tokenizer)
+            .map_err(|error| failed(&files.tokenizer)(format!("{error:?}")))?;
+        let inputs = ["input_ids", "attention_mask", "token_type_ids"].map(|name| model.find_node(name));
+        let output = model.output_ids().first().copied();
+        let output = output.ok_or_else(|| failed(&files.model)("it has no output".to_owned()))?;
+        if inputs[0].is_none() {
+            return Err(failed(&files.model)("it has no input named input_ids".to_owned()));
+        }
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let threads = Arc::new(rten::ThreadPool::with_num_threads(threads));
+        Ok(Embeddings { files: files.clone(), model, inputs, output, tokenizer, threads, hash })
+    }
+
+    /// Names the model by its content.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The vector of one text, of length 1.
+    pub(crate) fn embed_one(&self, text: &str) -> Result<Vec<f32>> {
+        let tokens = self.tokens(text)?;
+        let vector = self.run(&[&tokens])?.pop();
+        vector.ok_or_else(|| self.failed("it gave no vector"))
+    }
+
+    /// The vectors of texts, each of length 1, handed to `take` with the position of their text, in batches
+    /// of similar length (longer texts would otherwise slow the shorter ones down). Stops when `take` says
+    /// `false` or `deadline` has passed.
+    pub(crate) fn embed(
+        &self,
+        texts: &[String],
+        deadline: Option<Instant>,
+        mut take: impl FnMut(Vec<(usize, Vec<f32>)>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut tokens = Vec::with_capacity(texts.len());
+        for (position, text) in texts.iter().enumerate() {
+            tokens.push((position, self.tokens(text)?));
+        }
+        tokens.sort_by_key(|(position, tokens)| (tokens.len(), *position));
+        for batch in tokens.chunks(BATCH) {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+            let tokens: Vec<&[u32]> = batch.iter().map(|(_, tokens)| tokens.as_slice()).collect();
+            let vectors = self.run(&tokens)?;
+            let positions = batch.iter().map(|(position, _)| *position);
+            if !take(positions.zip(vectors).collect())? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        // A token has at least one byte; what is beyond the last token need not be looked at. The factor
+        // leaves room for long words.
+        let end = text.floor_char_boundary(MOST_TOKENS * 16);
+        let text = text.get(..end).unwrap_or(text);
+        let encoded = self.tokenizer.encode(text, Some(EncodeOptions::default()));
+        let encoded = encoded.map_err(|error| self.failed(&format!("{error:?}")))?;
+        let mut tokens = encoded.into_token_ids();
+        if tokens.len() > MOST_TOKENS
+            && let Some(end) = tokens.last().copied()
+        {
+            tokens.truncate(MOST_TOKENS - 1);
+            tokens.push(end);
+        }
+        Ok(tokens)
+    }
+
+    /// Runs a batch through the network and takes the mean over each text's tokens.
+    fn run(&self, batch: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let longest = batch.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+        let mut ids = NdTensor::<i32, 2>::zeros([batch.len(), longest]);
+        let mut mask = NdTensor::<i32, 2>::zeros([batch.len(), longest]);
+        for (row, tokens) in batch.iter().enumerate() {
+            for (column, token) in tokens.iter().enumerate() {
+                ids[[row, column]] = token.cast_signed();
+                mask[[row, column]] = 1;
+            }
+        }
+        let types = NdTensor::<i32, 2>::zeros([batch.len(), longest]);
+        let mut inputs: Vec<(rten::NodeId, rten::ValueOrView<'_>)> = Vec::with_capacity(3);
+        for (node, tensor) in self.inputs.iter().zip([&ids, &mask, &types]) {
+            inputs.extend(node.map(|node| (node, tensor.view().into())));
+        }
+        let options = rten::RunOptions::default().with_thread_pool(Some(Arc::clone(&self.threads)));
+        let outputs = self.model.run(inputs, &[self.output], Some(options));
+        let output = outputs.map_err(|error| self.failed(&error.to_string()))?.pop();
+        let states: NdTensor<f32, 3> = output
+            .and_then(|output| output.try_into().ok())
+            .ok_or_else(|| self.failed("its output is not one vector for each token"))?;
+        Ok(batch.iter().enumerate().map(|(row, tokens)| mean(states.slice(row), tokens.len())).collect())
+    }
+
+    fn failed(&self, reason: &str) -> Error {
+        Error::Embedding { path: self.files.model.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// The mean of the first `tokens` rows, brought to length 1.
+fn mean(states: NdTensorView<'_, f32, 2>, tokens: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; states.size(1)];
+    for token in 0..tokens.min(states.size(0)) {
+        for (sum, value) in sum.iter_mut().zip(states.slice(token).iter()) {
+            *sum += value;
+        }
+    }
+    normalise(&mut sum);
+    sum
+}
+
+/// Brings a vector to length 1; one without direction stays zero.
+pub(crate) fn normalise(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > f32::MIN_POSITIVE {
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+}

@@ -1,0 +1,70 @@
+//! Tests with the real model; they need its files in the models folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// The files of the embedding model; `None` when they are not there, which `PLUMB_REQUIRE_MODELS=1` forbids.
+pub(crate) fn model_files() -> Option<EmbeddingFiles> {
+    let folder = std::env::var_os("PLUMB_MODELS").map(PathBuf::from).or_else(|| {
+        std::env::home_dir().map(|home| home.join(".cache/plumb/models"))
+    })?;
+    let files = EmbeddingFiles {
+        model: folder.join("minilm-int8.onnx"),
+        tokenizer: folder.join("minilm-tokenizer.json"),
+    };
+    if files.model.exists() && files.tokenizer.exists() {
+        return Some(files);
+    }
+    assert!(std::env::var_os("PLUMB_REQUIRE_MODELS").is_none(), "no embedding model in {}", folder.display());
+    None
+}
+
+#[test]
+fn nearer_meanings_have_nearer_vectors() {
+    let Some(files) = model_files() else { return };
+    let embeddings = Embeddings::load(&files, 2).unwrap();
+    let texts = [
+        "The server writes its changes to the log before the data files.",
+        "Write-ahead logging guarantees that no committed change is lost.",
+        "Bake the bread for forty minutes until the crust is brown.",
+        "",
+    ]
+    .map(str::to_owned);
+    let mut vectors = vec![Vec::new(); texts.len()];
+    embeddings
+        .embed(&texts, None, |batch| {
+            batch.into_iter().for_each(|(position, vector)| vectors[position] = vector);
+            Ok(true)
+        })
+        .unwrap();
+    let query = embeddings.embed_one("How does a database keep changes durable?").unwrap();
+    let near: Vec<f32> = vectors.iter().map(|vector| quantised::product(&query, vector)).collect();
+    assert!(near[0] > near[2] + 0.1 && near[1] > near[2] + 0.1, "{near:?}");
+    // Alone or in a batch with longer texts, a text has the same vector.
+    let alone = embeddings.embed_one(&texts[2]).unwrap();
+    assert!(quantised::product(&alone, &vectors[2]) > 0.99);
+}
+
+#[test]
+fn long_texts_are_cut_off() {
+    let Some(files) = model_files() else { return };
+    let embeddings = Embeddings::load(&files, 2).unwrap();
+    let tokens = embeddings.tokens(&"word ".repeat(5000)).unwrap();
+    assert_eq!(tokens.len(), MOST_TOKENS);
+    assert_eq!((tokens.first(), tokens.last()), (Some(&101), Some(&102)));
+}
+
+#[test]
+fn a_file_that_is_no_model_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = EmbeddingFiles { model: folder.path().join("x.onnx"), tokenizer: folder.path().join("t.json") };
+    let message = |files| match Embeddings::load(files, 1) {
+        Ok(_) => panic!("loaded"),
+        Err(error) => error.to_string(),
+    };
+    assert!(message(&files).contains("x.onnx"));
+    std::fs::write(&files.model, "no model").unwrap();
+    assert!(message(&files).contains("x.onnx"));
+}
