@@ -1,1 +1,49 @@
-//! Models behind one trait: the local engine, OpenAI-compatible servers, scripted models.
+//! Models behind one trait: the local engine, OpenAI-compatible servers, and scripted models.
+//!
+//! Start at [`Model`] and [`Request`]; [`Models`] opens a model by its `provider:name`. Structured
+//! output goes through one call, [`Output::Json`]: the local engine decodes under the schema, other
+//! providers are asked, checked and asked again.
+//!
+//! This crate takes no decision of an agent and writes no journal.
+
+pub mod catalogue;
+mod error;
+#[cfg(feature = "local")]
+pub mod local;
+mod openai;
+mod pull;
+pub mod quotes;
+mod registry;
+mod request;
+mod scripted;
+
+use futures::future::BoxFuture;
+
+pub use error::{Error, Result};
+//pub use openai::OpenAi;
+//pub use registry::{Listed, Models, Settings};
+pub use request::{Choice, Message, Output, Request, Response, Role, Stop, Usage};
+pub use scripted::Scripted;
+
+/// Where text goes as it arrives.
+pub type TextSink = tokio::sync::mpsc::UnboundedSender<String>;
+
+/// A language model.
+pub trait Model: Send + Sync {
+    /// Its name, `provider:name`.
+    fn name(&self) -> &str;
+
+    /// The most tokens that a prompt and its answer may have together; `None` where that is not known.
+    fn context_tokens(&self) -> Option<u32>;
+
+    /// The number of tokens of `text`: exact for local models, an estimate elsewhere.
+    fn count_tokens(&self, text: &str) -> usize;
+
+    /// Answers `request`. There is one code path for streaming and not: text goes to `sink` as it
+    /// arrives, and the whole comes back at the end. Dropping the future stops the work.
+    fn generate<'a>(
+        &'a self,
+        request: &'a Request,
+        sink: Option<TextSink>,
+    ) -> BoxFuture<'a, Result<Response>>;
+}

@@ -1,0 +1,125 @@
+//! What can go wrong with models, grouped by who must act.
+
+use std::path::PathBuf;
+
+/// The error of this crate. No message ever contains a key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user: no such model or provider.
+    #[error("there is no model `{name}`\nhint: {hint}")]
+    Unknown {
+        /// The name as it was given.
+        name: String,
+        /// The nearest names, or the form of a name.
+        hint: String,
+    },
+    /// The user: the model is catalogued but not on this machine.
+    #[error("the model {name} is not on this machine\nhint: plumb models pull {name}")]
+    Missing {
+        /// Its name in the catalogue.
+        name: String,
+    },
+    /// The user: the machine cannot run the model.
+    #[error("{model} does not run on this machine: {reason}\nhint: {hint}")]
+    Unfit {
+        /// The model.
+        model: String,
+        /// Why.
+        reason: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// The user: a provider needs a setting.
+    #[error("{message}\nhint: {hint}")]
+    Setting {
+        /// What is missing or wrong.
+        message: String,
+        /// What to set.
+        hint: String,
+    },
+    /// The caller: the schema asks for what cannot be enforced.
+    #[error("the schema cannot be enforced: {message}")]
+    Schema {
+        /// What, and where in the schema.
+        message: String,
+    },
+    /// The caller: prompt and answer do not fit the model's context.
+    #[error("the prompt has {prompt} tokens and the answer may have {answer}, which is {} more than the {context} that fit", prompt + answer - context)]
+    TooLong {
+        /// Tokens of the prompt.
+        prompt: u32,
+        /// The most tokens of the answer.
+        answer: u32,
+        /// Tokens that fit.
+        context: u32,
+    },
+    /// The model: its answer does not have the form that was asked for.
+    #[error("the answer does not have the form that was asked for: {message}")]
+    Malformed {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The operator: the provider does not take the request.
+    #[error("{provider} refused the request ({status}): {message}")]
+    Refused {
+        /// The provider's address.
+        provider: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// The operator: the provider is down, overloaded or out of reach.
+    #[error("{provider} cannot be reached: {message}")]
+    Unreachable {
+        /// The provider's address.
+        provider: String,
+        /// Why.
+        message: String,
+    },
+    /// The operator: the local engine failed.
+    #[error("the local engine failed: {message}")]
+    Engine {
+        /// How.
+        message: String,
+    },
+    /// The operator: a file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operator: a model's file is not the one of the catalogue. It was deleted.
+    #[error("{name}: wrong checksum, the file was deleted\n  expected {expected}\n  got      {actual}\nhint: fetch it again; if it stays wrong, the source has another file")]
+    Checksum {
+        /// The model.
+        name: String,
+        /// The SHA-256 of the catalogue.
+        expected: String,
+        /// The SHA-256 of the file.
+        actual: String,
+    },
+    /// The operator: a model cannot be fetched.
+    #[error("cannot fetch {name}: {message}\nhint: {hint}")]
+    Fetch {
+        /// The model.
+        name: String,
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl Error {
+    /// Whether this is what the model or the caller makes of the request, so that asking again gives
+    /// the same; everything else may be mended from outside.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Error::Schema { .. } | Error::TooLong { .. } | Error::Malformed { .. })
+    }
+}
+
+/// The result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

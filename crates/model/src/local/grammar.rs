@@ -1,0 +1,196 @@
+//! A JSON schema as a constraint on decoding.
+
+use std::sync::{Arc, Mutex};
+
+use llama_cpp_2::model::LlamaModel;
+use llguidance::api::TopLevelGrammar;
+use llguidance::earley::SlicedBiasComputer;
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+
+use super::tokens;
+use crate::quotes::Quotes;
+use crate::{Error, Result};
+
+/// Builds constraints for one model's vocabulary.
+pub(super) struct Grammars {
+    factory: ParserFactory,
+    /// The last constraint, kept because a batch of calls often shares its schema.
+    last: Mutex<Option<(Value, Matcher)>>,
+}
+
+impl Grammars {
+    pub(super) fn new(model: Arc<LlamaModel>) -> Result<Grammars> {
+        let environment: TokEnv = Arc::new(Vocabulary::of(model));
+        let abilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+        let slices = SlicedBiasComputer::json_slices();
+        let mut factory = ParserFactory::new(&environment, abilities, &slices)
+            .map_err(|error| Error::Engine { message: error.to_string() })?;
+        factory.quiet();
+        Ok(Grammars { factory, last: Mutex::new(None) })
+    }
+
+    /// A fresh constraint for `schema`.
+    pub(super) fn matcher(&self, schema: &Value) -> Result<Matcher> {
+        let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((known, matcher)) = last.as_ref()
+            && known == schema
+        {
+            return Ok(matcher.deep_clone());
+        }
+        let mut matcher = Matcher::new(self.factory.create_parser(grammar(schema)?));
+        if let Some(message) = matcher.get_error() {
+            return Err(Error::Schema { message });
+        }
+        if let Some(message) = matcher.grammar_warnings().into_iter().next() {
+            return Err(Error::Schema { message });
+        }
+        *last = Some((schema.clone(), matcher.deep_clone()));
+        Ok(matcher)
+    }
+}
+
+/// JSON without white space, so that no token is spent on it.
+fn compact(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Some(object) = schema.as_object_mut() {
+        let guidance = json!({"whitespace_flexible": false, "item_separator": ",", "key_separator": ":"});
+        object.insert("x-guidance".to_owned(), guidance);
+    }
+    schema
+}
+
+fn grammar(schema: &Value) -> Result<TopLevelGrammar> {
+    if !has_quotes(schema) {
+        return Ok(TopLevelGrammar::from_json_schema(compact(schema)));
+    }
+    let mut rules = Rules::default();
+    let start = rules.of(schema, "#")?;
+    Ok(TopLevelGrammar::from_lark(format!("start: {start}\n{}", rules.text)))
+}
+
+fn has_quotes(schema: &Value) -> bool {
+    match schema {
+        Value::Object(object) => object.contains_key("x-quote-from") || object.values().any(has_quotes),
+        Value::Array(items) => items.iter().any(has_quotes),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Lark rules for the parts of a schema that lead to a quote; all other parts stay JSON schema.
+#[derive(Default)]
+struct Rules {
+    text: String,
+    count: usize,
+}
+
+impl Rules {
+    /// The expression for `schema`, which stands at `path`.
+    fn of(&mut self, schema: &Value, path: &str) -> Result<String> {
+        if let Some(quotes) = Quotes::of(schema) {
+            if quotes.passages.iter().all(Vec::is_empty) {
+                return Err(Error::Schema { message: format!("{path}: x-quote-from has no sentence") });
+            }
+            return Ok(self.add("QUOTE", format!("/{}/", quotes.json_regex())));
+        }
+        if !has_quotes(schema) {
+            return Ok(self.add("part", format!("%json {}", compact(schema))));
+        }
+        if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
+            let mut expressions = Vec::new();
+            for (index, branch) in branches.iter().enumerate() {
+                expressions.push(self.of(branch, &format!("{path}/anyOf/{index}"))?);
+            }
+            return Ok(format!("({})", expressions.join(" | ")));
+        }
+        if let Some(items) = schema.get("items") {
+            return self.array(schema, items, path);
+        }
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+            let message = format!("{path}: x-quote-from works in objects, arrays and anyOf");
+            return Err(Error::Schema { message });
+        };
+        // Around a quote every property is required; that keeps the rules a plain sequence.
+        let mut parts = Vec::new();
+        for (name, property) in properties {
+            let expression = self.of(property, &format!("{path}/properties/{name}"))?;
+            let key = format!("{}{}:", if parts.is_empty() { "{" } else { "," }, json!(name));
+            parts.push(format!("{} {expression}", json!(key)));
+        }
+        Ok(format!("({} \"}}\")", parts.join(" ")))
+    }
+
+    fn array(&mut self, schema: &Value, items: &Value, path: &str) -> Result<String> {
+        let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
+        let item = self.of(items, &format!("{path}/items"))?;
+        let item = self.add("item", item);
+        let least = bound("minItems").unwrap_or(0);
+        let most = bound("maxItems").unwrap_or(16).max(least).max(1);
+        let more = format!("(\",\" {item}){{{},{}}}", least.saturating_sub(1), most - 1);
+        let some = format!("{item} {more}");
+        Ok(if least == 0 { format!("\"[\" ({some})? \"]\"") } else { format!("\"[\" {some} \"]\"") })
+    }
+
+    fn add(&mut self, kind: &str, definition: String) -> String {
+        self.count += 1;
+        let name = format!("{kind}{}", self.count);
+        self.text.push_str(&format!("{name}: {definition}\n"));
+        name
+    }
+}
+
+/// The model's vocabulary as the constraint engine sees it.
+struct Vocabulary {
+    trie: TokTrie,
+    model: Arc<LlamaModel>,
+}
+
+impl Vocabulary {
+    fn of(model: Arc<LlamaModel>) -> Vocabulary {
+        let vocabulary = model.vocab();
+        let end = match vocabulary.eot().0 {
+            -1 => vocabulary.eos(),
+            _ => vocabulary.eot(),
+        };
+        let mut words = Vec::new();
+        let mut ends = vec![end.0.cast_unsigned()];
+        for token in vocabulary.tokens() {
+            if vocabulary.is_eog(token) && token != end {
+                ends.push(token.0.cast_unsigned());
+            }
+            let mut bytes = tokens::bytes(&model, token);
+            if bytes.is_empty() {
+                // The mark of a control token, which no constraint takes for text.
+                bytes = model.vocab().token_to_piece(token, true, None);
+                if !bytes.is_empty() {
+                    bytes.insert(0, TokTrie::SPECIAL_TOKEN_MARKER);
+                }
+            }
+            words.push(bytes);
+        }
+        let size = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        let info = TokRxInfo::new(size, end.0.cast_unsigned());
+        let trie = TokTrie::from(&info, &words).with_eos_tokens(&ends);
+        drop(words);
+        Vocabulary { trie, model }
+    }
+}
+
+impl TokenizerEnv for Vocabulary {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        let tokenise = |text: &str| {
+            let tokens = tokens::plain(&self.model, text);
+            tokens.into_iter().map(|token| token.0.cast_unsigned()).collect::<Vec<TokenId>>()
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => tokenise(text),
+            // Bytes that end in the middle of a character.
+            Err(_) => self.trie.greedy_tokenize(bytes),
+        }
+    }
+}

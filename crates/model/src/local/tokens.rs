@@ -1,0 +1,27 @@
+//! Text to tokens and back.
+#![expect(unsafe_code, reason = "one call that the safe binding lacks: the engine's compile flags")]
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+
+/// The tokens of `text`, in which control tokens are text like any other.
+pub(super) fn plain(model: &LlamaModel, text: &str) -> Vec<LlamaToken> {
+    model.vocab().tokenize(text.as_bytes(), false, false)
+}
+
+/// The tokens of a piece of a chat template, in which control tokens are what they are.
+pub(super) fn template(model: &LlamaModel, text: &str) -> Vec<LlamaToken> {
+    model.vocab().tokenize(text.as_bytes(), false, true)
+}
+
+/// The bytes of a token; none for a control token.
+pub(super) fn bytes(model: &LlamaModel, token: LlamaToken) -> Vec<u8> {
+    model.vocab().token_to_piece(token, false, None)
+}
+
+/// What instruction sets the engine was compiled for, as llama.cpp prints it.
+pub(super) fn system_info() -> String {
+    // SAFETY: llama.cpp returns a pointer to a static, null-terminated string.
+    let text = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
+    text.to_string_lossy().into_owned()
+}
