@@ -10,6 +10,9 @@
 
 use serde_json::{Map, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// A BLAKE3 hash.
 pub(crate) type Hash = [u8; 32];
 

@@ -107,8 +107,8 @@ pub(crate) struct Writer {
     holder: Holder,
     /// Marks the leases of this writer.
     owner: Token,
-    /// Runs whose lease this writer has.
-    held: HashSet<i64>,
+    /// The leases that this writer has given out.
+    held: HashSet<Token>,
     next_renewal: Instant,
     options: Options,
 }
@@ -242,8 +242,8 @@ impl Writer {
     fn settle(&mut self, command: Command, outcome: Result<Written>) {
         match command {
             Command::Begin(begin, reply) => {
-                if let Ok(written) = &outcome {
-                    self.held.insert(written.key);
+                if outcome.is_ok() {
+                    self.held.insert(begin.token);
                     self.known.add(begin.nodes.iter().map(|node| node.hash));
                 }
                 let mut unwanted = None;
@@ -251,15 +251,15 @@ impl Writer {
                 self.give_back(unwanted.and_then(Result::ok), begin.token);
             }
             Command::Take(take, reply) => {
-                if let Ok(written) = &outcome {
-                    self.held.insert(written.key);
+                if outcome.is_ok() {
+                    self.held.insert(take.token);
                 }
                 let mut unwanted = None;
                 self.answer(outcome, |key| unwanted = reply.send(key.map(|_| ())).err());
                 self.give_back(unwanted.and_then(Result::ok).map(|()| take.key), take.token);
             }
-            Command::Release(key, _) => {
-                self.held.remove(&key);
+            Command::Release(_, token) => {
+                self.held.remove(&token);
                 if let Err(error) = outcome {
                     tracing::warn!(%error, "a run's lease was not given back; it expires");
                 }
@@ -281,12 +281,12 @@ impl Writer {
                 self.known.add(append.nodes.iter().map(|node| node.hash));
                 if append.event.kind.ending().is_some() {
                     append.run.fate.end(closed(&append.run.id, &append.notice));
-                    self.held.remove(&append.run.key);
+                    self.held.remove(&append.run.token);
                 }
             }
             Err(error) => {
                 append.run.fate.end(error.clone());
-                self.held.remove(&append.run.key);
+                self.held.remove(&append.run.token);
             }
         }
         self.answer(outcome, |written| {

@@ -1,0 +1,18 @@
+//! Tests of the journal through its public interface. One binary, because `crash` and `processes`
+//! run it again as a child.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod crash;
+mod golden;
+mod model;
+mod processes;
+mod runs;
+mod stops;
+mod support;
+mod writing;
