@@ -1,1 +1,59 @@
-fn main() {}
+//! The chores of this repository, in Rust: `cargo xtask CHORE`.
+//!
+//! `tidy` and `arrows` are part of `make test`. `corpora` and `eval-research` measure the quality of
+//! `plumb research` from outside, through the built binary; they share no code with the product, so
+//! that neither can hide the other's mistakes. Nothing here is shipped.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool for developers"
+)]
+
+mod arrows;
+mod research;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Usage: cargo xtask CHORE
+
+Chores:
+  tidy            check file and function lengths, documentation links and other rules of the house
+  arrows          check that crates depend on each other only as the design allows
+  corpora         fetch the documentation that the evaluation set asks about
+  eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let (chore, rest) = match arguments.split_first() {
+        Some((chore, rest)) => (chore.as_str(), rest),
+        None => ("help", arguments),
+    };
+    match chore {
+        "tidy" => tidy::run(&workspace::root()?),
+        "arrows" => arrows::run(&workspace::root()?),
+        "corpora" => research::corpora::run(&workspace::root()?),
+        "eval-research" => research::run(&workspace::root()?, rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no chore is called {other}\n\n{HELP}"),
+    }
+}

@@ -1,0 +1,185 @@
+//! The results as text: a line for each question, and totals beside the goals.
+
+use super::score::{Answer, Outcome};
+
+/// What the columns of a line mean.
+pub(super) const HEAD: &str =
+    "result  facts  verified  file  seconds   prompt   cached  output  question";
+
+/// How many of the first hits may be looked at for the right file.
+const TOP: usize = 5;
+
+/// The result of one question.
+pub(super) fn line(outcome: &Outcome) -> String {
+    let file = match (outcome.kind, outcome.file_rank) {
+        ("unanswerable", _) => "".to_owned(),
+        (_, Some(rank)) => format!("#{rank}"),
+        (_, None) => "none".to_owned(),
+    };
+    let Some(answer) = &outcome.answer else {
+        let error = outcome
+            .error
+            .as_deref()
+            .map(|error| format!("  ERROR {error}"))
+            .unwrap_or_default();
+        let seconds = outcome.search_seconds;
+        return format!(
+            "{:<23}  {file:<4}  {seconds:>7.1}  {:<23}  {}{error}",
+            "", "", outcome.id
+        );
+    };
+    let mut line = format!(
+        "{:<6}  {:<5}  {:<8}  {file:<4}  {:>7.1}  {:>7}  {:>7}  {:>6}  {}",
+        if answer.right { "right" } else { "WRONG" },
+        format!("{}/{}", answer.facts_found, answer.facts),
+        format!("{}/{}", answer.really_verbatim, answer.shown_verified),
+        answer.seconds,
+        answer.usage.prompt_tokens,
+        answer.usage.cached_tokens,
+        answer.usage.output_tokens,
+        outcome.id,
+    );
+    if !answer.right {
+        let said = if answer.answered {
+            answer.text.as_str()
+        } else {
+            "(not answered)"
+        };
+        line.push_str(&format!(
+            "\n        {}",
+            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        ));
+    }
+    for quote in &answer.not_verbatim {
+        line.push_str(&format!("\n        NOT VERBATIM {quote}"));
+    }
+    line
+}
+
+/// All results together.
+pub(super) fn totals(outcomes: &[Outcome]) -> String {
+    let mut text = String::from("\n");
+    for (kind, title, goal) in [
+        ("fact", "single facts right", "80 %"),
+        ("comparison", "comparisons right", "-"),
+        ("unanswerable", "unanswerable recognised", "80 %"),
+    ] {
+        let all: Vec<&Outcome> = outcomes
+            .iter()
+            .filter(|outcome| outcome.kind == kind)
+            .collect();
+        let right = all
+            .iter()
+            .filter(|outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right))
+            .count();
+        // An error counts as wrong: nothing is dropped from the denominator.
+        if all.iter().any(|outcome| outcome.answer.is_some()) {
+            text.push_str(&share(title, right, all.len(), goal));
+        }
+    }
+    let answers: Vec<&Answer> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.answer.as_ref())
+        .collect();
+    if !answers.is_empty() {
+        let sum = |of: fn(&Answer) -> usize| answers.iter().map(|answer| of(answer)).sum::<usize>();
+        text.push_str(&share(
+            "facts found",
+            sum(|a| a.facts_found),
+            sum(|a| a.facts),
+            "-",
+        ));
+        text.push_str(&share(
+            "verified quotes verbatim",
+            sum(|a| a.really_verbatim),
+            sum(|a| a.shown_verified),
+            "100 %",
+        ));
+        text.push_str(&share(
+            "citations shown as verified",
+            sum(|a| a.shown_verified),
+            sum(|a| a.citations),
+            "-",
+        ));
+    }
+    let searched: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|outcome| outcome.kind != "unanswerable")
+        .collect();
+    let found = searched
+        .iter()
+        .filter(|outcome| outcome.file_rank.is_some_and(|rank| rank <= TOP))
+        .count();
+    text.push_str(&share(
+        "right file in the top 5",
+        found,
+        searched.len(),
+        "90 %",
+    ));
+    text.push_str(&times(outcomes, &answers));
+    let errors = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
+    if errors > 0 {
+        text.push_str(&format!("{errors} questions ended in an error\n"));
+    }
+    text
+}
+
+fn share(title: &str, part: usize, whole: usize, goal: &str) -> String {
+    let percent = if whole == 0 {
+        0.0
+    } else {
+        100.0 * part as f64 / whole as f64
+    };
+    format!("{title:<28} {part:>4} of {whole:<4} {percent:>5.1} %   goal {goal}\n")
+}
+
+fn times(outcomes: &[Outcome], answers: &[&Answer]) -> String {
+    let mut text = String::new();
+    let search = outcomes
+        .iter()
+        .filter(|outcome| outcome.kind != "unanswerable")
+        .map(|o| o.search_seconds);
+    text.push_str(&spread("seconds a search", search.collect()));
+    if answers.is_empty() {
+        return text;
+    }
+    for kind in ["fact", "comparison", "unanswerable"] {
+        let of_kind = outcomes.iter().filter(|outcome| outcome.kind == kind);
+        let seconds: Vec<f64> = of_kind
+            .filter_map(|outcome| Some(outcome.answer.as_ref()?.seconds))
+            .collect();
+        if !seconds.is_empty() {
+            text.push_str(&spread(&format!("seconds, {kind}"), seconds));
+        }
+    }
+    let mean = |of: fn(&Answer) -> u64| {
+        answers.iter().map(|answer| of(answer)).sum::<u64>() as f64 / answers.len() as f64
+    };
+    text.push_str(&format!(
+        "a question takes {:.1} model calls, {:.0} prompt tokens ({:.0} from cache), {:.0} output tokens\n",
+        mean(|a| a.usage.model_calls),
+        mean(|a| a.usage.prompt_tokens),
+        mean(|a| a.usage.cached_tokens),
+        mean(|a| a.usage.output_tokens),
+    ));
+    text
+}
+
+fn spread(title: &str, mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        values
+            .get(((values.len() as f64 - 1.0) * share).round() as usize)
+            .copied()
+            .unwrap_or(0.0)
+    };
+    format!(
+        "{title:<28} median {:.1}, p90 {:.1}, longest {:.1}\n",
+        at(0.5),
+        at(0.9),
+        at(1.0)
+    )
+}
