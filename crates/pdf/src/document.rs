@@ -66,8 +66,20 @@ pub struct Line {
     pub words: Vec<Word>,
     /// Indexes into `words` at which a cell starts; empty where the line is not a row of a table.
     pub cells: Vec<usize>,
-    /// The last word goes on in the next line, its hyphen is not part of it.
-    pub hyphenated: bool,
+    /// How the line goes on in the next one.
+    pub end: LineEnd,
+}
+
+/// What stands between the last word of a line and the first of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LineEnd {
+    /// A space.
+    #[default]
+    Space,
+    /// Nothing: the word goes on, and the hyphen at the line end belongs to it (`well-known`).
+    Joined,
+    /// Nothing: the word goes on, and its hyphen was put there by the line break.
+    Hyphenated,
 }
 
 /// Letters without a gap.
@@ -85,25 +97,20 @@ impl Block {
     pub fn text(&self) -> String {
         let keep_lines = matches!(self.kind, Kind::Code | Kind::Table);
         let mut text = String::new();
-        let mut left_edge = None;
-        for (index, line) in self.lines.iter().enumerate() {
+        let mut end = None;
+        for line in &self.lines {
             let mut line_text = line.text();
-            if index > 0 && keep_lines {
-                text.push('\n');
-            } else if index > 0
-                && !self
-                    .lines
-                    .get(index - 1)
-                    .is_some_and(|last| last.hyphenated)
-            {
-                text.push(' ');
+            match end {
+                Some(_) if keep_lines => text.push('\n'),
+                Some(LineEnd::Space) => text.push(' '),
+                _ => {}
             }
             if self.kind == Kind::Code {
-                let edge = *left_edge.get_or_insert_with(|| self.bounds[0]);
-                text.extend(std::iter::repeat_n(' ', line.indent(edge)));
-            } else if line.hyphenated && !keep_lines {
+                text.extend(std::iter::repeat_n(' ', line.indent(self.bounds[0])));
+            } else if line.end == LineEnd::Hyphenated && !keep_lines {
                 line_text.pop();
             }
+            end = Some(line.end);
             text.push_str(&line_text);
         }
         text

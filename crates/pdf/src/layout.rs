@@ -5,6 +5,7 @@
 //! All of it works in an *upright frame*: each of the four directions in which text can run is
 //! turned so that it runs to the right, y pointing down, and is laid out by itself.
 
+pub(crate) mod accents;
 pub(crate) mod blocks;
 pub(crate) mod columns;
 pub(crate) mod lines;

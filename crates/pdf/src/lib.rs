@@ -18,6 +18,6 @@ mod layout;
 mod reader;
 mod structure;
 
-pub use document::{Block, Kind, Line, Page, Pdf, Word};
+pub use document::{Block, Kind, Line, LineEnd, Page, Pdf, Word};
 pub use error::Error;
 pub use reader::{Options, read};

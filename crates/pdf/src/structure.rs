@@ -7,7 +7,7 @@ mod hyphens;
 mod outline;
 
 use crate::layout::{DraftBlock, NOWHERE, Shape, union};
-use crate::{Block, Kind, Line, Page, Pdf, Word};
+use crate::{Block, Kind, Line, LineEnd, Page, Pdf, Word};
 pub(crate) use outline::outline;
 
 /// A page whose blocks are not yet named.
@@ -26,8 +26,7 @@ pub(crate) fn build(
     outline: &outline::Outline,
     title: Option<String>,
 ) -> Pdf {
-    boilerplate::set_apart(&mut pages);
-    let repeated = boilerplate::find(&pages);
+    let repeated = boilerplate::set_apart(&mut pages);
     let scale = headings::Scale::new(&pages);
     let damaged = pages
         .iter()
@@ -98,7 +97,7 @@ fn finish(block: DraftBlock, kind: Kind, width: f32, height: f32) -> Block {
             })
             .collect(),
         cells: line.cells,
-        hyphenated: false,
+        end: LineEnd::Space,
     };
     Block {
         kind,

@@ -23,6 +23,11 @@ const MAX_GLYPHS: usize = 250_000;
 /// A stream that is longer than this before (bytes) is not unpacked.
 const MAX_PACKED: usize = 12 << 20;
 
+/// Shorter strings are not taken for letter-spaced text,
+const MIN_TRACKED: usize = 4;
+/// unless the space is less than this share of the font size.
+const MAX_TRACKING: f64 = 0.15;
+
 /// The part of the graphics state that matters for text.
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -209,16 +214,16 @@ impl<'a> Interpreter<'_, 'a> {
                 self.line_matrix = self.text_matrix;
             }
             TypedInstruction::NextLineUsingLeading(_) => self.next_line(0.0, -self.state.leading),
-            TypedInstruction::ShowText(shown) => self.show(shown.0.as_bytes()),
+            TypedInstruction::ShowText(shown) => self.show_string(shown.0.as_bytes()),
             TypedInstruction::NextLineAndShowText(shown) => {
                 self.next_line(0.0, -self.state.leading);
-                self.show(shown.0.as_bytes());
+                self.show_string(shown.0.as_bytes());
             }
             TypedInstruction::ShowTextWithParameters(shown) => {
                 self.state.word_space = shown.0.as_f64();
                 self.state.letter_space = shown.1.as_f64();
                 self.next_line(0.0, -self.state.leading);
-                self.show(shown.2.as_bytes());
+                self.show_string(shown.2.as_bytes());
             }
             TypedInstruction::ShowTexts(shown) => self.show_adjusted(shown.0),
             TypedInstruction::BeginMarkedContent(_) => self.marks.push(Mark {
@@ -455,9 +460,13 @@ impl<'a> Interpreter<'_, 'a> {
     }
 
     fn show_adjusted(&mut self, parts: &Array<'_>) {
+        let codes = parts
+            .iter::<hayro_syntax::object::String<'_>>()
+            .map(|shown| shown.as_bytes().len())
+            .sum();
         for part in parts.iter::<Object<'_>>() {
             match part {
-                Object::String(shown) => self.show(shown.as_bytes()),
+                Object::String(shown) => self.show(shown.as_bytes(), codes),
                 Object::Number(by) => {
                     let by = -by.as_f64() / 1000.0 * self.state.size;
                     let vertical = self
@@ -477,8 +486,21 @@ impl<'a> Interpreter<'_, 'a> {
         }
     }
 
-    fn show(&mut self, bytes: &[u8]) {
+    fn show_string(&mut self, bytes: &[u8]) {
+        self.show(bytes, bytes.len());
+    }
+
+    /// Shows `bytes`, a part of a string of `codes` codes.
+    fn show(&mut self, bytes: &[u8], codes: usize) {
         let state = self.state;
+        // Some writers encode the gap between two words as space after a single letter.
+        let is_gap =
+            codes < MIN_TRACKED && state.letter_space.abs() > MAX_TRACKING * state.size.abs();
+        let tracked = if is_gap {
+            0.0
+        } else {
+            state.letter_space * state.stretch
+        };
         let hidden = self.is_hidden();
         let Some(font) = state.font.and_then(|font| self.fonts.get_mut(font)) else {
             return;
@@ -505,7 +527,7 @@ impl<'a> Interpreter<'_, 'a> {
             let extra = state.letter_space + words;
             if !hidden && code.text != Text::None {
                 let to_page = scale.then(&self.text_matrix).then(&state.matrix);
-                let tracking = state.matrix.vector(state.letter_space * state.stretch, 0.0);
+                let tracking = self.text_matrix.then(&state.matrix).vector(tracked, 0.0);
                 let placed = Placed {
                     to_page,
                     advance: code.advance,

@@ -22,11 +22,7 @@ impl LaidBlock {
         let is_table = self.shape == Shape::Table;
         let turn = |line: LaidLine| DraftLine {
             bounds: direction.displayed(line.bounds),
-            cells: if is_table {
-                line.parts.iter().map(|part| part.0).collect()
-            } else {
-                Vec::new()
-            },
+            cells: if is_table { line.cells() } else { Vec::new() },
             size: line.size,
             bold: line.bold,
             words: line
@@ -65,7 +61,7 @@ pub(crate) fn group(lines: Vec<LaidLine>) -> Vec<LaidBlock> {
 }
 
 fn shape(line: &LaidLine, tabular: bool) -> Shape {
-    if tabular {
+    if tabular || line.has_leader() {
         Shape::Table
     } else if line.monospaced {
         Shape::Code

@@ -10,6 +10,8 @@ use super::{NOWHERE, union};
 
 /// Rows needed on each side of a gutter.
 const MIN_ROWS: usize = 3;
+/// Full lines on both sides over so many rows are columns however they were drawn.
+const LONG_COLUMN: usize = 12;
 /// Columns in columns deeper than this are not looked for.
 const MAX_DEPTH: usize = 6;
 /// A gutter is at least this wide, as a share of the size of its text.
@@ -150,12 +152,13 @@ fn judge(segments: &[Segment], at: f32, top: f32, bottom: f32) -> Option<Gutter>
     let rows = left.rows.min(right.rows);
     let drawn_apart = switches * 4 <= rows.max(4) + 3;
     let full = left.fill > 0.6 && right.fill > 0.6;
-    let is_columns = if full {
-        drawn_apart || switches * 2 <= rows || left.rows.min(right.rows) >= 12
-    } else {
-        drawn_apart && !narrow
+    let is_columns = match (drawn_apart, narrow) {
+        (true, true) => full,
+        (true, false) => true,
+        (false, true) => false,
+        (false, false) => full && (switches * 2 <= rows || rows >= LONG_COLUMN),
     };
-    (is_columns && !(narrow && !drawn_apart)).then_some(Gutter {
+    is_columns.then_some(Gutter {
         at,
         top,
         bottom,

@@ -47,7 +47,8 @@ impl LaidLine {
             baseline: main.map_or(bounds[3], |word| word.baseline),
             size: main.map_or(0.0, |word| word.size),
             bold: count(|word| word.bold) * 10 >= total * 9 && total > 0,
-            monospaced: count(|word| word.monospaced) * 10 >= total * 8 && total > 0,
+            monospaced: count(|word| word.monospaced && !is_wide(word)) * 10 >= total * 8
+                && total > 0,
             words,
             parts,
             ruled,
@@ -72,14 +73,39 @@ impl LaidLine {
 
     /// Dots lead from one end to the other, as in a table of contents.
     pub(crate) fn has_leader(&self) -> bool {
-        let is_dots = |word: &Fragment| word.text.chars().all(|letter| letter == '.');
         self.words
             .iter()
             .filter(|word| is_dots(word))
             .map(|word| word.text.len())
             .sum::<usize>()
-            >= 3
+            >= 4
     }
+
+    /// The first word of each cell; the page number after a leader is a cell.
+    pub(crate) fn cells(&self) -> Vec<usize> {
+        if !self.has_leader() {
+            return self.parts.iter().map(|part| part.0).collect();
+        }
+        let after = self
+            .words
+            .iter()
+            .rposition(is_dots)
+            .map_or(0, |last| last + 1);
+        if after < self.words.len() {
+            vec![0, after]
+        } else {
+            vec![0]
+        }
+    }
+}
+
+fn is_dots(word: &Fragment) -> bool {
+    word.text.chars().all(|letter| letter == '.')
+}
+
+/// Han, kana and hangul have one width in every font.
+fn is_wide(word: &Fragment) -> bool {
+    word.text.chars().any(|letter| letter >= '\u{2e80}')
 }
 
 /// Joins the segments of each row, top to bottom.

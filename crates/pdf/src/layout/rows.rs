@@ -1,7 +1,7 @@
 //! Words to rows: what stands on one baseline across the whole page, cut where a column or a cell
 //! may end.
 
-use super::words::{BASELINE_SHIFT, Fragment, MAX_OVERLAP, WORD_GAP};
+use super::words::{Fragment, MAX_OVERLAP, WORD_GAP, share_baseline};
 use super::{NOWHERE, union};
 
 /// A gap wider than this (shares of the font size) may separate columns or cells.
@@ -120,7 +120,7 @@ fn belongs(last: &Fragment, next: &Fragment) -> bool {
         && !next.opened
         && gap <= WORD_GAP * size
         && gap >= -MAX_OVERLAP * size
-        && (last.baseline - next.baseline).abs() <= BASELINE_SHIFT * size
+        && share_baseline((last.size, last.baseline), (next.size, next.baseline))
 }
 
 fn cut(row: Vec<Fragment>, number: usize, uprights: &[[f32; 4]], segments: &mut Vec<Segment>) {

@@ -4,6 +4,7 @@
 //! document adds between all its letters, or where the baseline moves. Letters come in the order
 //! in which they are drawn; words drawn in pieces are put together later, in `rows`.
 
+use super::accents;
 use crate::content::glyph::{Glyph, Text};
 use rustc_hash::FxHashMap;
 
@@ -11,8 +12,23 @@ use rustc_hash::FxHashMap;
 pub(crate) const WORD_GAP: f32 = 0.1;
 /// A letter that starts further back than this (shares of the font size) begins something new.
 pub(crate) const MAX_OVERLAP: f32 = 0.35;
-/// Letters of a word share a baseline up to this (shares of the font size).
-pub(crate) const BASELINE_SHIFT: f32 = 0.12;
+/// Letters of a word share a baseline up to this (shares of the font size),
+const BASELINE_SHIFT: f32 = 0.12;
+/// or up to this if they have the same size: an asterisk that is moved up is no exponent.
+const SAME_SIZE_SHIFT: f32 = 0.35;
+
+/// Whether two sizes and baselines fit into one word.
+pub(crate) fn share_baseline(a: (f32, f32), b: (f32, f32)) -> bool {
+    let ((size, baseline), (other_size, other_baseline)) = (a, b);
+    let larger = size.max(other_size);
+    let same_size = (size - other_size).abs() < 0.05 * larger;
+    let allowed = if same_size {
+        SAME_SIZE_SHIFT
+    } else {
+        BASELINE_SHIFT
+    };
+    (baseline - other_baseline).abs() <= allowed * larger
+}
 
 /// A word, or a piece of one, in the upright frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +50,8 @@ pub(crate) struct Fragment {
     pub(crate) closed: bool,
     /// What the document adds after the last letter.
     tracking: f32,
-    last_left: f32,
+    /// Where the last letter starts.
+    pub(super) last_left: f32,
 }
 
 impl Fragment {
@@ -69,7 +86,7 @@ impl Fragment {
         if self.tracking.abs() <= 0.6 * size {
             gap -= self.tracking;
         }
-        (glyph.baseline - self.baseline).abs() <= BASELINE_SHIFT * size
+        share_baseline((self.size, self.baseline), (glyph.size, glyph.baseline))
             && gap <= WORD_GAP * size
             && gap >= -MAX_OVERLAP * size
     }
@@ -83,7 +100,27 @@ impl Fragment {
             && matches!(&glyph.text, Text::One(letter) if self.text.ends_with(*letter))
     }
 
+    /// Takes the letter in if it belongs to the word.
+    fn take(&mut self, glyph: &Glyph) -> bool {
+        if self.repeats(glyph) {
+            self.bold = true;
+            return true;
+        }
+        if accents::combine(self, glyph) {
+            return true;
+        }
+        let continues = self.continues_with(glyph);
+        if continues {
+            self.push(glyph);
+        }
+        continues
+    }
+
     fn push(&mut self, glyph: &Glyph) {
+        if !self.text.contains(char::is_alphanumeric) {
+            // A sign that is moved up or down does not say where the line is.
+            self.baseline = glyph.baseline;
+        }
         glyph.text.push_to(&mut self.text);
         self.right = self.right.max(glyph.right);
         self.top = self
@@ -118,24 +155,18 @@ pub(crate) fn group<'g>(glyphs: impl Iterator<Item = &'g Glyph>) -> Vec<Fragment
     let mut open = false;
     let mut after_space = false;
     for glyph in glyphs {
-        match fragments.last_mut() {
-            _ if glyph.text == Text::Space => {
-                if let Some(last) = fragments.last_mut() {
-                    last.closed |= open;
-                }
-                open = false;
-                after_space = true;
-                continue;
+        if glyph.text == Text::Space {
+            if let Some(last) = fragments.last_mut() {
+                last.closed |= open;
             }
-            Some(last) if open && last.repeats(glyph) => {
-                last.bold = true;
-                continue;
-            }
-            Some(last) if open && last.continues_with(glyph) => last.push(glyph),
-            _ => {
-                fragments.push(Fragment::new(glyph, fragments.len(), after_space));
-                open = true;
-            }
+            open = false;
+            after_space = true;
+            continue;
+        }
+        let taken = open && fragments.last_mut().is_some_and(|last| last.take(glyph));
+        if !taken {
+            fragments.push(Fragment::new(glyph, fragments.len(), after_space));
+            open = true;
         }
         after_space = false;
     }

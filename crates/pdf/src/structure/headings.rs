@@ -59,7 +59,11 @@ impl Scale {
                 return Some(*level);
             }
         }
-        if block.shape == Shape::Code {
+        let letters = text(block)
+            .chars()
+            .filter(|letter| letter.is_alphabetic())
+            .count();
+        if block.shape == Shape::Code || letters < 2 {
             return None;
         }
         if size > LARGER * self.body {

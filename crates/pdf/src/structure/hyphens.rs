@@ -4,7 +4,7 @@
 //! it has the hyphenated word elsewhere the hyphen stays, and else it goes if the next line starts
 //! in lower case.
 
-use crate::{Block, Kind, Page};
+use crate::{Block, Kind, LineEnd, Page};
 use rustc_hash::{FxHashSet, FxHasher};
 use std::hash::{Hash, Hasher};
 
@@ -40,31 +40,41 @@ fn mark_block(block: &mut Block, known: &FxHashSet<u64>) {
             continue;
         };
         if let (Some(first), Some(second)) = (line.words.last(), second) {
-            line.hyphenated = goes(&first.text, &second, known);
+            line.end = end(&first.text, &second, known);
         }
     }
 }
 
-/// Whether the hyphen between the two halves goes.
-fn goes(first: &str, second: &str, known: &FxHashSet<u64>) -> bool {
+/// What the hyphen between two halves of a word means.
+fn end(first: &str, second: &str, known: &FxHashSet<u64>) -> LineEnd {
     if !is_break(first, second) {
-        return false;
+        return LineEnd::Space;
     }
-    if first.ends_with('\u{ad}') || known.contains(&hash(&joined(first, second, ""))) {
-        return true;
+    let is_name = first.starts_with('-') || first.contains(['/', '_', '=', '.', ':']);
+    let next_is_lower = second.starts_with(char::is_lowercase);
+    if first.ends_with('\u{ad}')
+        || (next_is_lower && known.contains(&hash(&joined(first, second, ""))))
+    {
+        return LineEnd::Hyphenated;
     }
-    !known.contains(&hash(&joined(first, second, "-")))
+    if is_name || !next_is_lower || known.contains(&hash(&joined(first, second, "-"))) {
+        return LineEnd::Joined;
+    }
+    // `pre- and postcondition`
+    if ["and", "or", "to", "und", "oder", "bis", "et", "ou"].contains(&second) {
+        return LineEnd::Space;
+    }
+    LineEnd::Hyphenated
 }
 
+/// A word with a hyphen at its end that can go on with `second`.
 fn is_break(first: &str, second: &str) -> bool {
-    let Some(stem) = first.strip_suffix(HYPHENS) else {
-        return false;
-    };
-    stem.chars().count() >= 2
-        && stem.chars().next_back().is_some_and(char::is_alphabetic)
-        && !stem.contains(['/', '_', '='])
-        && !stem.starts_with('-')
-        && second.chars().next().is_some_and(char::is_lowercase)
+    let stem = first
+        .trim_start_matches('-')
+        .strip_suffix(HYPHENS)
+        .unwrap_or_default();
+    stem.chars().next_back().is_some_and(char::is_alphabetic)
+        && second.starts_with(char::is_alphanumeric)
 }
 
 /// The pairs of words around line ends with a hyphen.
