@@ -11,6 +11,7 @@ pub(crate) mod columns;
 pub(crate) mod lines;
 pub(crate) mod rows;
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests;
 pub(crate) mod words;
 

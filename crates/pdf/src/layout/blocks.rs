@@ -99,6 +99,12 @@ fn continues(block: &LaidBlock, line: &LaidLine, shape: Shape, pitch: f32, right
     let usual = pitch.max(0.95 * line.size);
     match (block.shape, shape) {
         (Shape::Table, Shape::Table) => distance < 3.0 * usual,
+        (Shape::Text | Shape::ListItem, Shape::Code) => {
+            // A paragraph with a line that is all names in a listing's font.
+            let full = above.right() > right - 4.0 * line.size;
+            let flush = (line.left() - above.left()).abs() < INDENT * line.size;
+            full && flush && !above.monospaced && distance <= 1.1 * usual
+        }
         // Blank lines inside a listing do not end it.
         (Shape::Code, Shape::Code) => distance < 2.3 * usual && (0.85..1.18).contains(&ratio),
         (Shape::Text | Shape::ListItem, Shape::Text) => {

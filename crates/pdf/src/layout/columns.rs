@@ -56,9 +56,26 @@ fn split_region(segments: Vec<Segment>, depth: usize, regions: &mut Vec<Vec<Segm
             right.push(segment);
         }
     }
+    take_back(&mut left, &right, &mut below);
     for part in [above, left, right, below] {
         split_region(part, depth + 1, regions);
     }
+}
+
+/// Text under the left column that was drawn after the right column began is not part of it, but
+/// follows both.
+fn take_back(left: &mut Vec<Segment>, right: &[Segment], below: &mut Vec<Segment>) {
+    let bottom = right
+        .iter()
+        .map(|segment| segment.bounds[3])
+        .fold(f32::MIN, f32::max);
+    let first = right
+        .iter()
+        .map(|segment| segment.order)
+        .min()
+        .unwrap_or(usize::MAX);
+    let follows = |segment: &Segment| segment.middle() > bottom && segment.order > first;
+    below.extend(left.extract_if(.., |segment| follows(segment)));
 }
 
 fn find(segments: &[Segment]) -> Option<Gutter> {
