@@ -12,6 +12,7 @@
 
 mod arrows;
 mod research;
+mod setup;
 mod tidy;
 mod workspace;
 
@@ -23,6 +24,7 @@ const HELP: &str = "\
 Usage: cargo xtask CHORE
 
 Chores:
+  setup           install what a build needs and this machine lacks; part of make demo and make test
   tidy            check file and function lengths, documentation links and other rules of the house
   arrows          check that crates depend on each other only as the design allows
   corpora         fetch the documentation that the evaluation set asks about
@@ -46,6 +48,7 @@ fn run(arguments: &[String]) -> Result<()> {
         None => ("help", arguments),
     };
     match chore {
+        "setup" => setup::run(&workspace::root()?),
         "tidy" => tidy::run(&workspace::root()?),
         "arrows" => arrows::run(&workspace::root()?),
         "corpora" => research::corpora::run(&workspace::root()?),

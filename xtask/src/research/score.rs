@@ -52,6 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) kind: &'static str,
     /// Which half it belongs to.
     pub(crate) split: &'static str,
+    /// Facts that a right answer has.
+    pub(crate) facts: usize,
     /// The place of the first right file among the hits of a search, from 1.
     pub(crate) file_rank: Option<usize>,
     /// Seconds of the search.
@@ -71,8 +73,6 @@ pub(crate) struct Answer {
     pub(crate) right: bool,
     /// Facts in the answer.
     pub(crate) facts_found: usize,
-    /// Facts that a right answer has.
-    pub(crate) facts: usize,
     /// Citations of the report.
     pub(crate) citations: usize,
     /// Citations that the report shows as verified.
@@ -147,7 +147,6 @@ pub(crate) fn judge(
         answered: report.answered,
         right,
         facts_found,
-        facts: question.facts.len(),
         citations: report.citations.len(),
         shown_verified: shown.len(),
         really_verbatim: shown.len() - not_verbatim.len(),

@@ -31,7 +31,7 @@ pub(super) fn line(outcome: &Outcome) -> String {
     let mut line = format!(
         "{:<6}  {:<5}  {:<8}  {file:<4}  {:>7.1}  {:>7}  {:>7}  {:>6}  {}",
         if answer.right { "right" } else { "WRONG" },
-        format!("{}/{}", answer.facts_found, answer.facts),
+        format!("{}/{}", answer.facts_found, outcome.facts),
         format!("{}/{}", answer.really_verbatim, answer.shown_verified),
         answer.seconds,
         answer.usage.prompt_tokens,
@@ -73,7 +73,10 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
             .filter(|outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right))
             .count();
         // An error counts as wrong: nothing is dropped from the denominator.
-        if all.iter().any(|outcome| outcome.answer.is_some()) {
+        if all
+            .iter()
+            .any(|outcome| outcome.answer.is_some() || outcome.error.is_some())
+        {
             text.push_str(&share(title, right, all.len(), goal));
         }
     }
@@ -86,7 +89,7 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         text.push_str(&share(
             "facts found",
             sum(|a| a.facts_found),
-            sum(|a| a.facts),
+            outcomes.iter().map(|outcome| outcome.facts).sum(),
             "-",
         ));
         text.push_str(&share(

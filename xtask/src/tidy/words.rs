@@ -63,8 +63,11 @@ fn rules() -> Result<Vec<Rule>> {
     ])
 }
 
-/// Files that other tools write and that name registries by nature.
+/// Files that other tools write, not committed or naming registries by nature.
 fn is_exempt(source: &Source) -> bool {
+    if source.name() == ".cargo/processor.toml" {
+        return true;
+    }
     source
         .path
         .file_name()

@@ -1,0 +1,53 @@
+//! Which instruction sets the engine may use beyond those that `.cargo/config.toml` takes for
+//! granted. Named one by one: leaving the choice to the compiler (`target-cpu=native`) crashes the
+//! engine on processors with AMX.
+
+use std::collections::BTreeMap;
+
+/// The switches of the engine's build for the processor that `cpuinfo` describes.
+pub(super) fn environment(cpuinfo: &str) -> BTreeMap<String, String> {
+    let flags: Vec<&str> = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .and_then(|line| line.split_once(':'))
+        .map(|(_, flags)| flags.split_whitespace().collect())
+        .unwrap_or_default();
+    let has = |names: &[&str]| names.iter().all(|name| flags.contains(name));
+    let switches: &[&str] = if has(&["avx512f", "avx512_vnni", "avx512vbmi"]) {
+        &["GGML_AVX512", "GGML_AVX512_VBMI", "GGML_AVX512_VNNI"]
+    } else if has(&["avx_vnni"]) {
+        &["GGML_AVX_VNNI"]
+    } else {
+        &[]
+    };
+    switches
+        .iter()
+        .map(|switch| ((*switch).to_owned(), "ON".to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn switches(flags: &str) -> Vec<String> {
+        environment(&format!(
+            "processor : 0\nflags\t\t: fpu {flags} sse\nbugs : x\n"
+        ))
+        .into_keys()
+        .collect()
+    }
+
+    #[test]
+    fn only_what_the_processor_has_is_switched_on() {
+        let full = ["GGML_AVX512", "GGML_AVX512_VBMI", "GGML_AVX512_VNNI"];
+        assert_eq!(
+            switches("avx2 avx512f avx512vbmi avx512_vnni avx_vnni"),
+            full
+        );
+        assert_eq!(switches("avx2 avx512f avx512_vnni"), Vec::<String>::new());
+        assert_eq!(switches("avx2 avx_vnni"), ["GGML_AVX_VNNI"]);
+        assert_eq!(switches("sse4_2"), Vec::<String>::new());
+        assert!(environment("").is_empty());
+    }
+}
