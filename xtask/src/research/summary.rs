@@ -64,43 +64,21 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         ("comparison", "comparisons right", "-"),
         ("unanswerable", "unanswerable recognised", "80 %"),
     ] {
-        let all: Vec<&Outcome> = outcomes
-            .iter()
-            .filter(|outcome| outcome.kind == kind)
-            .collect();
-        let right = all
-            .iter()
-            .filter(|outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right))
-            .count();
-        // An error counts as wrong: nothing is dropped from the denominator.
-        if all
-            .iter()
-            .any(|outcome| outcome.answer.is_some() || outcome.error.is_some())
-        {
-            text.push_str(&share(title, right, all.len(), goal));
-        }
+        text.push_str(&right(outcomes, kind, title, goal));
     }
     let answers: Vec<&Answer> = outcomes
         .iter()
         .filter_map(|outcome| outcome.answer.as_ref())
         .collect();
     if !answers.is_empty() {
+        let facts = outcomes.iter().map(|outcome| outcome.facts).sum();
         let sum = |of: fn(&Answer) -> usize| answers.iter().map(|answer| of(answer)).sum::<usize>();
-        text.push_str(&share(
-            "facts found",
-            sum(|a| a.facts_found),
-            outcomes.iter().map(|outcome| outcome.facts).sum(),
-            "-",
-        ));
-        text.push_str(&share(
-            "verified quotes verbatim",
-            sum(|a| a.really_verbatim),
-            sum(|a| a.shown_verified),
-            "100 %",
-        ));
+        let (verbatim, shown) = (sum(|a| a.really_verbatim), sum(|a| a.shown_verified));
+        text.push_str(&share("facts found", sum(|a| a.facts_found), facts, "-"));
+        text.push_str(&share("verified quotes verbatim", verbatim, shown, "100 %"));
         text.push_str(&share(
             "citations shown as verified",
-            sum(|a| a.shown_verified),
+            shown,
             sum(|a| a.citations),
             "-",
         ));
@@ -109,10 +87,8 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         .iter()
         .filter(|outcome| outcome.kind != "unanswerable")
         .collect();
-    let found = searched
-        .iter()
-        .filter(|outcome| outcome.file_rank.is_some_and(|rank| rank <= TOP))
-        .count();
+    let in_top = |outcome: &&&Outcome| outcome.file_rank.is_some_and(|rank| rank <= TOP);
+    let found = searched.iter().filter(in_top).count();
     text.push_str(&share(
         "right file in the top 5",
         found,
@@ -128,6 +104,23 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         text.push_str(&format!("{errors} questions ended in an error\n"));
     }
     text
+}
+
+/// How many questions of a kind were answered rightly; nothing if none was put to a model. An error
+/// counts as wrong: nothing is dropped from the denominator.
+fn right(outcomes: &[Outcome], kind: &str, title: &str, goal: &str) -> String {
+    let all: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|outcome| outcome.kind == kind)
+        .collect();
+    if all
+        .iter()
+        .all(|outcome| outcome.answer.is_none() && outcome.error.is_none())
+    {
+        return String::new();
+    }
+    let is_right = |outcome: &&&Outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right);
+    share(title, all.iter().filter(is_right).count(), all.len(), goal)
 }
 
 fn share(title: &str, part: usize, whole: usize, goal: &str) -> String {
