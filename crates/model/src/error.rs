@@ -92,7 +92,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The operator: a model's file is not the one of the catalogue. It was deleted.
-    #[error("{name}: wrong checksum, the file was deleted\n  expected {expected}\n  got      {actual}\nhint: fetch it again; if it stays wrong, the source has another file")]
+    #[error(
+        "{name}: wrong checksum, the file was deleted\n  expected {expected}\n  got      {actual}\nhint: fetch it again; if it stays wrong, the source has another file"
+    )]
     Checksum {
         /// The model.
         name: String,
@@ -117,7 +119,10 @@ impl Error {
     /// Whether this is what the model or the caller makes of the request, so that asking again gives
     /// the same; everything else may be mended from outside.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Error::Schema { .. } | Error::TooLong { .. } | Error::Malformed { .. })
+        matches!(
+            self,
+            Error::Schema { .. } | Error::TooLong { .. } | Error::Malformed { .. }
+        )
     }
 }
 

@@ -20,8 +20,9 @@ mod scripted;
 use futures::future::BoxFuture;
 
 pub use error::{Error, Result};
-//pub use openai::OpenAi;
-//pub use registry::{Listed, Models, Settings};
+pub use openai::OpenAi;
+pub use pull::folder;
+pub use registry::{Listed, Models, Settings};
 pub use request::{Choice, Message, Output, Request, Response, Role, Stop, Usage};
 pub use scripted::Scripted;
 

@@ -19,8 +19,12 @@ pub struct Quotes {
 impl Quotes {
     /// The quotes that `schema` asks for, if it does.
     pub fn of(schema: &Value) -> Option<Quotes> {
-        let passages: Vec<Vec<String>> = serde_json::from_value(schema.get("x-quote-from")?.clone()).ok()?;
-        let max = schema.get("x-quote-max").and_then(Value::as_u64).unwrap_or(3);
+        let passages: Vec<Vec<String>> =
+            serde_json::from_value(schema.get("x-quote-from")?.clone()).ok()?;
+        let max = schema
+            .get("x-quote-max")
+            .and_then(Value::as_u64)
+            .unwrap_or(3);
         let max = usize::try_from(max).unwrap_or(3).max(1);
         Some(Quotes { passages, max })
     }
@@ -45,13 +49,84 @@ impl Quotes {
 
     /// The quotes that begin with the first of `sentences`: `a( b( c)?)?`.
     fn from(&self, sentences: &[String], left: usize) -> String {
-        let Some((first, rest)) = sentences.split_first() else { return String::new() };
+        let Some((first, rest)) = sentences.split_first() else {
+            return String::new();
+        };
         let first = escape(first);
         if left <= 1 || rest.is_empty() {
             return first;
         }
         format!("{first}( {})?", self.from(rest, left - 1))
     }
+}
+
+/// The schema as providers know it: without this module's keywords.
+pub fn without_extensions(schema: &Value) -> Value {
+    match schema {
+        Value::Object(object) => {
+            let known = object
+                .iter()
+                .filter(|(name, _)| !name.starts_with("x-quote-"));
+            Value::Object(
+                known
+                    .map(|(name, value)| (name.clone(), without_extensions(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_extensions).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Holds `text` against `schema`, quotes included.
+///
+/// # Errors
+/// What is wrong, in words that a model can act on.
+pub fn check(schema: &Value, text: &str) -> Result<(), String> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| format!("it is not JSON ({error})"))?;
+    if let Err(error) = jsonschema::validate(&without_extensions(schema), &value) {
+        let path = error.instance_path().to_string();
+        return Err(if path.is_empty() {
+            error.to_string()
+        } else {
+            format!("at {path}: {error}")
+        });
+    }
+    check_quotes(schema, &value)
+}
+
+fn check_quotes(schema: &Value, value: &Value) -> Result<(), String> {
+    if let (Some(quotes), Some(text)) = (Quotes::of(schema), value.as_str()) {
+        return match quotes.allow(text) {
+            true => Ok(()),
+            false => Err(
+                "the quote is not word for word one to a few whole sentences of the passage"
+                    .to_owned(),
+            ),
+        };
+    }
+    if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
+        let fitting = branches
+            .iter()
+            .filter(|b| jsonschema::is_valid(&without_extensions(b), value));
+        let outcomes: Vec<_> = fitting.map(|branch| check_quotes(branch, value)).collect();
+        return match outcomes.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => outcomes.into_iter().next().unwrap_or(Ok(())),
+        };
+    }
+    if let (Some(properties), Some(object)) = (schema.get("properties"), value.as_object()) {
+        for (name, value) in object {
+            check_quotes(properties.get(name).unwrap_or(&Value::Null), value)?;
+        }
+    }
+    if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
+        for value in values {
+            check_quotes(items, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// The text inside a JSON string, with what means something in a regular expression escaped.
@@ -84,6 +159,12 @@ mod tests {
         }
         for no in ["", "A. B. C.", "A. C.", "C. D.", "a."] {
             assert!(!quotes.allow(no), "{no}");
+        }
+        let object =
+            json!({"type": "object", "properties": {"quote": schema}, "required": ["quote"]});
+        assert_eq!(check(&object, r#"{"quote":"A. B."}"#), Ok(()));
+        for wrong in [r#"{"quote":"A. C."}"#, r#"{"quote":1}"#, "{}", "quote"] {
+            assert!(check(&object, wrong).is_err(), "{wrong}");
         }
         assert_eq!(quotes.json_regex(), r#""(A\.( B\.)?|B\.( C\.)?|C\.|D\.)""#);
     }

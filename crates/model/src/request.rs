@@ -66,10 +66,11 @@ pub struct Request {
 }
 
 /// Why the answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// It was complete.
+    #[default]
     End,
     /// It reached the most tokens it may have.
     Length,

@@ -18,7 +18,10 @@ impl Scripted {
         name: &str,
         script: impl Fn(&Request) -> Result<String> + Send + Sync + 'static,
     ) -> Scripted {
-        Scripted { name: name.to_owned(), script: Box::new(script) }
+        Scripted {
+            name: name.to_owned(),
+            script: Box::new(script),
+        }
     }
 }
 
@@ -47,9 +50,22 @@ impl Model for Scripted {
                 let _ = sink.send(text.clone());
             }
             let count = |text: &str| u32::try_from(self.count_tokens(text)).unwrap_or(u32::MAX);
-            let prompt_tokens = request.messages.iter().map(|message| count(&message.content)).sum();
-            let usage = Usage { prompt_tokens, cached_tokens: 0, output_tokens: count(&text) };
-            Ok(Response { text, choices: Vec::new(), usage, stop: Stop::End })
+            let prompt_tokens = request
+                .messages
+                .iter()
+                .map(|message| count(&message.content))
+                .sum();
+            let usage = Usage {
+                prompt_tokens,
+                cached_tokens: 0,
+                output_tokens: count(&text),
+            };
+            Ok(Response {
+                text,
+                choices: Vec::new(),
+                usage,
+                stop: Stop::End,
+            })
         })
     }
 }

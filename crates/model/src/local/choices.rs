@@ -15,19 +15,35 @@ pub(super) struct Sampled {
 
 /// The closed choices in the outermost object of `text`.
 pub(super) fn choices(schema: &Value, text: &str, sampled: &[Sampled]) -> Vec<Choice> {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
+        return Vec::new();
+    };
     let mut choices = Vec::new();
     for (name, value) in &object {
         if !is_closed(schema, name) {
             continue;
         }
-        let Some((start, written)) = place(text, name, value) else { continue };
+        let Some((start, written)) = place(text, name, value) else {
+            continue;
+        };
         let probability = sampled
             .iter()
             .filter(|s| s.offset >= start && s.offset < start + written.len())
-            .map(|s| share(s, written.as_bytes().get(s.offset - start..).unwrap_or_default()))
+            .map(|s| {
+                share(
+                    s,
+                    written
+                        .as_bytes()
+                        .get(s.offset - start..)
+                        .unwrap_or_default(),
+                )
+            })
             .product();
-        choices.push(Choice { pointer: format!("/{name}"), value: value.clone(), probability });
+        choices.push(Choice {
+            pointer: format!("/{name}"),
+            value: value.clone(),
+            probability,
+        });
     }
     choices
 }
@@ -35,7 +51,12 @@ pub(super) fn choices(schema: &Value, text: &str, sampled: &[Sampled]) -> Vec<Ch
 /// What of the allowed probability leads to `rest`, in whatever pieces.
 fn share(sampled: &Sampled, rest: &[u8]) -> f32 {
     let leads = |bytes: &[u8]| rest.starts_with(bytes) || bytes.starts_with(rest);
-    sampled.allowed.iter().filter(|(bytes, _)| leads(bytes)).map(|(_, probability)| probability).sum()
+    sampled
+        .allowed
+        .iter()
+        .filter(|(bytes, _)| leads(bytes))
+        .map(|(_, probability)| probability)
+        .sum()
 }
 
 /// Whether the property is an `enum` or `boolean`, in the schema or in a branch of its `anyOf`.
@@ -44,8 +65,11 @@ fn is_closed(schema: &Value, name: &str) -> bool {
     if let Some(branches) = branches {
         return branches.iter().any(|branch| is_closed(branch, name));
     }
-    let property = schema.get("properties").and_then(|properties| properties.get(name));
-    property.is_some_and(|p| p.get("enum").is_some() || p.get("type").is_some_and(|t| t == "boolean"))
+    let property = schema
+        .get("properties")
+        .and_then(|properties| properties.get(name));
+    property
+        .is_some_and(|p| p.get("enum").is_some() || p.get("type").is_some_and(|t| t == "boolean"))
 }
 
 /// Where the value of the property stands in compact JSON, and how it is written.
@@ -66,13 +90,27 @@ mod tests {
     fn pieces_of_a_value_count_for_it() {
         let schema = json!({"properties": {"answered": {"enum": ["yes", "no"]}, "note": {"type": "string"}}});
         let text = r#"{"answered":"yes","note":"no"}"#;
-        let allowed = |list: &[(&str, f32)]| list.iter().map(|(s, p)| (s.as_bytes().to_vec(), *p)).collect();
+        let allowed = |list: &[(&str, f32)]| {
+            list.iter()
+                .map(|(s, p)| (s.as_bytes().to_vec(), *p))
+                .collect()
+        };
         let sampled = [
-            Sampled { offset: 13, allowed: allowed(&[("yes", 0.5), ("y", 0.2), ("no", 0.2), ("n", 0.1)]) },
-            Sampled { offset: 25, allowed: allowed(&[("n", 0.1), ("x", 0.9)]) },
+            Sampled {
+                offset: 13,
+                allowed: allowed(&[("yes", 0.5), ("y", 0.2), ("no", 0.2), ("n", 0.1)]),
+            },
+            Sampled {
+                offset: 25,
+                allowed: allowed(&[("n", 0.1), ("x", 0.9)]),
+            },
         ];
         let choices = choices(&schema, text, &sampled);
         assert_eq!(choices.len(), 1);
-        assert!(choices.iter().all(|c| c.pointer == "/answered" && (c.probability - 0.7).abs() < 1e-6));
+        assert!(
+            choices
+                .iter()
+                .all(|c| c.pointer == "/answered" && (c.probability - 0.7).abs() < 1e-6)
+        );
     }
 }

@@ -73,12 +73,16 @@ impl Engine {
             .name("plumb-model".to_owned())
             .spawn(work)
             .map_err(|error| failed(error.to_string()))?;
-        started.recv().map_err(|error| failed(error.to_string()))??;
+        started
+            .recv()
+            .map_err(|error| failed(error.to_string()))??;
         Ok(Engine { jobs })
     }
 
     pub(super) fn submit(&self, job: Job) -> Result<()> {
-        let gone = |_| Error::Engine { message: "its thread has ended".to_owned() };
+        let gone = |_| Error::Engine {
+            message: "its thread has ended".to_owned(),
+        };
         self.jobs.send(job).map_err(gone)
     }
 }
@@ -98,7 +102,11 @@ fn context<'a>(
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
         .with_kv_unified(true);
-    model.new_context(backend, parameters).map_err(|error| Error::Engine { message: error.to_string() })
+    model
+        .new_context(backend, parameters)
+        .map_err(|error| Error::Engine {
+            message: error.to_string(),
+        })
 }
 
 /// A call at work.
@@ -160,7 +168,9 @@ impl<'a> Decoder<'a> {
             if let Err(message) = self.step() {
                 for work in std::mem::take(&mut self.work) {
                     self.forget(work.slot);
-                    let error = Error::Engine { message: message.clone() };
+                    let error = Error::Engine {
+                        message: message.clone(),
+                    };
                     let _ = work.reply.send(Err(error));
                 }
             }
@@ -170,8 +180,9 @@ impl<'a> Decoder<'a> {
     /// Ends the calls whose callers have gone.
     fn drop_abandoned(&mut self) {
         self.waiting.retain(|job| !job.reply.is_closed());
-        let (gone, stay): (Vec<Work>, Vec<Work>) =
-            std::mem::take(&mut self.work).into_iter().partition(|work| work.reply.is_closed());
+        let (gone, stay): (Vec<Work>, Vec<Work>) = std::mem::take(&mut self.work)
+            .into_iter()
+            .partition(|work| work.reply.is_closed());
         self.work = stay;
         gone.iter().for_each(|work| self.slots.release(work.slot));
     }
@@ -189,7 +200,9 @@ impl<'a> Decoder<'a> {
                 index += 1;
                 continue;
             };
-            let Some(job) = self.waiting.remove(index) else { return };
+            let Some(job) = self.waiting.remove(index) else {
+                return;
+            };
             for evicted in &place.evicted {
                 self.clear(*evicted, 0);
             }
@@ -200,16 +213,21 @@ impl<'a> Decoder<'a> {
                 let shared = u32::try_from(place.shared).ok();
                 let (source, slot) = (id(place.source), id(place.slot));
                 // Positions were checked to be small; the binding fails for nothing else.
-                let _ = self.context.copy_kv_cache_seq(source, slot, Some(0), shared);
+                let _ = self
+                    .context
+                    .copy_kv_cache_seq(source, slot, Some(0), shared);
             }
-            self.work.push(Work::new(self.model, job, place.slot, place.shared));
+            self.work
+                .push(Work::new(self.model, job, place.slot, place.shared));
         }
     }
 
     /// Removes from a sequence of the cache what lies at `from` and after it.
     fn clear(&mut self, slot: usize, from: usize) {
         let from = u32::try_from(from).ok();
-        let _ = self.context.clear_kv_cache_seq(u32::try_from(slot).ok(), from, None);
+        let _ = self
+            .context
+            .clear_kv_cache_seq(u32::try_from(slot).ok(), from, None);
     }
 
     fn forget(&mut self, slot: usize) {
@@ -264,17 +282,26 @@ impl<'a> Decoder<'a> {
         order.sort_by_key(|index| self.work.get(*index).map_or(0, |work| work.pending.len()));
         let mut room = BATCH;
         for index in order {
-            let Some(work) = self.work.get_mut(index) else { continue };
-            let Some(slot) = self.slots.slots.get_mut(work.slot) else { continue };
+            let Some(work) = self.work.get_mut(index) else {
+                continue;
+            };
+            let Some(slot) = self.slots.slots.get_mut(work.slot) else {
+                continue;
+            };
             let count = work.pending.len().min(room);
             room -= count;
             for _ in 0..count {
-                let Some(token) = work.pending.pop_front() else { break };
+                let Some(token) = work.pending.pop_front() else {
+                    break;
+                };
                 let last = work.pending.is_empty();
-                let position = i32::try_from(slot.tokens.len()).map_err(|error| error.to_string())?;
+                let position =
+                    i32::try_from(slot.tokens.len()).map_err(|error| error.to_string())?;
                 let row = self.batch.n_tokens();
                 let sequence = [id(work.slot)];
-                self.batch.add(token, position, &sequence, last).map_err(|error| error.to_string())?;
+                self.batch
+                    .add(token, position, &sequence, last)
+                    .map_err(|error| error.to_string())?;
                 slot.tokens.push(token);
                 if last {
                     work.row = Some(row);
@@ -320,9 +347,14 @@ impl Work {
 
     /// Appends the tokens that the constraint leaves no choice about.
     fn force(&mut self) -> Vec<LlamaToken> {
-        let Some(matcher) = &mut self.matcher else { return Vec::new() };
+        let Some(matcher) = &mut self.matcher else {
+            return Vec::new();
+        };
         let forced = matcher.consume_ff_tokens();
-        forced.into_iter().map(|token| LlamaToken(token.cast_signed())).collect()
+        forced
+            .into_iter()
+            .map(|token| LlamaToken(token.cast_signed()))
+            .collect()
     }
 
     /// Takes the next token from `logits`, and those that follow without a choice.
@@ -335,7 +367,11 @@ impl Work {
             return Ok(Some(Stop::End));
         }
         let token = match &mut self.matcher {
-            None => sample(&mut self.random, self.temperature, logits.iter().copied().enumerate()),
+            None => sample(
+                &mut self.random,
+                self.temperature,
+                logits.iter().copied().enumerate(),
+            ),
             Some(matcher) => {
                 let mask = matcher.compute_mask().map_err(|error| error.to_string())?;
                 let allowed: Vec<(usize, f32)> = mask
@@ -346,18 +382,23 @@ impl Work {
                     })
                     .collect();
                 if allowed.len() > 1 && allowed.len() <= FEW {
-                    self.sampled.push(probabilities(model, self.text.len(), &allowed));
+                    self.sampled
+                        .push(probabilities(model, self.text.len(), &allowed));
                 }
                 sample(&mut self.random, self.temperature, allowed.into_iter())
             }
         };
-        let Some(token) = token else { return Err("the constraint leaves no token".to_owned()) };
+        let Some(token) = token else {
+            return Err("the constraint leaves no token".to_owned());
+        };
         if model.vocab().is_eog(token) {
             return Ok(Some(Stop::End));
         }
         let mut taken = vec![token];
         if let Some(matcher) = &mut self.matcher {
-            matcher.consume_token(token.0.cast_unsigned()).map_err(|error| error.to_string())?;
+            matcher
+                .consume_token(token.0.cast_unsigned())
+                .map_err(|error| error.to_string())?;
             taken.extend(self.force());
         }
         Ok(self.take(model, taken))
@@ -394,7 +435,12 @@ impl Work {
 
     fn finish(self, stop: Stop) {
         let text = String::from_utf8_lossy(&self.text).into_owned();
-        let decoded = Decoded { text, sampled: self.sampled, usage: self.usage, stop };
+        let decoded = Decoded {
+            text,
+            sampled: self.sampled,
+            usage: self.usage,
+            stop,
+        };
         let _ = self.reply.send(Ok(decoded));
     }
 }
@@ -407,10 +453,17 @@ fn sample(
 ) -> Option<LlamaToken> {
     let token = |index: usize| i32::try_from(index).ok().map(LlamaToken);
     if temperature <= 0.0 {
-        return token(allowed.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?.0);
+        return token(
+            allowed
+                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?
+                .0,
+        );
     }
     let allowed: Vec<(usize, f32)> = allowed.collect();
-    let most = allowed.iter().map(|(_, logit)| *logit).fold(f32::NEG_INFINITY, f32::max);
+    let most = allowed
+        .iter()
+        .map(|(_, logit)| *logit)
+        .fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: f32| f64::from((logit - most) / temperature).exp();
     let sum: f64 = allowed.iter().map(|(_, logit)| weight(*logit)).sum();
     let mut left = random.next() * sum;
@@ -424,13 +477,19 @@ fn sample(
 }
 
 fn probabilities(model: &LlamaModel, offset: usize, allowed: &[(usize, f32)]) -> Sampled {
-    let most = allowed.iter().map(|(_, logit)| *logit).fold(f32::NEG_INFINITY, f32::max);
+    let most = allowed
+        .iter()
+        .map(|(_, logit)| *logit)
+        .fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = allowed.iter().map(|(_, logit)| (logit - most).exp()).sum();
     let allowed = allowed.iter().filter_map(|(index, logit)| {
         let token = LlamaToken(i32::try_from(*index).ok()?);
         Some((tokens::bytes(model, token), (logit - most).exp() / sum))
     });
-    Sampled { offset, allowed: allowed.collect() }
+    Sampled {
+        offset,
+        allowed: allowed.collect(),
+    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the draws of a call follow from its seed alone.

@@ -23,17 +23,30 @@ pub(super) struct Grammars {
 impl Grammars {
     pub(super) fn new(model: Arc<LlamaModel>) -> Result<Grammars> {
         let environment: TokEnv = Arc::new(Vocabulary::of(model));
-        let abilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+        let abilities = InferenceCapabilities {
+            ff_tokens: true,
+            ..InferenceCapabilities::default()
+        };
         let slices = SlicedBiasComputer::json_slices();
-        let mut factory = ParserFactory::new(&environment, abilities, &slices)
-            .map_err(|error| Error::Engine { message: error.to_string() })?;
+        let mut factory =
+            ParserFactory::new(&environment, abilities, &slices).map_err(|error| {
+                Error::Engine {
+                    message: error.to_string(),
+                }
+            })?;
         factory.quiet();
-        Ok(Grammars { factory, last: Mutex::new(None) })
+        Ok(Grammars {
+            factory,
+            last: Mutex::new(None),
+        })
     }
 
     /// A fresh constraint for `schema`.
     pub(super) fn matcher(&self, schema: &Value) -> Result<Matcher> {
-        let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some((known, matcher)) = last.as_ref()
             && known == schema
         {
@@ -55,7 +68,8 @@ impl Grammars {
 fn compact(schema: &Value) -> Value {
     let mut schema = schema.clone();
     if let Some(object) = schema.as_object_mut() {
-        let guidance = json!({"whitespace_flexible": false, "item_separator": ",", "key_separator": ":"});
+        let guidance =
+            json!({"whitespace_flexible": false, "item_separator": ",", "key_separator": ":"});
         object.insert("x-guidance".to_owned(), guidance);
     }
     schema
@@ -67,12 +81,17 @@ fn grammar(schema: &Value) -> Result<TopLevelGrammar> {
     }
     let mut rules = Rules::default();
     let start = rules.of(schema, "#")?;
-    Ok(TopLevelGrammar::from_lark(format!("start: {start}\n{}", rules.text)))
+    Ok(TopLevelGrammar::from_lark(format!(
+        "start: {start}\n{}",
+        rules.text
+    )))
 }
 
 fn has_quotes(schema: &Value) -> bool {
     match schema {
-        Value::Object(object) => object.contains_key("x-quote-from") || object.values().any(has_quotes),
+        Value::Object(object) => {
+            object.contains_key("x-quote-from") || object.values().any(has_quotes)
+        }
         Value::Array(items) => items.iter().any(has_quotes),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
@@ -90,7 +109,9 @@ impl Rules {
     fn of(&mut self, schema: &Value, path: &str) -> Result<String> {
         if let Some(quotes) = Quotes::of(schema) {
             if quotes.passages.iter().all(Vec::is_empty) {
-                return Err(Error::Schema { message: format!("{path}: x-quote-from has no sentence") });
+                return Err(Error::Schema {
+                    message: format!("{path}: x-quote-from has no sentence"),
+                });
             }
             return Ok(self.add("QUOTE", format!("/{}/", quotes.json_regex())));
         }
@@ -115,7 +136,11 @@ impl Rules {
         let mut parts = Vec::new();
         for (name, property) in properties {
             let expression = self.of(property, &format!("{path}/properties/{name}"))?;
-            let key = format!("{}{}:", if parts.is_empty() { "{" } else { "," }, json!(name));
+            let key = format!(
+                "{}{}:",
+                if parts.is_empty() { "{" } else { "," },
+                json!(name)
+            );
             parts.push(format!("{} {expression}", json!(key)));
         }
         Ok(format!("({} \"}}\")", parts.join(" ")))
@@ -129,7 +154,11 @@ impl Rules {
         let most = bound("maxItems").unwrap_or(16).max(least).max(1);
         let more = format!("(\",\" {item}){{{},{}}}", least.saturating_sub(1), most - 1);
         let some = format!("{item} {more}");
-        Ok(if least == 0 { format!("\"[\" ({some})? \"]\"") } else { format!("\"[\" {some} \"]\"") })
+        Ok(if least == 0 {
+            format!("\"[\" ({some})? \"]\"")
+        } else {
+            format!("\"[\" {some} \"]\"")
+        })
     }
 
     fn add(&mut self, kind: &str, definition: String) -> String {
@@ -185,7 +214,10 @@ impl TokenizerEnv for Vocabulary {
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         let tokenise = |text: &str| {
             let tokens = tokens::plain(&self.model, text);
-            tokens.into_iter().map(|token| token.0.cast_unsigned()).collect::<Vec<TokenId>>()
+            tokens
+                .into_iter()
+                .map(|token| token.0.cast_unsigned())
+                .collect::<Vec<TokenId>>()
         };
         match std::str::from_utf8(bytes) {
             Ok(text) => tokenise(text),

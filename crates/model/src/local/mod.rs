@@ -44,7 +44,11 @@ impl Default for Options {
     fn default() -> Options {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = u32::try_from(cores).unwrap_or(1).min(16);
-        Options { context_tokens: 12_288, parallel: 8, threads }
+        Options {
+            context_tokens: 12_288,
+            parallel: 8,
+            threads,
+        }
     }
 }
 
@@ -75,7 +79,14 @@ impl Local {
         let template = Template::of(&model)?;
         let grammars = Grammars::new(Arc::clone(&model))?;
         let engine = Engine::start(backend, Arc::clone(&model), options)?;
-        Ok(Local { name: name.to_owned(), model, template, grammars, engine, options })
+        Ok(Local {
+            name: name.to_owned(),
+            model,
+            template,
+            grammars,
+            engine,
+            options,
+        })
     }
 }
 
@@ -87,7 +98,9 @@ fn backend() -> Result<&'static LlamaBackend> {
         llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
         LlamaBackend::init().map_err(|error| error.to_string())
     });
-    backend.as_ref().map_err(|message| Error::Engine { message: message.clone() })
+    backend.as_ref().map_err(|message| Error::Engine {
+        message: message.clone(),
+    })
 }
 
 /// Refuses to run into an illegal instruction: the engine is compiled for the processor that `make`
@@ -107,7 +120,9 @@ fn check_processor(model: &str) -> Result<()> {
         if !present && compiled.contains(&format!("{feature} = 1")) {
             return Err(Error::Unfit {
                 model: model.to_owned(),
-                reason: format!("the engine was compiled for {feature}, which this processor lacks"),
+                reason: format!(
+                    "the engine was compiled for {feature}, which this processor lacks"
+                ),
                 hint: "build plumb on this machine with `make build`".to_owned(),
             });
         }
@@ -143,7 +158,11 @@ impl Model for Local {
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
             if length.saturating_add(request.max_tokens) > context {
-                return Err(Error::TooLong { prompt: length, answer: request.max_tokens, context });
+                return Err(Error::TooLong {
+                    prompt: length,
+                    answer: request.max_tokens,
+                    context,
+                });
             }
             let matcher = match &request.output {
                 Output::Text => None,
@@ -159,13 +178,20 @@ impl Model for Local {
                 sink,
                 reply,
             })?;
-            let gone = || Error::Engine { message: "its thread has ended".to_owned() };
+            let gone = || Error::Engine {
+                message: "its thread has ended".to_owned(),
+            };
             let decoded = answer.await.map_err(|_| gone())??;
             let choices = match &request.output {
                 Output::Text => Vec::new(),
                 Output::Json(schema) => choices::choices(schema, &decoded.text, &decoded.sampled),
             };
-            Ok(Response { text: decoded.text, choices, usage: decoded.usage, stop: decoded.stop })
+            Ok(Response {
+                text: decoded.text,
+                choices,
+                usage: decoded.usage,
+                stop: decoded.stop,
+            })
         })
     }
 }

@@ -24,11 +24,20 @@ impl Template {
             .and_then(|template| template.to_string().ok())
             .unwrap_or_else(|| CHATML.to_owned());
         let mut environment = Environment::new();
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> std::result::Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
-        });
-        environment.add_template_owned("chat", source).map_err(|error| failed(&error))?;
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> std::result::Result<String, minijinja::Error> {
+                Err(minijinja::Error::new(
+                    minijinja::ErrorKind::InvalidOperation,
+                    message,
+                ))
+            },
+        );
+        environment
+            .add_template_owned("chat", source)
+            .map_err(|error| failed(&error))?;
         Ok(Template { environment })
     }
 
@@ -36,16 +45,26 @@ impl Template {
     ///
     /// The template is rendered with a mark in the place of each content, and the contents are
     /// tokenised on their own: whatever a document contains, it cannot end a message or begin one.
-    pub(super) fn tokens(&self, model: &LlamaModel, messages: &[Message]) -> Result<Vec<LlamaToken>> {
+    pub(super) fn tokens(
+        &self,
+        model: &LlamaModel,
+        messages: &[Message],
+    ) -> Result<Vec<LlamaToken>> {
         let mark = |index: usize| format!("\u{e000}{index}\u{e001}");
         let marked: Vec<Value> = messages
             .iter()
             .enumerate()
             .map(|(index, message)| {
-                Value::from_pairs([("role", message.role.as_str().to_owned()), ("content", mark(index))])
+                Value::from_pairs([
+                    ("role", message.role.as_str().to_owned()),
+                    ("content", mark(index)),
+                ])
             })
             .collect();
-        let template = self.environment.get_template("chat").map_err(|error| failed(&error))?;
+        let template = self
+            .environment
+            .get_template("chat")
+            .map_err(|error| failed(&error))?;
         let variables = context! { messages => marked, add_generation_prompt => true };
         let rendered = template.render(variables).map_err(|error| failed(&error))?;
         let mut prompt = Vec::new();
@@ -66,5 +85,7 @@ impl Template {
 }
 
 fn failed(error: &minijinja::Error) -> Error {
-    Error::Engine { message: format!("the model's chat template does not render: {error}") }
+    Error::Engine {
+        message: format!("the model's chat template does not render: {error}"),
+    }
 }

@@ -50,25 +50,48 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(count: usize, capacity: usize) -> Slots {
-        Slots { slots: vec![Slot::default(); count], capacity, clock: 0 }
+        Slots {
+            slots: vec![Slot::default(); count],
+            capacity,
+            clock: 0,
+        }
     }
 
     /// Finds a place for a call, or `None` when it has to wait for one at work.
     pub(super) fn admit(&mut self, prompt: &[LlamaToken], answer: usize) -> Option<Place> {
         // The last token is always computed, for its logits.
-        let usable = prompt.get(..prompt.len().saturating_sub(1)).unwrap_or_default();
+        let usable = prompt
+            .get(..prompt.len().saturating_sub(1))
+            .unwrap_or_default();
         let shares = |slot: &Slot| common(&slot.tokens, usable);
-        let (source, shared) =
-            self.slots.iter().map(shares).enumerate().max_by_key(|(index, n)| (*n, usize::MAX - index))?;
-        let coming = self.slots.iter().map(|slot| common(&slot.prompt, usable)).max().unwrap_or(0);
+        let (source, shared) = self
+            .slots
+            .iter()
+            .map(shares)
+            .enumerate()
+            .max_by_key(|(index, n)| (*n, usize::MAX - index))?;
+        let coming = self
+            .slots
+            .iter()
+            .map(|slot| common(&slot.prompt, usable))
+            .max()
+            .unwrap_or(0);
         if coming >= shared + WORTH_WAITING {
             return None;
         }
         let idle = (0..self.slots.len()).filter(|i| self.slots.get(*i).is_some_and(Slot::is_idle));
         let mut idle: Vec<usize> = idle.collect();
-        idle.sort_by_key(|i| self.slots.get(*i).map_or(0, |slot| (slot.used + 1) * u64::from(!slot.tokens.is_empty())));
+        idle.sort_by_key(|i| {
+            self.slots.get(*i).map_or(0, |slot| {
+                (slot.used + 1) * u64::from(!slot.tokens.is_empty())
+            })
+        });
         // The source itself is taken only when nothing else is idle: it may serve again.
-        let slot = idle.iter().copied().find(|i| *i != source).or_else(|| idle.first().copied())?;
+        let slot = idle
+            .iter()
+            .copied()
+            .find(|i| *i != source)
+            .or_else(|| idle.first().copied())?;
         let evicted = self.evictions(slot, source, shared, prompt.len() + answer, &idle)?;
         self.clock += 1;
         let clock = self.clock;
@@ -78,11 +101,21 @@ impl Slots {
         }
         let reserved = prompt.len() + answer;
         let taken = self.slots.get_mut(slot)?;
-        *taken = Slot { tokens: beginning, prompt: prompt.to_vec(), reserved, used: clock };
+        *taken = Slot {
+            tokens: beginning,
+            prompt: prompt.to_vec(),
+            reserved,
+            used: clock,
+        };
         if let Some(source) = self.slots.get_mut(source) {
             source.used = clock;
         }
-        Some(Place { slot, source, shared, evicted })
+        Some(Place {
+            slot,
+            source,
+            shared,
+            evicted,
+        })
     }
 
     /// The idle sequences to empty so that the call fits; `None` when it does not even then.
@@ -98,7 +131,9 @@ impl Slots {
         let others = |evicted: &[usize]| -> usize {
             let others = self.slots.iter().enumerate();
             let others = others.filter(|(i, _)| *i != slot && !evicted.contains(i));
-            others.map(|(_, slot)| slot.tokens.len().max(slot.reserved)).sum()
+            others
+                .map(|(_, slot)| slot.tokens.len().max(slot.reserved))
+                .sum()
         };
         // Shared beginnings are counted for each that holds them: never too few.
         for index in idle.iter().copied().filter(|i| *i != slot && *i != source) {
@@ -130,7 +165,8 @@ impl Slots {
     pub(super) fn oldest_idle(&self) -> Option<usize> {
         let held = |slot: &Slot| slot.is_idle() && !slot.tokens.is_empty();
         let held = self.slots.iter().enumerate().filter(|(_, slot)| held(slot));
-        held.min_by_key(|(_, slot)| slot.used).map(|(index, _)| index)
+        held.min_by_key(|(_, slot)| slot.used)
+            .map(|(index, _)| index)
     }
 }
 
@@ -139,7 +175,11 @@ fn common(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 mod tests {
     use super::*;
 
@@ -178,13 +218,20 @@ mod tests {
     fn what_is_idle_makes_room_the_oldest_first() {
         let mut slots = Slots::new(3, 100);
         for (index, start) in [(0, 0), (1, 200)] {
-            assert_eq!(slots.admit(&tokens(start..start + 40), 5).unwrap().slot, index);
+            assert_eq!(
+                slots.admit(&tokens(start..start + 40), 5).unwrap().slot,
+                index
+            );
             compute(&mut slots, index);
             slots.release(index);
         }
         let place = slots.admit(&tokens(400..450), 5).unwrap();
         assert_eq!((place.slot, place.evicted), (2, vec![0]));
-        assert_eq!(slots.admit(&tokens(600..650), 5), None, "the one at work needs its room");
+        assert_eq!(
+            slots.admit(&tokens(600..650), 5),
+            None,
+            "the one at work needs its room"
+        );
         slots.release(2);
         assert!(slots.admit(&tokens(600..650), 5).is_some());
     }

@@ -1,5 +1,8 @@
 //! Text to tokens and back.
-#![expect(unsafe_code, reason = "one call that the safe binding lacks: the engine's compile flags")]
+#![expect(
+    unsafe_code,
+    reason = "one call that the safe binding lacks: the engine's compile flags"
+)]
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;

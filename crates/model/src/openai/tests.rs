@@ -1,0 +1,214 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A server on loopback that gives each connection the next of its replies and keeps what it was sent.
+async fn server(replies: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&requests);
+    tokio::spawn(async move {
+        for reply in replies {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = read_request(&mut stream).await;
+            kept.lock().unwrap().push(request);
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    (address, requests)
+}
+
+async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).await.unwrap();
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.trim().parse::<usize>().unwrap())
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        assert!(read > 0, "the client closed the connection");
+    }
+}
+
+fn reply(status: &str, headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn stream_of(pieces: &[&str]) -> String {
+    let mut body = String::new();
+    for piece in pieces {
+        body.push_str(&format!(
+            "data: {}\n\n",
+            json!({"choices": [{"delta": {"content": piece}}]})
+        ));
+    }
+    body.push_str("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
+    body.push_str("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n");
+    reply("200 OK", "content-type: text/event-stream\r\n", &body)
+}
+
+fn request(output: Output) -> Request {
+    let messages = vec![user("Hello?".to_owned())];
+    Request {
+        messages,
+        output,
+        max_tokens: 20,
+        temperature: 0.0,
+        seed: 1,
+    }
+}
+
+fn model(address: &str) -> OpenAi {
+    OpenAi::with_key("small", address, Some("sk-secret-key".to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn text_is_streamed_and_counted() {
+    let (address, requests) = server(vec![stream_of(&["Hel", "lo."])]).await;
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let response = model(&address)
+        .generate(&request(Output::Text), Some(sink))
+        .await
+        .unwrap();
+    assert_eq!(response.text, "Hello.");
+    assert_eq!(
+        (response.usage.prompt_tokens, response.usage.output_tokens),
+        (7, 2)
+    );
+    let mut streamed = String::new();
+    while let Some(piece) = stream.recv().await {
+        streamed.push_str(&piece);
+    }
+    assert_eq!(streamed, "Hello.");
+    let sent = requests.lock().unwrap().join("");
+    assert!(sent.starts_with("POST /v1/chat/completions"), "{sent}");
+    assert!(
+        sent.contains("authorization: Bearer sk-secret-key"),
+        "{sent}"
+    );
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_asked_again_when_it_says() {
+    let busy = reply(
+        "429 Too Many Requests",
+        "retry-after: 0\r\n",
+        "{\"error\":{\"message\":\"slow down\"}}",
+    );
+    let down = reply("503 Service Unavailable", "retry-after: 0\r\n", "");
+    let (address, requests) = server(vec![busy, down, stream_of(&["Yes."])]).await;
+    let response = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap();
+    assert_eq!(response.text, "Yes.");
+    assert_eq!(requests.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_cannot_succeed_is_not_tried_again_and_hides_the_key() {
+    let refusal = reply(
+        "401 Unauthorized",
+        "",
+        "{\"error\":{\"message\":\"bad key sk-secret-key\"}}",
+    );
+    let (address, requests) = server(vec![refusal]).await;
+    let error = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Refused { status: 401, .. }),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("sk-secret-key"), "{error}");
+    assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_no_answer() {
+    let body = "data: {\"choices\":[{\"delta\":{\"content\":\"Hal\"}}]}\n\n";
+    let (address, _) = server(vec![reply(
+        "200 OK",
+        "content-type: text/event-stream\r\n",
+        body,
+    )])
+    .await;
+    let error = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Unreachable { .. }) && !error.is_answer(),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn json_that_does_not_fit_is_asked_for_again() {
+    let schema = json!({"type": "object", "properties": {"quote": {"type": "string", "x-quote-from": [["It is 7."]]}},
+        "required": ["quote"], "additionalProperties": false});
+    let wrong = stream_of(&["{\"quote\":\"It is 8.\"}"]);
+    let right = stream_of(&["```json\n{\"quote\":\"It is 7.\"}\n```"]);
+    let (address, requests) = server(vec![wrong, right]).await;
+    let response = model(&address)
+        .generate(&request(Output::Json(schema)), None)
+        .await
+        .unwrap();
+    assert_eq!(response.text, "{\"quote\":\"It is 7.\"}");
+    assert_eq!(response.usage.output_tokens, 4, "both calls count");
+    let requests = requests.lock().unwrap();
+    assert!(
+        requests
+            .iter()
+            .all(|r| r.contains("json_schema") && !r.contains("x-quote-from"))
+    );
+    assert!(requests[1].contains("not word for word"), "{}", requests[1]);
+}
+
+#[tokio::test]
+async fn a_server_without_schema_mode_is_asked_in_words() {
+    let schema =
+        json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let refusal = reply(
+        "400 Bad Request",
+        "",
+        "{\"error\":{\"message\":\"unknown field response_format\"}}",
+    );
+    let (address, requests) = server(vec![refusal, stream_of(&["{\"n\":3}"])]).await;
+    let response = model(&address)
+        .generate(&request(Output::Json(schema)), None)
+        .await
+        .unwrap();
+    assert_eq!(response.text, "{\"n\":3}");
+    assert!(requests.lock().unwrap()[1].contains("Answer with JSON alone"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    drop(listener);
+    let error = model(&address).models().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1"), "{error}");
+}
