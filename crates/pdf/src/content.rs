@@ -11,5 +11,8 @@ pub(crate) mod glyph;
 pub(crate) mod interpreter;
 pub(crate) mod matrix;
 pub(crate) mod path;
+mod placing;
+mod streams;
+pub(crate) mod strings;
 pub(crate) mod text;
 pub(crate) mod visibility;

@@ -2,8 +2,9 @@
 
 use crate::content::fonts::Fonts;
 use crate::content::glyph::Drawn;
-use crate::content::interpreter::{draw, text_string};
+use crate::content::interpreter::draw;
 use crate::content::matrix::Matrix;
+use crate::content::strings::text_string;
 use crate::content::visibility::Layers;
 use crate::structure::{self, DraftPage};
 use crate::{Error, Pdf, layout};

@@ -177,7 +177,7 @@ fn running_heads_and_page_numbers_are_set_apart() {
 }
 
 #[test]
-fn replacement_text_and_hidden_layers_are_honoured() {
+fn replacement_text_is_honoured() {
     let content =
         "BT /F1 12 Tf 72 700 Td (e) Tj /Span << /ActualText (ffi) >> BDC (X) Tj EMC (cient) Tj ET"
             .to_owned();
@@ -279,4 +279,18 @@ fn forms_that_draw_themselves_end() {
         .into_bytes();
     let pdf = read(&bytes, &Options::default()).expect("a file that can be read");
     assert!(pdf.pages[0].blocks[0].text().contains("once"));
+}
+
+#[test]
+fn bitmap_fonts_without_names_are_read_by_their_codes() {
+    // A font as dvips writes it: glyphs `a72` and `a105` for the codes of H and i.
+    let font = "/T << /Type /Font /Subtype /Type3 /FontMatrix [0.01 0 0 0.01 0 0] /FontBBox [0 -20 100 80] /FirstChar 72 \
+                /LastChar 105 /Widths [60 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 30] \
+                /Encoding << /Differences [72 /a72 105 /a105] >> /CharProcs << /a72 7 0 R /a105 7 0 R >> >>";
+    let sheet = Sheet {
+        entries: format!("/Resources << /Font << {font} >> >>"),
+        content: "BT /T 20 Tf 72 700 Td (Hi) Tj ET".to_owned(),
+    };
+    let pdf = read_sheets(&[sheet]);
+    assert_eq!(pdf.pages[0].blocks[0].text(), "Hi");
 }

@@ -5,7 +5,7 @@
 
 use super::glyph::Text;
 use super::text;
-use hayro_font::{CMapResolverFn, Font, FontCache, FontGlyph, FontQuery, FontResolverFn};
+use hayro_font::{CMapResolverFn, Font, FontCache, FontGlyph, FontQuery, FontResolverFn, GlyphId};
 use hayro_syntax::object::Rect;
 use hayro_syntax::object::{Array, Dict, Name, ObjectIdentifier};
 use rustc_hash::{FxHashMap, FxHasher};
@@ -179,9 +179,28 @@ impl<'a> Fonts<'a> {
             simple: vec![None; 256],
             composite: FxHashMap::default(),
         };
+        let is_type3 = dict
+            .get::<Name<'_>>("Subtype")
+            .is_some_and(|kind| kind.as_str() == "Type3");
+        if is_type3 && (0..256).all(|code| loaded.code(code).text == Text::None) {
+            name_by_code(&mut loaded);
+        }
         loaded.face.monospaced |= has_one_width(&mut loaded);
         self.loaded.push(loaded);
         Some(self.loaded.len() - 1)
+    }
+}
+
+/// Bitmap fonts of dvips name their glyphs by nothing but numbers; their codes are those of TeX's
+/// text fonts.
+fn name_by_code(font: &mut LoadedFont<'_>) {
+    for code in 0..=255u8 {
+        if font.font.map_code(u32::from(code)) == GlyphId::NOTDEF {
+            continue;
+        }
+        if let Some(Some(known)) = font.simple.get_mut(usize::from(code)) {
+            known.text = text::tex_letter(code);
+        }
     }
 }
 

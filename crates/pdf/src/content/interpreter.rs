@@ -2,10 +2,12 @@
 //! PDF 32000-1, 8.4 (graphics state), 9.3 and 9.4 (text), 8.10 (forms), 14.9.4 (replacement text).
 
 use super::fonts::Fonts;
-use super::glyph::{Direction, Drawn, Glyph, Text};
+use super::glyph::{Drawn, Text};
 use super::matrix::Matrix;
 use super::path::Path;
-use super::text;
+use super::placing::{Placed, spread};
+use super::streams;
+use super::strings::text_string;
 use super::visibility::Layers;
 use hayro_syntax::content::TypedIter;
 use hayro_syntax::content::ops::TypedInstruction;
@@ -20,8 +22,8 @@ const MAX_STATES: usize = 1_024;
 const MAX_OPERATORS: usize = 4_000_000;
 /// Letters kept of a page.
 const MAX_GLYPHS: usize = 250_000;
-/// A stream that is longer than this before (bytes) is not unpacked.
-const MAX_PACKED: usize = 12 << 20;
+/// Bytes unpacked for a page, a form once for each time it is drawn.
+const MAX_UNPACKED: usize = 256 << 20;
 
 /// Shorter strings are not taken for letter-spaced text,
 const MIN_TRACKED: usize = 4;
@@ -60,6 +62,7 @@ struct Interpreter<'f, 'a> {
     path: Path,
     drawn: Drawn,
     operators: usize,
+    unpacked: usize,
 }
 
 /// Everything a page draws, its form fields and other visible annotations included.
@@ -90,6 +93,7 @@ pub(crate) fn draw<'a>(
         path: Path::default(),
         drawn: Drawn::default(),
         operators: 0,
+        unpacked: 0,
     };
     let resources = Resources {
         fonts: page.resources().fonts.clone(),
@@ -148,11 +152,11 @@ impl<'a> Interpreter<'_, 'a> {
     }
 
     fn unpack(&mut self, stream: &Stream<'a>) -> Option<Vec<u8>> {
-        let unpacked = (stream.raw_data().len() <= MAX_PACKED)
-            .then(|| stream.decoded_data().ok())
-            .flatten();
-        self.drawn.cut_off |= unpacked.is_none();
-        unpacked.map(std::borrow::Cow::into_owned)
+        let room = MAX_UNPACKED.saturating_sub(self.unpacked);
+        let content = streams::unpack(stream, room);
+        self.unpacked += content.as_ref().map_or(0, Vec::len);
+        self.drawn.cut_off |= content.is_none();
+        content
     }
 
     fn run(&mut self, content: &[u8], resources: &Resources<'a>, depth: usize) {
@@ -548,85 +552,9 @@ impl<'a> Interpreter<'_, 'a> {
     }
 }
 
-/// Where a code's glyph goes.
-struct Placed {
-    to_page: Matrix,
-    advance: (f64, f64),
-    tracking: (f64, f64),
-    vertical: bool,
-}
-
-impl Placed {
-    fn glyph(&self, text: Text, face: super::fonts::Face) -> Option<Glyph> {
-        let (x, y) = self.to_page.point(0.0, 0.0);
-        let along = if self.vertical {
-            self.to_page.vector(0.0, -1.0)
-        } else {
-            self.to_page.vector(1.0, 0.0)
-        };
-        let up = self.to_page.vector(0.0, 1.0);
-        let advance = if self.vertical {
-            self.to_page.vector(0.0, self.advance.1)
-        } else {
-            self.to_page.vector(self.advance.0, 0.0)
-        };
-        let size = (up.0.hypot(up.1) as f32) * face.scale;
-        let direction = Direction::of(along.0, along.1);
-        let (left, mut baseline) = direction.upright(x as f32, y as f32);
-        let (width, _) = direction.upright(advance.0 as f32, advance.1 as f32);
-        if self.vertical {
-            // The origin of a vertical glyph is the middle of its top edge.
-            baseline += 0.3 * size;
-        }
-        let tracking = direction
-            .upright(self.tracking.0 as f32, self.tracking.1 as f32)
-            .0;
-        let sane = [left, baseline, width, size, tracking]
-            .iter()
-            .all(|value| value.is_finite() && value.abs() < 1e6);
-        (sane && size > 0.05).then(|| Glyph {
-            text,
-            direction,
-            left,
-            right: left + width.max(0.0),
-            baseline,
-            size,
-            tracking,
-            face,
-        })
-    }
-}
-
 fn replacement(properties: &Dict<'_>) -> Option<String> {
     let actual = properties.get::<hayro_syntax::object::String<'_>>("ActualText")?;
     Some(text_string(actual.as_bytes()))
-}
-
-/// Replacement text spread evenly over the room of the glyphs it replaces.
-fn spread(words: &str, replaced: &[Glyph], first: &Glyph) -> Vec<Glyph> {
-    let left = replaced
-        .iter()
-        .map(|glyph| glyph.left)
-        .fold(f32::MAX, f32::min);
-    let right = replaced
-        .iter()
-        .map(|glyph| glyph.right)
-        .fold(f32::MIN, f32::max);
-    let letters: Vec<char> = words.chars().collect();
-    let step = (right - left) / letters.len().max(1) as f32;
-    let place = |(index, letter): (usize, &char)| Glyph {
-        text: text::clean_string(letter.encode_utf8(&mut [0; 4])),
-        left: left + step * index as f32,
-        right: left + step * (index + 1) as f32,
-        tracking: 0.0,
-        ..first.clone()
-    };
-    letters
-        .iter()
-        .enumerate()
-        .map(place)
-        .filter(|glyph| glyph.text != Text::None)
-        .collect()
 }
 
 fn appearance<'a>(annotation: &Dict<'a>) -> Option<Stream<'a>> {
@@ -634,38 +562,5 @@ fn appearance<'a>(annotation: &Dict<'a>) -> Option<Stream<'a>> {
         Object::Stream(stream) => Some(stream),
         Object::Dict(states) => states.get::<Stream<'a>>(annotation.get::<Name<'a>>("AS")?),
         _ => None,
-    }
-}
-
-/// A text string: UTF-16 or UTF-8 with a byte order mark, else nearly Latin-1. PDF 32000-1, 7.9.2.2.
-pub(crate) fn text_string(bytes: &[u8]) -> String {
-    match bytes {
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
-        _ => bytes.iter().map(|byte| pdf_doc_encoding(*byte)).collect(),
-    }
-}
-
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
-    let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
-    char::decode_utf16(units)
-        .map(|letter| letter.unwrap_or('\u{fffd}'))
-        .collect()
-}
-
-/// PDF 32000-1, annex D.2: the codes in which PDFDocEncoding differs from Latin-1.
-fn pdf_doc_encoding(byte: u8) -> char {
-    const FROM_80: [char; 32] = [
-        '•', '†', '‡', '…', '—', '–', 'ƒ', '⁄', '‹', '›', '−', '‰', '„', '“', '”', '‘', '’', '‚',
-        '™', 'ﬁ', 'ﬂ', 'Ł', 'Œ', 'Š', 'Ÿ', 'Ž', 'ı', 'ł', 'œ', 'š', 'ž', '\u{fffd}',
-    ];
-    match byte {
-        0x80..=0x9f => FROM_80
-            .get(usize::from(byte - 0x80))
-            .copied()
-            .unwrap_or('\u{fffd}'),
-        0xa0 => '€',
-        _ => char::from(byte),
     }
 }

@@ -47,6 +47,33 @@ fn clean_letter(letter: char) -> Text {
     }
 }
 
+/// A code of TeX's text fonts (encoding OT1).
+pub(crate) fn tex_letter(code: u8) -> Text {
+    match code {
+        11..=15 => {
+            let ligatures = ["ff", "fi", "fl", "ffi", "ffl"];
+            ligatures
+                .get(usize::from(code - 11))
+                .map_or(Text::None, |letters| Text::Many((*letters).into()))
+        }
+        16 => Text::One('ı'),
+        18 => Text::One('`'),
+        19 => Text::One('´'),
+        20 => Text::One('ˇ'),
+        25 => Text::One('ß'),
+        34 => Text::One('”'),
+        39 => Text::One('’'),
+        92 => Text::One('“'),
+        94 => Text::One('ˆ'),
+        96 => Text::One('‘'),
+        123 => Text::One('–'),
+        124 => Text::One('—'),
+        127 => Text::One('¨'),
+        33..=126 => Text::One(char::from(code)),
+        _ => Text::None,
+    }
+}
+
 fn ligature(letter: char) -> Option<&'static str> {
     Some(match letter {
         '\u{fb00}' => "ff",
@@ -57,4 +84,28 @@ fn ligature(letter: char) -> Option<&'static str> {
         '\u{fb05}' | '\u{fb06}' => "st",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ligatures_spaces_and_the_invisible() {
+        let clean = |letter: char| clean(Some(BfString::Char(letter)));
+        assert_eq!(clean('ﬁ'), Text::Many("fi".into()));
+        assert_eq!(clean('\u{a0}'), Text::Space);
+        assert_eq!(clean('\u{200b}'), Text::None);
+        assert_eq!(clean('\u{f0b7}'), Text::One('•'));
+        assert_eq!(clean_string("a\u{ad}b ﬀ"), Text::Many("a\u{ad}b ff".into()));
+        assert_eq!(clean_string(" \t"), Text::Space);
+        assert_eq!(clean_string(""), Text::None);
+    }
+
+    #[test]
+    fn codes_of_tex_fonts() {
+        assert_eq!(tex_letter(b'a'), Text::One('a'));
+        assert_eq!(tex_letter(12), Text::Many("fi".into()));
+        assert_eq!(tex_letter(200), Text::None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The outline (bookmarks) of a document: the surest source of heading levels.
 
-use crate::content::interpreter::text_string;
+use crate::content::strings::text_string;
 use hayro_syntax::object::{Dict, ObjectIdentifier, String as PdfString};
 use rustc_hash::{FxHashMap, FxHashSet};
 
