@@ -42,5 +42,6 @@ test: setup
 	cargo xtask arrows
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --no-run
+	cargo xtask command-line --check
 	$(PLUMB) models pull $(TEST_MODELS)
 	PLUMB_REQUIRE_MODELS=1 cargo test --workspace

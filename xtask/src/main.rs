@@ -11,6 +11,7 @@
 )]
 
 mod arrows;
+mod command_line;
 mod research;
 mod setup;
 mod tidy;
@@ -27,6 +28,7 @@ Chores:
   setup           install what a build needs and this machine lacks; part of make demo and make test
   tidy            check file and function lengths, documentation links and other rules of the house
   arrows          check that crates depend on each other only as the design allows
+  command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
   corpora         fetch the documentation that the evaluation set asks about
   eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
 ";
@@ -51,6 +53,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "setup" => setup::run(&workspace::root()?),
         "tidy" => tidy::run(&workspace::root()?),
         "arrows" => arrows::run(&workspace::root()?),
+        "command-line" => command_line::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),
         "eval-research" => research::run(&workspace::root()?, rest),
         "help" | "--help" | "-h" => {
