@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::records::{Event, NewRun, Page, RunId, RunRecord, StepRecord};
+use crate::records::{Event, NewRun, Page, RunId, RunRecord, RunStatus, StepRecord};
 use crate::redact::Secrets;
 use crate::run::{Run, Taken};
 use crate::store::{EventRow, Kind, Payloads, RunKey, Store, Take};
@@ -108,13 +108,19 @@ impl Journal {
     /// a living process works on it, [`Error::Damaged`].
     pub async fn resume(&self, id: &str) -> Result<Run> {
         let asked = id.to_string();
-        let (key, id, record) = self
+        let found = self
             .store
             .read(move |reader| {
                 let (key, id) = reader.find(&asked)?;
-                Ok((key, id, reader.run(key)?))
+                let record = reader.run(key)?;
+                if record.status == RunStatus::Finished {
+                    return Err(Error::Finished { id: id.to_string() });
+                }
+                // Before the lease is taken, so that a damaged run is left as it is.
+                Ok((key, reader.recorded(key, &id)?, record))
             })
             .await?;
+        let (key, mut recorded, record) = found;
         let (event, _) = EventRow::new(Kind::RunResumed, &Map::new()).map_err(|error| {
             let path = "(resume)".to_string();
             Error::Serialise {
@@ -123,41 +129,39 @@ impl Journal {
                 message: error.to_string(),
             }
         })?;
+        let RunRecord {
+            id,
+            input,
+            definition,
+            ..
+        } = record;
         let token = rand::random();
-        self.store
-            .take(Take {
-                key,
-                id: id.clone(),
-                token,
-                event,
-            })
-            .await?;
+        let take = Take {
+            key,
+            id: id.clone(),
+            token,
+            event,
+        };
+        let before = self.store.take(take).await?;
         let run = RunKey {
             key,
             id: id.clone(),
             token,
             fate: Arc::default(),
         };
-        // From here on nobody else writes to this run, so what is read now is all there is.
-        let recorded = self
-            .store
-            .read(move |reader| reader.recorded(key, &id))
-            .await;
-        let recorded = match recorded {
-            Ok(recorded) => recorded,
-            Err(error) => {
-                self.store.release(&run);
-                return Err(error);
-            }
-        };
-        let RunRecord {
-            input, definition, ..
-        } = record;
+        if before != recorded.last_seq {
+            // Somebody else got on with it in between. Now that the lease is ours, nobody does.
+            let again = self
+                .store
+                .read(move |reader| reader.recorded(key, &id))
+                .await;
+            recorded = again.inspect_err(|_| self.store.release(&run))?;
+        }
         let taken = Taken {
             key: run,
             input,
             definition,
-            recorded,
+            recorded: recorded.steps,
         };
         Ok(Run::new(
             self.store.clone(),

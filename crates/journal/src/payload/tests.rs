@@ -20,9 +20,9 @@ impl Shelf {
         let encoded = encode(&body).unwrap();
         let mut new = encoded.text.len();
         for node in encoded.nodes {
-            if !self.0.contains_key(&node.hash) {
-                new += node.text.len() + node.hash.len();
-                self.0.insert(node.hash, node);
+            let bytes = node.text.len() + node.hash.len();
+            if self.0.insert(node.hash, node).is_none() {
+                new += bytes;
             }
         }
         (encoded.text, new)
@@ -191,11 +191,11 @@ fn the_format_stays_what_it_is() {
         .collect();
     nodes.sort();
     insta::assert_snapshot!(nodes.join("\n"), @r#"
-    List cc4e1258fb3ebda3 [null,{"$plumb":"ea98b2478cdbba78b1c3ff7264ef658caf1a1d9fadd
-    Value 111b4732d0498cdb {"role":"user","content":"3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 
-    Value 42149c8704f3f76d {"role":"user","content":"4 4 4 4 4 4 4 4 4 4 4 4 4 4 4 4 4 
-    Value 952f5ad6791e5d14 {"role":"user","content":"2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2 
-    Value ea98b2478cdbba78 {"role":"user","content":"1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 
+    List cc4e1258fb3ebda3 [null,{"$plumb":"ea98b2478cdbba78b1c3ff7264ef658caf1a1d
+    Value 111b4732d0498cdb {"role":"user","content":"3 3 3 3 3 3 3 3 3 3 3 3 3 3 3
+    Value 42149c8704f3f76d {"role":"user","content":"4 4 4 4 4 4 4 4 4 4 4 4 4 4 4
+    Value 952f5ad6791e5d14 {"role":"user","content":"2 2 2 2 2 2 2 2 2 2 2 2 2 2 2
+    Value ea98b2478cdbba78 {"role":"user","content":"1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
     "#);
     let print = fingerprint(&json!({"b": [1, 2.5], "a": "ä"})).unwrap();
     assert_eq!(

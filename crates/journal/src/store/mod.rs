@@ -217,8 +217,8 @@ impl Store {
         answer.await.map_err(|_| Error::Gone)?
     }
 
-    /// Takes the lease of a run that exists.
-    pub(crate) async fn take(&self, take: Take) -> Result<()> {
+    /// Takes the lease of a run that exists; gives the number of the run's last event before that.
+    pub(crate) async fn take(&self, take: Take) -> Result<i64> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Take(Box::new(take), reply))?;
         answer.await.map_err(|_| Error::Gone)?

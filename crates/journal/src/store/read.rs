@@ -1,20 +1,26 @@
 //! Queries. Whatever is read is checked: events against their digest, payloads against their hash.
 
+mod row;
+mod source;
+
 use std::collections::HashMap;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
-use super::event::{EventRow, Kind, effect_from_code, status_from_code};
+use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
+use self::source::{Inline, Source};
+use super::event::{EventRow, Kind};
 use crate::lease::Holder;
-use crate::payload::{self, Hash, Node, NodeKind, Nodes};
+use crate::payload::{self, Hash};
 use crate::records::{Effect, Page, RunId, RunRecord, RunStatus, StepRecord, StepStatus};
 use crate::{Error, Result};
 
 /// What the journal knows of a step when its run is taken up again.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
+    /// Its place in the order of first beginnings.
+    pub(crate) place: usize,
     pub(crate) effect: Effect,
     pub(crate) fingerprint: Hash,
     pub(crate) attempts: u32,
@@ -27,8 +33,19 @@ pub(crate) struct Recorded {
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Open,
+    /// The body of its end.
     Finished(String),
     Failed(String),
+    /// Finished, and its output has been read already.
+    Known(Value),
+}
+
+/// What the journal knows of a run's steps.
+pub(crate) struct History {
+    /// The number of the run's last event.
+    pub(crate) last_seq: i64,
+    /// In the order in which they were first begun.
+    pub(crate) steps: Vec<(String, Recorded)>,
 }
 
 /// A connection to read with.
@@ -172,26 +189,29 @@ impl Reader<'_> {
         })
     }
 
-    /// Calls `each` for every event of a run, in order.
+    /// Calls `each` for every event of a run, in order; gives the number of the last one.
     fn each_event(
         &self,
         key: i64,
         id: &RunId,
         mut each: impl FnMut(EventRow) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<i64> {
         let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 ORDER BY seq");
         let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
         let mut rows = statement.query([key]).map_err(at)?;
+        let mut last_seq = 0;
         while let Some(row) = rows.next().map_err(at)? {
+            last_seq = row.get("seq").map_err(at)?;
             each(event_columns(row, id)?)?;
         }
-        Ok(())
+        Ok(last_seq)
     }
 
-    /// Every step of a run, by address. Payloads are left where they are.
-    pub(crate) fn recorded(&self, key: i64, id: &RunId) -> Result<HashMap<String, Recorded>> {
-        let mut steps: HashMap<String, Recorded> = HashMap::new();
-        self.each_event(key, id, |event| {
+    /// Every step of a run. Payloads are left where they are.
+    pub(crate) fn recorded(&self, key: i64, id: &RunId) -> Result<History> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut steps: Vec<(String, Recorded)> = Vec::new();
+        let last_seq = self.each_event(key, id, |event| {
             let Some(path) = event.path else {
                 return Ok(());
             };
@@ -199,21 +219,21 @@ impl Reader<'_> {
                 let (Some(effect), Some(fingerprint)) = (event.effect, event.fingerprint) else {
                     return Err(misplaced(id, &path));
                 };
-                let started = event.body;
-                let outcome = Outcome::Open;
-                steps.insert(
-                    path,
-                    Recorded {
-                        effect,
-                        fingerprint,
-                        attempts: 1,
-                        started,
-                        outcome,
-                    },
-                );
+                let place = steps.len();
+                places.insert(path.clone(), place);
+                let step = Recorded {
+                    place,
+                    effect,
+                    fingerprint,
+                    attempts: 1,
+                    started: event.body,
+                    outcome: Outcome::Open,
+                };
+                steps.push((path, step));
                 return Ok(());
             }
-            let Some(step) = steps.get_mut(&path) else {
+            let place = places.get(&path).copied();
+            let Some((_, step)) = place.and_then(|place| steps.get_mut(place)) else {
                 return Err(misplaced(id, &path));
             };
             match event.kind {
@@ -230,7 +250,7 @@ impl Reader<'_> {
             }
             Ok(())
         })?;
-        Ok(steps)
+        Ok(History { last_seq, steps })
     }
 
     /// Every step of a run in the order in which they were first begun; with their inputs and
@@ -382,177 +402,3 @@ fn misplaced(id: &RunId, path: &str) -> Error {
         what,
     }
 }
-
-const RUN_COLUMNS: &str = "SELECT key, id, agent, status, reason, created_ms, updated_ms, steps, \
-                           finished_steps, started_seq, ended_seq FROM run";
-
-/// A run's row, and the numbers of its first and last event.
-fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<(RunRecord, i64, Option<i64>)>> {
-    let id: String = row.get("id")?;
-    let Some(status) = status_from_code(row.get("status")?) else {
-        let what = "its status is unknown".to_string();
-        return Ok(Err(Error::Damaged {
-            run: id,
-            place: "its row".to_string(),
-            what,
-        }));
-    };
-    let id = match RunId::parse(&id) {
-        Ok(id) => id,
-        Err(error) => return Ok(Err(error)),
-    };
-    let count = |column| {
-        row.get::<_, i64>(column)
-            .map(|count| count.try_into().unwrap_or_default())
-    };
-    let record = RunRecord {
-        id,
-        agent: row.get("agent")?,
-        definition: String::new(),
-        input: Value::Null,
-        status,
-        reason: row.get("reason")?,
-        output: None,
-        created_ms: row.get("created_ms")?,
-        updated_ms: row.get("updated_ms")?,
-        steps: count("steps")?,
-        finished_steps: count("finished_steps")?,
-        held_by: None,
-        damage: None,
-    };
-    Ok(Ok((record, row.get("started_seq")?, row.get("ended_seq")?)))
-}
-
-const EVENT_COLUMNS: &str =
-    "SELECT kind, at_ms, path, effect, fingerprint, body, digest FROM event";
-
-/// An event's row, checked.
-fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
-    let path: Option<String> = row.get("path").unwrap_or_default();
-    let damaged = |what: String| Error::Damaged {
-        run: id.to_string(),
-        place: path
-            .as_ref()
-            .map_or("an event of the run".to_string(), |path| {
-                format!("step {path}")
-            }),
-        what,
-    };
-    // Columns of the wrong type are damage of this row, not a failure of the database.
-    let read = || -> rusqlite::Result<(EventRow, i64)> {
-        let kind: i64 = row.get("kind")?;
-        let effect: Option<i64> = row.get("effect")?;
-        let event = EventRow {
-            kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
-            at_ms: row.get("at_ms")?,
-            path: path.clone(),
-            effect: effect.and_then(effect_from_code),
-            fingerprint: row.get("fingerprint")?,
-            body: row.get("body")?,
-        };
-        Ok((event, row.get("digest")?))
-    };
-    let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
-    if event.digest(id) != digest {
-        return Err(damaged(
-            "the event is not what was written (its digest differs)".to_string(),
-        ));
-    }
-    Ok(event)
-}
-
-/// Nodes from the store, with whom to blame when one is damaged.
-struct Source<'a> {
-    connection: &'a Connection,
-    id: &'a RunId,
-    place: &'a str,
-}
-
-impl Nodes for Source<'_> {
-    type Error = Error;
-
-    fn node(&mut self, hash: &Hash) -> Result<Node> {
-        let sql = "SELECT kind, size, body FROM payload WHERE hash = ?1";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_row([hash], |row| Ok(unpack(row)))
-                    .optional()
-            })
-            .map_err(at)?;
-        let name = payload::hex(hash);
-        let (kind, text) = found
-            .ok_or_else(|| self.malformed(format!("payload {name} is missing")))?
-            .map_err(|what| self.malformed(format!("payload {name} cannot be read: {what}")))?;
-        if payload::hash_of(kind, &text) != *hash {
-            let what = format!("payload {name} is not what was written (its hash differs)");
-            return Err(self.malformed(what));
-        }
-        Ok(Node {
-            hash: *hash,
-            kind,
-            text,
-        })
-    }
-
-    fn malformed(&self, what: String) -> Error {
-        damaged(self.id, self.place, what)
-    }
-}
-
-/// For a body that refers to no payloads.
-struct Inline<'a> {
-    id: &'a RunId,
-    place: &'a str,
-}
-
-impl Nodes for Inline<'_> {
-    type Error = Error;
-
-    fn node(&mut self, hash: &Hash) -> Result<Node> {
-        Err(self.malformed(format!("payload {} is not at hand", payload::hex(hash))))
-    }
-
-    fn malformed(&self, what: String) -> Error {
-        damaged(self.id, self.place, what)
-    }
-}
-
-fn damaged(id: &RunId, place: &str, what: String) -> Error {
-    let place = match place {
-        "its start" | "its end" => place.to_string(),
-        path => format!("step {path}"),
-    };
-    Error::Damaged {
-        run: id.to_string(),
-        place,
-        what,
-    }
-}
-
-/// A payload's kind and text.
-fn unpack(row: &Row<'_>) -> std::result::Result<(NodeKind, Vec<u8>), String> {
-    let text = |error: rusqlite::Error| error.to_string();
-    let kind: i64 = row.get(0).map_err(text)?;
-    let kind = NodeKind::from_code(kind).ok_or_else(|| format!("its kind is {kind}"))?;
-    let size: i64 = row.get(1).map_err(text)?;
-    match row.get_ref(2).map_err(text)? {
-        ValueRef::Text(text) => Ok((kind, text.to_vec())),
-        ValueRef::Blob(bytes) => {
-            let size = usize::try_from(size)
-                .ok()
-                .filter(|size| *size <= MOST_BYTES);
-            let size = size.ok_or("its size makes no sense")?;
-            let text = zstd::bulk::decompress(bytes, size).map_err(|error| error.to_string())?;
-            Ok((kind, text))
-        }
-        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {
-            Err("its body is no text".to_string())
-        }
-    }
-}
-
-/// SQLite's own limit for a row; a larger size can only be damage.
-const MOST_BYTES: usize = 1_000_000_000;

@@ -2,7 +2,7 @@
 //! no finished step runs twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,8 +45,10 @@ async fn workflow(run: &Run, ran: &Ran) -> Result<Value, Error> {
                 .await?;
             messages.push(answer);
         }
+        // With chance in its input, a random number that is not journaled would be a divergence.
+        let input = (topic, chance);
         branch
-            .step("note", Effect::Idempotent, topic, |context| {
+            .step("note", Effect::Idempotent, &input, |context| {
                 work(context, ran, json!(1))
             })
             .await?;
@@ -83,7 +85,7 @@ fn act(role: &Value, path: &Path) {
     let seen = AtomicU64::new(0);
     let probe = move |at: Moment, _: &journal::Event| {
         if at == moment && seen.fetch_add(1, Ordering::SeqCst) + 1 == stop {
-            writeln!(std::io::stdout(), "\nREACHED").unwrap();
+            println!("\nREACHED");
             loop {
                 std::thread::park();
             }

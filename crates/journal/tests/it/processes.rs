@@ -21,7 +21,7 @@ fn act(path: &Path) {
             Err(Error::Held { .. }) => "HELD".to_string(),
             Err(error) => format!("ERROR {error}"),
         };
-        writeln!(std::io::stdout(), "\n{word}").unwrap();
+        println!("\n{word}");
         std::io::stdin().read_to_string(&mut String::new()).unwrap();
     });
 }

@@ -126,3 +126,57 @@ fn runs_share_commits() {
         "{events} events took {commits} commits"
     );
 }
+
+#[test]
+fn intents_and_results_are_on_disk_when_they_have_to_be() {
+    block_on(async {
+        let bench = Bench::new();
+        let run = bench.open().start(new_run("one")).await.unwrap();
+        let rows =
+            |kind: u8| bench.number(&format!("SELECT count(*) FROM event WHERE kind = {kind}"));
+        for (number, effect) in [
+            Effect::Idempotent,
+            Effect::Irreversible,
+            Effect::Pure,
+            Effect::Read,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let number = i64::try_from(number).unwrap();
+            let work = async |_| Ok(rows(10));
+            let begun: i64 = run.step("a", effect, &number, work).await.unwrap();
+            if matches!(effect, Effect::Idempotent | Effect::Irreversible) {
+                assert_eq!(begun, number + 1, "{effect:?}: the intent was not on disk");
+            }
+            assert_eq!(
+                rows(12),
+                number + 1,
+                "{effect:?}: the result was not on disk"
+            );
+        }
+        run.finish(&Value::Null).await.unwrap();
+        assert_eq!(rows(4), 1);
+    });
+}
+
+#[test]
+fn an_intent_is_written_even_when_its_work_never_ends() {
+    block_on(async {
+        let bench = Bench::new();
+        let journal = bench.open();
+        let mut watch = journal.watch();
+        let run = journal.start(new_run("one")).await.unwrap();
+        watch.recv().await.unwrap();
+        let step = run.step("a", Effect::Read, &1, |_| {
+            std::future::pending::<Result<(), _>>()
+        });
+        tokio::select! {
+            _ = step => panic!("the step ended"),
+            event = watch.recv() => {
+                let kind = event.unwrap().kind;
+                assert!(matches!(kind, journal::EventKind::StepStarted { attempt: 1, .. }));
+            }
+        }
+    });
+}

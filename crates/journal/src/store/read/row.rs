@@ -1,0 +1,89 @@
+//! Rows of runs and events, checked.
+
+use rusqlite::Row;
+use serde_json::Value;
+
+use super::super::event::{EventRow, Kind, effect_from_code, status_from_code};
+use crate::records::{RunId, RunRecord};
+use crate::{Error, Result};
+
+/// A run's row, and the numbers of its first and last event.
+pub(super) type RunRow = (RunRecord, i64, Option<i64>);
+
+pub(super) const RUN_COLUMNS: &str = "SELECT key, id, agent, status, reason, created_ms, updated_ms, steps, \
+                           finished_steps, started_seq, ended_seq FROM run";
+
+/// A run's row, and the numbers of its first and last event.
+pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
+    let id: String = row.get("id")?;
+    let Some(status) = status_from_code(row.get("status")?) else {
+        let what = "its status is unknown".to_string();
+        return Ok(Err(Error::Damaged {
+            run: id,
+            place: "its row".to_string(),
+            what,
+        }));
+    };
+    let id = match RunId::parse(&id) {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error)),
+    };
+    let count = |column| {
+        row.get::<_, i64>(column)
+            .map(|count| count.try_into().unwrap_or_default())
+    };
+    let record = RunRecord {
+        id,
+        agent: row.get("agent")?,
+        definition: String::new(),
+        input: Value::Null,
+        status,
+        reason: row.get("reason")?,
+        output: None,
+        created_ms: row.get("created_ms")?,
+        updated_ms: row.get("updated_ms")?,
+        steps: count("steps")?,
+        finished_steps: count("finished_steps")?,
+        held_by: None,
+        damage: None,
+    };
+    Ok(Ok((record, row.get("started_seq")?, row.get("ended_seq")?)))
+}
+
+pub(super) const EVENT_COLUMNS: &str =
+    "SELECT kind, at_ms, path, effect, fingerprint, body, digest, seq FROM event";
+
+/// An event's row, checked.
+pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
+    let path: Option<String> = row.get("path").unwrap_or_default();
+    let damaged = |what: String| Error::Damaged {
+        run: id.to_string(),
+        place: path
+            .as_ref()
+            .map_or("an event of the run".to_string(), |path| {
+                format!("step {path}")
+            }),
+        what,
+    };
+    // Columns of the wrong type are damage of this row, not a failure of the database.
+    let read = || -> rusqlite::Result<(EventRow, i64)> {
+        let kind: i64 = row.get("kind")?;
+        let effect: Option<i64> = row.get("effect")?;
+        let event = EventRow {
+            kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
+            at_ms: row.get("at_ms")?,
+            path: path.clone(),
+            effect: effect.and_then(effect_from_code),
+            fingerprint: row.get("fingerprint")?,
+            body: row.get("body")?,
+        };
+        Ok((event, row.get("digest")?))
+    };
+    let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
+    if event.digest(id) != digest {
+        return Err(damaged(
+            "the event is not what was written (its digest differs)".to_string(),
+        ));
+    }
+    Ok(event)
+}
