@@ -11,17 +11,19 @@
 //! What it does not do: decide what to search for or what an answer is worth (that is an agent's), or
 //! download models.
 
+pub mod citation;
 mod document;
 mod embed;
 mod error;
 mod index;
 mod library;
+pub mod sentences;
 mod store;
 
 pub use document::{Block, BlockKind, Document, Passage, Place};
 pub use embed::EmbeddingFiles;
 pub use error::{Error, Result};
 pub use library::{
-    DocumentRecord, Hit, IndexProgress, IndexReport, Library, LibraryOptions, SearchMode,
+    DocumentRecord, Fusion, Hit, IndexProgress, IndexReport, Library, LibraryOptions, SearchMode,
     SearchOptions, Skipped, Status,
 };

@@ -1,0 +1,289 @@
+//! Checks that need no model: whether a quote stands in a text, and whether an answer says more than
+//! its quote.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Where `quote` stands in `text`, in bytes.
+///
+/// The words must be the same, in their case; white space, soft hyphens, hyphens at the end of a line,
+/// ligatures and typographic quotes and dashes are taken as equal. An empty quote stands nowhere.
+pub fn locate(quote: &str, text: &str) -> Option<Range<usize>> {
+    let wanted: Vec<char> = normalised(quote)
+        .into_iter()
+        .map(|(character, _)| character)
+        .collect();
+    let held = normalised(text);
+    if wanted.is_empty() || wanted.len() > held.len() {
+        return None;
+    }
+    let matches = |window: &[(char, Range<usize>)]| window.iter().map(|(c, _)| c).eq(wanted.iter());
+    let found = held.windows(wanted.len()).find(|window| matches(window))?;
+    Some(found.first()?.1.start..found.last()?.1.end)
+}
+
+/// The characters that count, each with the bytes that it comes from. White space does not count at
+/// all: words that run together differ in their letters too.
+fn normalised(text: &str) -> Vec<(char, Range<usize>)> {
+    let mut out: Vec<(char, Range<usize>)> = Vec::new();
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let end = at + character.len_utf8();
+        if character.is_whitespace() || character == '\u{ad}' || character == '\u{200b}' {
+            continue;
+        }
+        let is_hyphen = matches!(character, '-' | '\u{2010}' | '\u{2011}');
+        let line_ends = text.get(end..).is_some_and(|rest| {
+            let white: String = rest.chars().take_while(|c| c.is_whitespace()).collect();
+            white.contains('\n')
+        });
+        let after_letter = out.last().is_some_and(|(last, _)| last.is_alphabetic());
+        if is_hyphen && line_ends && after_letter {
+            continue;
+        }
+        let plain = match character {
+            '“' | '”' | '„' | '«' | '»' => '"',
+            '‘' | '’' | '‚' => '\'',
+            '\u{2010}'..='\u{2015}' | '−' => '-',
+            other => other,
+        };
+        for part in plain.nfkc().filter(|c| !c.is_whitespace()) {
+            out.push((part, at..end));
+        }
+    }
+    out
+}
+
+/// A word of an answer that its quote does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The word as the answer has it.
+    pub token: String,
+}
+
+/// The numbers, names and identifiers of `answer` that neither `quote` nor `question` nor `context` (the
+/// title and headings above the quote) has.
+///
+/// A number counts whatever its thousands separators, and as a word up to twenty. What is neither a
+/// number, a name nor an identifier is not checked.
+pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) -> Vec<Mismatch> {
+    let known: BTreeSet<String> = [quote, question, context]
+        .into_iter()
+        .flat_map(tokens)
+        .flat_map(|token| forms(&token.text))
+        .collect();
+    let held = normalised(quote)
+        .into_iter()
+        .map(|(c, _)| c)
+        .collect::<String>()
+        .to_lowercase();
+    let mut seen = BTreeSet::new();
+    tokens(answer)
+        .into_iter()
+        .filter(Token::is_checked)
+        .filter(|token| !forms(&token.text).iter().any(|form| known.contains(form)))
+        .filter(|token| !is_part(&token.text, &held))
+        .filter(|token| seen.insert(token.text.to_lowercase()))
+        .map(|token| Mismatch { token: token.text })
+        .collect()
+}
+
+/// Whether a long identifier stands in the quote as part of a longer run (`--name=value`, `(name)`).
+fn is_part(token: &str, held: &str) -> bool {
+    token.len() >= 4
+        && token.chars().any(char::is_alphabetic)
+        && held.contains(&token.to_lowercase())
+}
+
+struct Token {
+    text: String,
+    /// Whether it begins a sentence, where every word has a capital.
+    first: bool,
+}
+
+impl Token {
+    fn is_checked(&self) -> bool {
+        let text = self.text.as_str();
+        let has_digit = text.chars().any(|c| c.is_ascii_digit());
+        let inner = text.chars().skip(1);
+        let identifier = text.contains(['_', '/', '\\', '@', '=', '$'])
+            || text.starts_with('-')
+            || (text.contains('.')
+                && !text.ends_with('.')
+                && text.chars().any(char::is_alphabetic))
+            || inner.clone().any(char::is_uppercase);
+        let name = text.starts_with(char::is_uppercase) && !self.first && text.chars().count() > 1;
+        has_digit || identifier || name || number_word(&text.to_lowercase()).is_some_and(|n| n > 1)
+    }
+}
+
+/// The words of a text, punctuation taken from their ends.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut out: Vec<Token> = Vec::new();
+    let mut first = true;
+    for word in text.split(|c: char| {
+        c.is_whitespace() || "()[]{}<>\"`“”,;|".contains(c) && !is_thousands(text, c)
+    }) {
+        let trimmed = word.trim_matches(|c: char| ".:!?'’‘*".contains(c));
+        if trimmed.is_empty() {
+            continue;
+        }
+        out.push(Token {
+            text: trimmed.to_owned(),
+            first,
+        });
+        first = word.ends_with(['.', '!', '?', ':']);
+    }
+    out
+}
+
+/// A comma stays in a word where the text has numbers like 1,600.
+fn is_thousands(text: &str, character: char) -> bool {
+    character == ',' && {
+        let bytes = text.as_bytes();
+        bytes.windows(5).any(|w| {
+            w.iter().enumerate().all(|(i, b)| {
+                if i == 1 {
+                    *b == b','
+                } else {
+                    b.is_ascii_digit()
+                }
+            })
+        })
+    }
+}
+
+/// What a word may be written as: lower case, without separators, without a plural or a possessive,
+/// and a number word as digits.
+fn forms(token: &str) -> Vec<String> {
+    let lower: String = token.nfkc().collect::<String>().to_lowercase();
+    let lower = lower.trim_end_matches(',').to_owned();
+    let mut forms = vec![lower.clone()];
+    let without_commas = lower.replace([',', '\u{a0}', '\u{202f}'], "");
+    if without_commas.starts_with(|c: char| c.is_ascii_digit()) {
+        let digits: String = without_commas
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
+        // The number of `16MB` and the unit apart, for a text that has a space between them.
+        if digits.len() < without_commas.len() && !without_commas.contains(['-', ':', '/']) {
+            forms.push(digits.trim_end_matches('.').to_owned());
+        }
+        forms.push(without_commas.clone());
+    }
+    if let Some(number) = number_word(&lower) {
+        forms.push(number.to_string());
+    }
+    for ending in ["'s", "’s", "es", "s"] {
+        if let Some(stem) = lower.strip_suffix(ending).filter(|stem| stem.len() > 2) {
+            forms.push(stem.to_owned());
+        }
+    }
+    let bare = lower.trim_start_matches('-');
+    if bare != lower && !bare.is_empty() {
+        forms.push(bare.to_owned());
+    }
+    forms
+}
+
+fn number_word(word: &str) -> Option<usize> {
+    const WORDS: [&str; 21] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ];
+    WORDS.iter().position(|known| *known == word)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quotes_are_found_however_they_are_set() {
+        let text = "The ser-\nver  keeps “ﬁles” for 30\u{a0}minutes — no longer.";
+        let range = locate(
+            "The server keeps \"files\" for 30 minutes - no longer.",
+            text,
+        )
+        .unwrap();
+        assert_eq!(range, 0..text.len());
+        assert_eq!(locate("the server", text), None, "case counts");
+        assert_eq!(locate("31 minutes", text), None);
+        assert_eq!(locate(" ", text), None);
+        let range = locate("30 minutes", text).unwrap();
+        assert_eq!(&text[range], "30\u{a0}minutes");
+    }
+
+    #[test]
+    fn numbers_and_names_must_stand_in_the_quote() {
+        let quote = "A table can have at most 1,600 columns; the limit is set by MaxHeapAttributeNumber in PostgreSQL.";
+        let check = |answer: &str| {
+            check_answer(answer, quote, "How many columns?", "Limits")
+                .into_iter()
+                .map(|m| m.token)
+                .collect::<Vec<_>>()
+        };
+        assert!(check("At most 1600 columns.").is_empty());
+        assert!(check("PostgreSQL's limit is 1,600.").is_empty());
+        assert_eq!(check("At most 1500 columns."), ["1500"]);
+        assert_eq!(
+            check("In Oracle it is 1600, see max_columns."),
+            ["Oracle", "max_columns"]
+        );
+        assert_eq!(check("There are five."), ["five"]);
+        assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
+        assert!(
+            check_answer("Segments have 16 MB.", "It is 16MB.", "", "")
+                .iter()
+                .all(|m| m.token == "MB")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_stands_there_is_found_however_it_is_wrapped(words in proptest::collection::vec("[a-zA-Z0-9]{1,9}", 3..12), breaks in proptest::collection::vec(any::<bool>(), 12)) {
+            let plain = words.join(" ");
+            let mut wrapped = String::new();
+            for (index, word) in words.iter().enumerate() {
+                if index > 0 {
+                    wrapped.push_str(if breaks[index] { "\n   " } else { " " });
+                }
+                wrapped.push_str(word);
+            }
+            let text = format!("Before {wrapped} after");
+            let range = locate(&plain, &text).unwrap();
+            prop_assert_eq!(locate(&plain, &text[range]).is_some(), true);
+        }
+
+        #[test]
+        fn an_answer_that_is_in_its_quote_is_never_refused(quote in "[A-Za-z0-9 .,_/-]{1,80}", from in 0usize..80, length in 1usize..80) {
+            let words: Vec<&str> = quote.split(' ').collect();
+            let answer = words.iter().skip(from % words.len()).take(length).copied().collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(check_answer(&answer, &quote, "", ""), vec![]);
+        }
+    }
+}
