@@ -12,7 +12,6 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
@@ -31,6 +30,9 @@ pub struct EmbeddingFiles {
 
 /// Tokens of a text that are read; the rest is cut off. What all-MiniLM-L6-v2 was trained with.
 const MOST_TOKENS: usize = 256;
+
+/// Bytes of a query that are embedded; the rest is left out.
+const MOST_QUERY_BYTES: usize = 8192;
 
 /// Texts that are run through the network together.
 const BATCH: usize = 8;
@@ -62,18 +64,29 @@ impl Embeddings {
             .map_err(|error| failed(&files.model)(error.to_string()))?;
         let tokenizer = rten_text::Tokenizer::from_file(&files.tokenizer)
             .map_err(|error| failed(&files.tokenizer)(format!("{error:?}")))?;
-        let inputs = ["input_ids", "attention_mask", "token_type_ids"].map(|name| model.find_node(name));
+        let inputs =
+            ["input_ids", "attention_mask", "token_type_ids"].map(|name| model.find_node(name));
         let output = model.output_ids().first().copied();
         let output = output.ok_or_else(|| failed(&files.model)("it has no output".to_owned()))?;
         if inputs[0].is_none() {
-            return Err(failed(&files.model)("it has no input named input_ids".to_owned()));
+            return Err(failed(&files.model)(
+                "it has no input named input_ids".to_owned(),
+            ));
         }
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let threads = Arc::new(rten::ThreadPool::with_num_threads(threads));
-        Ok(Embeddings { files: files.clone(), model, inputs, output, tokenizer, threads, hash })
+        Ok(Embeddings {
+            files: files.clone(),
+            model,
+            inputs,
+            output,
+            tokenizer,
+            threads,
+            hash,
+        })
     }
 
     /// Names the model by its content.
@@ -81,39 +94,58 @@ impl Embeddings {
         &self.hash
     }
 
-    /// The vector of one text, of length 1.
-    pub(crate) fn embed_one(&self, text: &str) -> Result<Vec<f32>> {
-        let tokens = self.tokens(text)?;
-        let vector = self.run(&[&tokens])?.pop();
-        vector.ok_or_else(|| self.failed("it gave no vector"))
+    /// The vector of a query, of length 1. A query longer than the model reads at once is read in windows,
+    /// whose vectors are averaged; so all of a long description counts, not only its beginning.
+    pub(crate) fn embed_query(&self, query: &str) -> Result<Vec<f32>> {
+        let mut sum: Vec<f32> = Vec::new();
+        for window in self.windows(query)? {
+            for vector in self.run(&[&window])? {
+                sum.resize(vector.len(), 0.0);
+                sum.iter_mut()
+                    .zip(vector)
+                    .for_each(|(sum, value)| *sum += value);
+            }
+        }
+        normalise(&mut sum);
+        Ok(sum)
     }
 
-    /// The vectors of texts, each of length 1, handed to `take` with the position of their text, in batches
-    /// of similar length (longer texts would otherwise slow the shorter ones down). Stops when `take` says
-    /// `false` or `deadline` has passed.
-    pub(crate) fn embed(
-        &self,
-        texts: &[String],
-        deadline: Option<Instant>,
-        mut take: impl FnMut(Vec<(usize, Vec<f32>)>) -> Result<bool>,
-    ) -> Result<()> {
+    /// The tokens of a query, cut into what the model reads at once.
+    fn windows(&self, query: &str) -> Result<Vec<Vec<u32>>> {
+        let query = query.trim();
+        if query.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = query.floor_char_boundary(MOST_QUERY_BYTES);
+        let options = EncodeOptions {
+            max_chunk_len: Some(MOST_TOKENS),
+            overlap: MOST_TOKENS / 5,
+        };
+        let chunks = self
+            .tokenizer
+            .encode_chunks(query.get(..end).unwrap_or(query).into(), options);
+        let chunks = chunks.map_err(|error| self.failed(&format!("{error:?}")))?;
+        Ok(chunks
+            .into_iter()
+            .map(rten_text::tokenizer::Encoded::into_token_ids)
+            .collect())
+    }
+
+    /// The vectors of texts, each of length 1 and with the position of its text; in batches of similar
+    /// length, because a longer text slows the shorter ones of its batch down.
+    pub(crate) fn embed(&self, texts: &[String]) -> Result<Vec<(usize, Vec<f32>)>> {
         let mut tokens = Vec::with_capacity(texts.len());
         for (position, text) in texts.iter().enumerate() {
             tokens.push((position, self.tokens(text)?));
         }
         tokens.sort_by_key(|(position, tokens)| (tokens.len(), *position));
+        let mut embedded = Vec::with_capacity(texts.len());
         for batch in tokens.chunks(BATCH) {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(());
-            }
             let tokens: Vec<&[u32]> = batch.iter().map(|(_, tokens)| tokens.as_slice()).collect();
-            let vectors = self.run(&tokens)?;
             let positions = batch.iter().map(|(position, _)| *position);
-            if !take(positions.zip(vectors).collect())? {
-                return Ok(());
-            }
+            embedded.extend(positions.zip(self.run(&tokens)?));
         }
-        Ok(())
+        Ok(embedded)
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>> {
@@ -151,15 +183,24 @@ impl Embeddings {
         }
         let options = rten::RunOptions::default().with_thread_pool(Some(Arc::clone(&self.threads)));
         let outputs = self.model.run(inputs, &[self.output], Some(options));
-        let output = outputs.map_err(|error| self.failed(&error.to_string()))?.pop();
+        let output = outputs
+            .map_err(|error| self.failed(&error.to_string()))?
+            .pop();
         let states: NdTensor<f32, 3> = output
             .and_then(|output| output.try_into().ok())
             .ok_or_else(|| self.failed("its output is not one vector for each token"))?;
-        Ok(batch.iter().enumerate().map(|(row, tokens)| mean(states.slice(row), tokens.len())).collect())
+        Ok(batch
+            .iter()
+            .enumerate()
+            .map(|(row, tokens)| mean(states.slice(row), tokens.len()))
+            .collect())
     }
 
     fn failed(&self, reason: &str) -> Error {
-        Error::Embedding { path: self.files.model.clone(), reason: reason.to_owned() }
+        Error::Embedding {
+            path: self.files.model.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }
 

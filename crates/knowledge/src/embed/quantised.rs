@@ -5,11 +5,17 @@
 
 /// Packs a vector.
 pub(crate) fn pack(vector: &[f32]) -> Vec<u8> {
-    let largest = vector.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let largest = vector
+        .iter()
+        .fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     let mut packed = Vec::with_capacity(vector.len() + 4);
     packed.extend_from_slice(&scale.to_le_bytes());
-    packed.extend(vector.iter().map(|value| ((value / scale).round() as i8).cast_unsigned()));
+    packed.extend(
+        vector
+            .iter()
+            .map(|value| ((value / scale).round() as i8).cast_unsigned()),
+    );
     packed
 }
 
@@ -17,7 +23,12 @@ pub(crate) fn pack(vector: &[f32]) -> Vec<u8> {
 pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<f32>> {
     let (scale, values) = packed.split_first_chunk::<4>()?;
     let scale = f32::from_le_bytes(*scale);
-    scale.is_finite().then(|| values.iter().map(|value| f32::from(value.cast_signed()) * scale).collect())
+    scale.is_finite().then(|| {
+        values
+            .iter()
+            .map(|value| f32::from(value.cast_signed()) * scale)
+            .collect()
+    })
 }
 
 /// The inner product of two vectors: their cosine, when both have length 1.

@@ -7,9 +7,9 @@ use super::*;
 
 /// The files of the embedding model; `None` when they are not there, which `PLUMB_REQUIRE_MODELS=1` forbids.
 pub(crate) fn model_files() -> Option<EmbeddingFiles> {
-    let folder = std::env::var_os("PLUMB_MODELS").map(PathBuf::from).or_else(|| {
-        std::env::home_dir().map(|home| home.join(".cache/plumb/models"))
-    })?;
+    let folder = std::env::var_os("PLUMB_MODELS")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache/plumb/models")))?;
     let files = EmbeddingFiles {
         model: folder.join("minilm-int8.onnx"),
         tokenizer: folder.join("minilm-tokenizer.json"),
@@ -17,7 +17,11 @@ pub(crate) fn model_files() -> Option<EmbeddingFiles> {
     if files.model.exists() && files.tokenizer.exists() {
         return Some(files);
     }
-    assert!(std::env::var_os("PLUMB_REQUIRE_MODELS").is_none(), "no embedding model in {}", folder.display());
+    assert!(
+        std::env::var_os("PLUMB_REQUIRE_MODELS").is_none(),
+        "no embedding model in {}",
+        folder.display()
+    );
     None
 }
 
@@ -32,18 +36,22 @@ fn nearer_meanings_have_nearer_vectors() {
         "",
     ]
     .map(str::to_owned);
-    let mut vectors = vec![Vec::new(); texts.len()];
-    embeddings
-        .embed(&texts, None, |batch| {
-            batch.into_iter().for_each(|(position, vector)| vectors[position] = vector);
-            Ok(true)
-        })
+    let mut vectors = embeddings.embed(&texts).unwrap();
+    vectors.sort_by_key(|(position, _)| *position);
+    let vectors: Vec<Vec<f32>> = vectors.into_iter().map(|(_, vector)| vector).collect();
+    let query = embeddings
+        .embed_query("How does a database keep changes durable?")
         .unwrap();
-    let query = embeddings.embed_one("How does a database keep changes durable?").unwrap();
-    let near: Vec<f32> = vectors.iter().map(|vector| quantised::product(&query, vector)).collect();
-    assert!(near[0] > near[2] + 0.1 && near[1] > near[2] + 0.1, "{near:?}");
+    let near: Vec<f32> = vectors
+        .iter()
+        .map(|vector| quantised::product(&query, vector))
+        .collect();
+    assert!(
+        near[0] > near[2] + 0.1 && near[1] > near[2] + 0.1,
+        "{near:?}"
+    );
     // Alone or in a batch with longer texts, a text has the same vector.
-    let alone = embeddings.embed_one(&texts[2]).unwrap();
+    let alone = embeddings.embed_query(&texts[2]).unwrap();
     assert!(quantised::product(&alone, &vectors[2]) > 0.99);
 }
 
@@ -59,7 +67,10 @@ fn long_texts_are_cut_off() {
 #[test]
 fn a_file_that_is_no_model_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let files = EmbeddingFiles { model: folder.path().join("x.onnx"), tokenizer: folder.path().join("t.json") };
+    let files = EmbeddingFiles {
+        model: folder.path().join("x.onnx"),
+        tokenizer: folder.path().join("t.json"),
+    };
     let message = |files| match Embeddings::load(files, 1) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),

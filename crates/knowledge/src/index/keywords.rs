@@ -5,7 +5,7 @@
 //! must not count against the text.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use tantivy::collector::{FilterCollector, TopDocs};
@@ -163,6 +163,12 @@ impl Keywords {
             ids.extend(segment.doc_ids_alive().filter_map(|doc| column.first(doc)));
         }
         Ok(ids)
+    }
+
+    /// How many passages the index holds.
+    pub(crate) fn len(&self) -> u64 {
+        self.get()
+            .map_or(0, |opened| opened.reader.searcher().num_docs())
     }
 
     /// Starts writing. Only the holder of the library's lock may do so.
@@ -327,9 +333,4 @@ fn schema() -> (Schema, Fields) {
         text: schema.add_text_field("text", words),
     };
     (schema.build(), fields)
-}
-
-/// Whether there is anything at all where the index is kept.
-pub(crate) fn exists(directory: &Path) -> bool {
-    directory.join("meta.json").exists()
 }

@@ -271,7 +271,7 @@ mod tests {
             &["it", "postgresql", "kernel"],
         );
         check("...", &[]);
-        check("Übergröße 東京", &["übergröße", "東京"]);
+        check("Ünder 東京", &["ünder", "東京"]);
     }
 
     #[test]

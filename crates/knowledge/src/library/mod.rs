@@ -25,12 +25,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde::Serialize;
 
 pub use report::{IndexProgress, IndexReport, Skipped, Status};
-pub use searching::{Hit, SearchMode, SearchOptions};
+pub use searching::{Fusion, Hit, SearchMode, SearchOptions};
 
 use crate::document::{Document, Passage};
 use crate::embed::{EmbeddingFiles, Embeddings};
 use crate::error::{Error, Result};
 use crate::index::keywords::Keywords;
+use crate::index::vectors::Vectors;
 use crate::store::Store;
 
 /// How a library is opened.
@@ -54,6 +55,7 @@ struct Shared {
     options: LibraryOptions,
     store: Store,
     keywords: Keywords,
+    vectors: Vectors,
     embeddings: OnceLock<std::result::Result<Embeddings, String>>,
     /// One thread of this process at a time changes the library; other processes are kept out by a lock on
     /// a file.
@@ -89,6 +91,7 @@ impl Library {
         let library = Library(Arc::new(Shared {
             store: Store::open(&directory.join("library.db"))?,
             keywords: Keywords::at(directory.join("keywords")),
+            vectors: Vectors::at(directory.clone()),
             embeddings: OnceLock::new(),
             changing: Mutex::new(()),
             scope: Mutex::new(None),

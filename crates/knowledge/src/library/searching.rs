@@ -1,16 +1,19 @@
 //! Finding passages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Library, sources};
 use crate::document::Passage;
-use crate::error::Result;
+use crate::embed::{Embeddings, quantised};
+use crate::error::{Error, Result};
+use crate::index::fusion::{Ranking, fuse};
 use crate::index::keywords::Weights;
+use crate::store::Located;
 
 /// What ranks the passages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +37,11 @@ pub struct SearchOptions {
     pub under: Vec<PathBuf>,
     /// What ranks the passages.
     pub mode: SearchMode,
-    /// How long a search may take to embed candidates that have no vector yet. What it embeds is kept.
+    /// How long a search may take to embed candidates that have no vector yet; candidates beyond that are
+    /// ranked after the others. What it embeds is kept.
     pub embed_within: Duration,
+    /// How the rankings are fused.
+    pub fusion: Fusion,
 }
 
 impl Default for SearchOptions {
@@ -45,6 +51,34 @@ impl Default for SearchOptions {
             under: Vec::new(),
             mode: SearchMode::Fused,
             embed_within: Duration::from_secs(2),
+            fusion: Fusion::default(),
+        }
+    }
+}
+
+/// How the ranking by keywords and the one by vectors become one.
+///
+/// The defaults and what was measured are in `docs/concepts/search.md`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fusion {
+    /// The constant of reciprocal rank fusion: how much the first ranks count beside the later ones; less
+    /// means more.
+    pub k: f32,
+    /// How much the ranking by keywords counts.
+    pub keywords: f32,
+    /// How much the ranking by vectors counts.
+    pub vectors: f32,
+    /// Candidates that are ranked by the embedding model where not every passage has a vector yet.
+    pub candidates: usize,
+}
+
+impl Default for Fusion {
+    fn default() -> Fusion {
+        Fusion {
+            k: 10.0,
+            keywords: 1.0,
+            vectors: 1.0,
+            candidates: 30,
         }
     }
 }
@@ -68,6 +102,8 @@ pub(super) struct Scope {
     under: Vec<String>,
     /// `None` when it is the whole library.
     documents: Option<Arc<HashSet<u64>>>,
+    /// The contents of these documents, when they are first needed.
+    contents: OnceLock<Vec<u64>>,
 }
 
 /// How many passages each index proposes.
@@ -76,48 +112,184 @@ const DEPTH: usize = 100;
 impl Library {
     /// The passages that answer `query` best, best first.
     ///
+    /// By default the ranking by keywords and the one by vectors are fused. As long as not every passage
+    /// has a vector, the best candidates that lack one are embedded on the spot, for at most
+    /// [`SearchOptions::embed_within`].
+    ///
     /// # Errors
-    /// When the library cannot be read; [`crate::Error::NoEmbeddingModel`] when vectors alone are asked for
-    /// and there is no embedding model.
+    /// When the library cannot be read; [`Error::NoEmbeddingModel`] when vectors alone are asked for and
+    /// there is no embedding model.
     pub fn search(&self, query: &str, options: &SearchOptions) -> Result<Vec<Hit>> {
         self.refresh()?;
         let scope = self.scope(&options.under)?;
-        let keywords = self.keyword_hits(query, options.limit.max(DEPTH), &scope)?;
-        let ids: Vec<u64> = keywords
-            .iter()
-            .take(options.limit)
-            .map(|(id, _)| *id)
-            .collect();
-        let passages = self.0.store.passages(&ids)?;
-        let hits = passages.into_iter().zip(&keywords).zip(1..);
-        Ok(hits
-            .map(|((passage, (_, score)), rank)| Hit {
-                passage,
-                score: *score,
-                keyword_rank: Some(rank),
-                vector_rank: None,
-            })
-            .collect())
+        let embeddings = match options.mode {
+            SearchMode::Keywords => None,
+            SearchMode::Fused => self.embeddings()?,
+            SearchMode::Vectors => Some(self.embeddings()?.ok_or(Error::NoEmbeddingModel)?),
+        };
+        let by_keywords = self.by_keywords(query, options.limit.max(DEPTH), &scope)?;
+        let by_vectors = match embeddings {
+            None => Vec::new(),
+            Some(embeddings) => {
+                self.by_vectors(query, embeddings, &by_keywords, &scope, options)?
+            }
+        };
+        let fusion = &options.fusion;
+        let fused = match (options.mode, embeddings) {
+            (SearchMode::Vectors, _) => rank(&[(&by_vectors, 1.0)], fusion.k),
+            (SearchMode::Keywords, _) | (SearchMode::Fused, None) => {
+                rank(&[(&by_keywords, 1.0)], fusion.k)
+            }
+            (SearchMode::Fused, Some(_)) => rank(
+                &[
+                    (&by_keywords, fusion.keywords),
+                    (&by_vectors, fusion.vectors),
+                ],
+                fusion.k,
+            ),
+        };
+        self.hits(&fused, &by_keywords, &by_vectors, options.limit)
     }
 
-    /// Searches the keyword index; one that fails is made anew, once.
-    fn keyword_hits(&self, query: &str, limit: usize, scope: &Scope) -> Result<Vec<(u64, f32)>> {
+    fn hits(
+        &self,
+        fused: &[(u64, f32)],
+        by_keywords: &[u64],
+        by_vectors: &[u64],
+        limit: usize,
+    ) -> Result<Vec<Hit>> {
+        let fused = fused.get(..limit).unwrap_or(fused);
+        let ids: Vec<u64> = fused.iter().map(|(id, _)| *id).collect();
+        let scores: HashMap<u64, f32> = fused.iter().copied().collect();
+        let rank_in = |ranking: &[u64], id: u64| {
+            let place = ranking.iter().position(|other| *other == id)?;
+            u32::try_from(place + 1).ok()
+        };
+        let mut hits = Vec::with_capacity(ids.len());
+        for passage in self.0.store.passages(&ids)? {
+            let Some(id) = super::number(&passage.id) else {
+                continue;
+            };
+            hits.push(Hit {
+                score: scores.get(&id).copied().unwrap_or(0.0),
+                keyword_rank: rank_in(by_keywords, id),
+                vector_rank: rank_in(by_vectors, id),
+                passage,
+            });
+        }
+        Ok(hits)
+    }
+
+    /// Ranks by keywords; an index that fails is made anew, once.
+    fn by_keywords(&self, query: &str, limit: usize, scope: &Scope) -> Result<Vec<u64>> {
         let weights = Weights::default();
-        match self
-            .0
-            .keywords
-            .search(query, limit, scope.documents.clone(), &weights)
-        {
-            Ok(hits) => Ok(hits),
+        let search = || {
+            self.0
+                .keywords
+                .search(query, limit, scope.documents.clone(), &weights)
+        };
+        let hits = match search() {
+            Ok(hits) => hits,
             Err(error) => {
                 tracing::warn!(%error, "the keyword index failed; making it anew");
                 self.rebuild_keywords()?;
-                Ok(self
-                    .0
-                    .keywords
-                    .search(query, limit, scope.documents.clone(), &weights)?)
+                search()?
             }
+        };
+        Ok(hits.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Ranks by cosine what the vector index proposes and the best of `by_keywords`.
+    fn by_vectors(
+        &self,
+        query: &str,
+        embeddings: &Embeddings,
+        by_keywords: &[u64],
+        scope: &Scope,
+        options: &SearchOptions,
+    ) -> Result<Vec<u64>> {
+        let started = Instant::now();
+        let query = embeddings.embed_query(query)?;
+        self.refresh_vectors(embeddings)?;
+        let allowed = match &scope.documents {
+            None => None,
+            Some(documents) => Some(self.contents(scope, documents)?),
+        };
+        let near = self
+            .0
+            .vectors
+            .search(&query, options.limit.max(DEPTH), allowed);
+        let near: Vec<Located> = self.0.store.passages_with(&near)?;
+        let inside = |place: &&Located| {
+            scope
+                .documents
+                .as_ref()
+                .is_none_or(|all| all.contains(&place.document))
+        };
+        let near_ids: Vec<u64> = near.iter().filter(inside).map(|place| place.id).collect();
+        // Where few passages have a vector, those that have one are near only by accident.
+        let proposed = rank(
+            &[(by_keywords, 1.0), (&near_ids, self.coverage()?)],
+            options.fusion.k,
+        );
+        let ids: Vec<u64> = proposed.into_iter().map(|(id, _)| id).collect();
+        let candidates = self.0.store.locate(&ids)?;
+        let mut vectors = self
+            .0
+            .store
+            .vectors(candidates.iter().map(|place| place.content))?;
+        let missing: Vec<&Located> = candidates
+            .iter()
+            .take(options.fusion.candidates)
+            .filter(|place| !vectors.contains_key(&place.content))
+            .collect();
+        let deadline = started + options.embed_within;
+        vectors.extend(self.embed_missing(embeddings, &missing, deadline)?);
+        let mut ranked: Vec<(f32, u64)> = Vec::with_capacity(candidates.len());
+        for place in &candidates {
+            let vector = vectors
+                .get(&place.content)
+                .and_then(|packed| quantised::unpack(packed));
+            ranked.extend(vector.map(|vector| (quantised::product(&query, &vector), place.id)));
         }
+        ranked.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(one.cmp(other)));
+        Ok(ranked.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Which part of the library has vectors, 0..1.
+    fn coverage(&self) -> Result<f32> {
+        let passages = self.0.keywords.len().max(1);
+        Ok((self.0.vectors.len() as f32 / passages as f32).min(1.0))
+    }
+
+    /// Embeds passages until the deadline, most promising first, and keeps their vectors.
+    fn embed_missing(
+        &self,
+        embeddings: &Embeddings,
+        missing: &[&Located],
+        deadline: Instant,
+    ) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut embedded = Vec::new();
+        // A slice is embedded as a whole, so its size is how far past the deadline it can go.
+        for some in missing.chunks(8) {
+            if Instant::now() >= deadline {
+                break;
+            }
+            let ids: Vec<u64> = some.iter().map(|place| place.id).collect();
+            embedded.extend(self.embed_passages(embeddings, &ids)?);
+        }
+        if !embedded.is_empty() {
+            self.keep_vectors(&embedded)?;
+        }
+        Ok(embedded)
+    }
+
+    fn contents<'a>(&self, scope: &'a Scope, documents: &HashSet<u64>) -> Result<&'a [u64]> {
+        if let Some(contents) = scope.contents.get() {
+            return Ok(contents);
+        }
+        let contents = self.0.store.contents_of(documents.iter().copied())?;
+        Ok(scope.contents.get_or_init(|| contents))
     }
 
     /// The documents below the paths; kept from one search to the next.
@@ -127,11 +299,7 @@ impl Library {
             .iter()
             .map(|path| sources::name(&self.0.root, &sources::absolute(path)))
             .collect();
-        let mut kept = self
-            .0
-            .scope
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self.0.scope.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scope) = kept.as_ref()
             && scope.generation == generation
             && scope.under == under
@@ -143,19 +311,29 @@ impl Library {
         } else {
             let all = self.0.store.documents()?;
             let inside = |file: &str| under.iter().any(|folder| sources::is_under(file, folder));
-            let documents: HashSet<u64> = all
-                .iter()
-                .filter(|(file, _)| inside(file))
-                .map(|(_, id)| *id)
-                .collect();
+            let inside = all.iter().filter(|(file, _)| inside(file));
+            let documents: HashSet<u64> = inside.map(|(_, id)| *id).collect();
             (documents.len() < all.len()).then(|| Arc::new(documents))
         };
         let scope = Arc::new(Scope {
             generation,
             under,
             documents,
+            contents: OnceLock::new(),
         });
         *kept = Some(Arc::clone(&scope));
         Ok(scope)
     }
+}
+
+/// Fuses rankings, each with its weight.
+fn rank(rankings: &[(&[u64], f32)], k: f32) -> Vec<(u64, f32)> {
+    let rankings: Vec<Ranking<'_>> = rankings
+        .iter()
+        .map(|(items, weight)| Ranking {
+            items,
+            weight: *weight,
+        })
+        .collect();
+    fuse(&rankings, k)
 }

@@ -171,27 +171,23 @@ type Draft = (
 
 fn read_document(path: &Path, content: &[u8]) -> Result<(Document, Vec<Draft>), String> {
     let text = String::from_utf8(content.to_vec()).map_err(|error| error.to_string())?;
-    let title = path
-        .file_stem()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let mut drafts = Vec::new();
+    let first = text.lines().next().and_then(|line| line.strip_prefix("# ")).map(str::to_owned);
+    let title = first.unwrap_or_else(|| {
+        path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    });
+    let mut drafts: Vec<Draft> = Vec::new();
     let mut start = 0;
     for paragraph in text.split_inclusive("\n\n") {
         let end = start + paragraph.trim_end().len();
         if end > start {
-            drafts.push((start..end, Vec::new(), Vec::new()));
+            match drafts.last_mut() {
+                Some(last) if end - last.0.start < 1000 => last.0.end = end,
+                _ => drafts.push((start..end, Vec::new(), Vec::new())),
+            }
         }
         start += paragraph.len();
     }
-    Ok((
-        Document {
-            title,
-            text,
-            blocks: Vec::new(),
-        },
-        drafts,
-    ))
+    Ok((Document { title, text, blocks: Vec::new() }, drafts))
 }
 
 /// Gives each passage its number, a hash over all that is kept of it.

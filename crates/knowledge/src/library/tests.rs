@@ -63,7 +63,10 @@ fn finds_what_was_indexed() {
     let library = folder.library();
     let report = index(&library, &folder.path("docs"));
     assert_eq!((report.files, report.read, report.passages), (2, 2, 2));
-    assert_eq!(files(&library, "when is the write ahead log flushed?")[0], "docs/a.txt");
+    assert_eq!(
+        files(&library, "when is the write ahead log flushed?")[0],
+        "docs/a.txt"
+    );
     assert_eq!(files(&library, "dead rows"), ["docs/b.txt"]);
     assert!(files(&library, "penguins").is_empty());
 }

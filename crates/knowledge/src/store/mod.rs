@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-pub(crate) use read::{KnownFile, Piece, Wanted};
+pub(crate) use read::{KnownFile, Located};
 pub(crate) use write::{Change, NewDocument, NewPassage};
 
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ CREATE TABLE skipped (
     modified_ns INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO meta VALUES ('generation', '0');
+INSERT INTO meta VALUES ('generation', '0'), ('vectors_version', '0');
 PRAGMA user_version = 1;
 ";
 
@@ -140,11 +140,20 @@ impl Store {
 
     /// The number that every change to documents or passages raises.
     pub(crate) fn generation(&self) -> Result<u64> {
+        self.counter("generation")
+    }
+
+    /// The number that every change to the vectors raises.
+    pub(crate) fn vectors_version(&self) -> Result<u64> {
+        self.counter("vectors_version")
+    }
+
+    fn counter(&self, name: &str) -> Result<u64> {
         let text = self
-            .read(|connection| meta(connection, "generation"))?
+            .read(|connection| meta(connection, name))?
             .unwrap_or_default();
         text.parse()
-            .map_err(|_| Error::Damaged(format!("generation {text:?}")))
+            .map_err(|_| Error::Damaged(format!("{name} {text:?}")))
     }
 }
 

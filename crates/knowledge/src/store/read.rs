@@ -32,11 +32,12 @@ pub(crate) struct Piece {
     pub(crate) text: String,
 }
 
-/// A passage that has no vector yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+/// A passage's number with its document's and its content's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) id: u64,
+    pub(crate) document: u64,
     pub(crate) content: u64,
-    pub(crate) text: String,
 }
 
 /// How many documents, passages, different contents, and contents with a vector there are.
@@ -147,33 +148,30 @@ impl Store {
         })
     }
 
-    /// The ids of the passages of these documents.
-    pub(crate) fn passages_of(&self, documents: impl Iterator<Item = u64>) -> Result<Vec<u64>> {
+    /// The passages that have one of these contents, in the order of `contents`.
+    pub(crate) fn passages_with(&self, contents: &[u64]) -> Result<Vec<Located>> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM passages WHERE document = ?1")?;
-            let mut ids = Vec::new();
-            for document in documents {
-                let rows = statement.query_map([to_sql(document)], |row| row.get(0))?;
+            let sql = "SELECT id, document, content FROM passages WHERE content = ?1 ORDER BY document, ordinal";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut found = Vec::new();
+            for content in contents {
+                let rows = statement.query_map([to_sql(*content)], located)?;
                 for row in rows {
-                    ids.push(from_sql(row?));
+                    found.push(row?);
                 }
             }
-            Ok(ids)
+            Ok(found)
         })
     }
 
-    /// The passages that have one of these contents.
-    pub(crate) fn passages_with(&self, contents: &[u64]) -> Result<Vec<(u64, u64)>> {
+    /// Where these passages belong; those that are gone are left out.
+    pub(crate) fn locate(&self, ids: &[u64]) -> Result<Vec<Located>> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM passages WHERE content = ?1")?;
-            let mut found = Vec::new();
-            for content in contents {
-                let rows = statement.query_map([to_sql(*content)], |row| row.get(0))?;
-                for row in rows {
-                    found.push((from_sql(row?), *content));
-                }
+            let sql = "SELECT id, document, content FROM passages WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.extend(statement.query_row([to_sql(*id)], located).optional()?);
             }
             Ok(found)
         })
@@ -200,24 +198,42 @@ impl Store {
         })
     }
 
-    /// Some contents without a vector, longest documents' neighbours together, at most `limit`.
-    pub(crate) fn without_vector(&self, limit: usize) -> Result<Vec<Wanted>> {
+    /// One passage of each content that has no vector, in the order in which they were read.
+    pub(crate) fn without_vector(&self) -> Result<Vec<u64>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT p.content, d.title, p.headings, p.text FROM passages p JOIN documents d ON d.id = p.document
+                "SELECT min(p.id) FROM passages p
                  WHERE NOT EXISTS (SELECT 1 FROM vectors v WHERE v.content = p.content)
-                 GROUP BY p.content LIMIT ?1",
+                 GROUP BY p.content ORDER BY min(p.document), min(p.ordinal)",
             )?;
-            let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-                Ok((from_sql(row.get(0)?), row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
-            })?;
-            let mut wanted = Vec::new();
-            for row in rows {
-                let (content, title, headings, text): (u64, String, String, String) = row?;
-                let headings: Vec<String> = from_json(&headings)?;
-                wanted.push(Wanted { content, text: crate::library::embedded_text(&title, &headings, &text) });
+            let rows = statement.query_map([], |row| Ok(from_sql(row.get(0)?)))?;
+            rows.map(|row| Ok(row?)).collect()
+        })
+    }
+
+    /// The contents that have a vector.
+    pub(crate) fn contents_with_vector(&self) -> Result<Vec<u64>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT content FROM vectors")?;
+            let rows = statement.query_map([], |row| Ok(from_sql(row.get(0)?)))?;
+            rows.map(|row| Ok(row?)).collect()
+        })
+    }
+
+    /// The contents of the passages of these documents.
+    pub(crate) fn contents_of(&self, documents: impl Iterator<Item = u64>) -> Result<Vec<u64>> {
+        self.read(|connection| {
+            let sql = "SELECT content FROM passages WHERE document = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut contents = Vec::new();
+            for document in documents {
+                for row in statement.query_map([to_sql(document)], |row| row.get(0))? {
+                    contents.push(from_sql(row?));
+                }
             }
-            Ok(wanted)
+            contents.sort_unstable();
+            contents.dedup();
+            Ok(contents)
         })
     }
 
@@ -291,6 +307,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn located(row: &Row<'_>) -> rusqlite::Result<Located> {
+    Ok(Located {
+        id: from_sql(row.get(0)?),
+        document: from_sql(row.get(1)?),
+        content: from_sql(row.get(2)?),
+    })
 }
 
 fn passage(row: &Row<'_>) -> Result<Passage> {

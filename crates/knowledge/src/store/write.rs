@@ -100,20 +100,20 @@ impl Store {
                     Change::Removed { file } => forget(connection, file, &mut applied.removed)?,
                 }
             }
-            applied.generation = raise_generation(connection)?;
+            applied.generation = raise(connection, "generation")?;
             Ok(applied)
         })
     }
 
-    /// Keeps vectors; those that are there already stay as they are.
-    pub(crate) fn put_vectors(&self, vectors: &[(u64, Vec<u8>)]) -> Result<()> {
+    /// Keeps vectors; those that are there already stay as they are. Returns the version this makes.
+    pub(crate) fn put_vectors(&self, vectors: &[(u64, Vec<u8>)]) -> Result<u64> {
         self.write(|connection| {
-            let mut statement =
-                connection.prepare_cached("INSERT OR IGNORE INTO vectors VALUES (?1, ?2)")?;
+            let sql = "INSERT OR IGNORE INTO vectors VALUES (?1, ?2)";
+            let mut statement = connection.prepare_cached(sql)?;
             for (content, vector) in vectors {
                 statement.execute((to_sql(*content), vector))?;
             }
-            Ok(())
+            raise(connection, "vectors_version")
         })
     }
 
@@ -121,26 +121,25 @@ impl Store {
     pub(crate) fn drop_unused_vectors(&self) -> Result<usize> {
         self.write(|connection| {
             let sql = "DELETE FROM vectors WHERE content NOT IN (SELECT content FROM passages)";
-            Ok(connection.execute(sql, [])?)
+            let dropped = connection.execute(sql, [])?;
+            if dropped > 0 {
+                raise(connection, "vectors_version")?;
+            }
+            Ok(dropped)
         })
     }
 
     /// Makes the vectors those of the model with this hash: vectors of another model are deleted.
     pub(crate) fn use_model(&self, hash: &str) -> Result<()> {
-        if self
-            .read(|connection| super::meta(connection, "embedding_model"))?
-            .as_deref()
-            == Some(hash)
-        {
+        let kept = self.read(|connection| super::meta(connection, "embedding_model"))?;
+        if kept.as_deref() == Some(hash) {
             return Ok(());
         }
         self.write(|connection| {
             connection.execute("DELETE FROM vectors", [])?;
-            connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('embedding_model', ?1)",
-                [hash],
-            )?;
-            Ok(())
+            let sql = "INSERT OR REPLACE INTO meta VALUES ('embedding_model', ?1)";
+            connection.execute(sql, [hash])?;
+            raise(connection, "vectors_version").map(drop)
         })
     }
 }
@@ -194,14 +193,14 @@ fn insert(connection: &Connection, new: &NewDocument) -> Result<u64> {
     Ok(super::from_sql(document))
 }
 
-fn raise_generation(connection: &Connection) -> Result<u64> {
-    let sql = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation' RETURNING value";
-    let value: String = connection
-        .prepare_cached(sql)?
-        .query_row([], |row| row.get(0))?;
+/// Raises a counter and returns its new value.
+fn raise(connection: &Connection, name: &str) -> Result<u64> {
+    let sql = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1 RETURNING value";
+    let mut statement = connection.prepare_cached(sql)?;
+    let value: String = statement.query_row([name], |row| row.get(0))?;
     value
         .parse()
-        .map_err(|_| Error::Damaged(format!("generation {value:?}")))
+        .map_err(|_| Error::Damaged(format!("{name} {value:?}")))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
