@@ -17,6 +17,8 @@ mod embed;
 mod error;
 mod index;
 mod library;
+pub mod passages;
+pub mod read;
 pub mod sentences;
 mod store;
 

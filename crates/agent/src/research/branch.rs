@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use journal::{Effect, Run, StepError};
-use knowledge::{Hit, Passage, SearchOptions, sentences};
+use knowledge::sentences::sentences;
+use knowledge::{Hit, Passage, SearchOptions};
 use model::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -292,7 +293,7 @@ async fn take_note(
 }
 
 fn note_schema(passage: &Passage) -> Value {
-    let sentences: Vec<String> = sentences::sentences(&passage.text)
+    let units: Vec<String> = sentences(&passage.text)
         .into_iter()
         .filter_map(|range| passage.text.get(range))
         .map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -300,7 +301,7 @@ fn note_schema(passage: &Passage) -> Value {
     json!({
         "type": "object",
         "properties": {
-            "quote": {"type": "string", "x-quote-from": [sentences], "x-quote-max": QUOTE_SENTENCES},
+            "quote": {"type": "string", "x-quote-from": [units], "x-quote-max": QUOTE_SENTENCES},
             "answer": {"type": "string", "minLength": 1, "maxLength": 400},
         },
         "required": ["quote", "answer"], "additionalProperties": false,

@@ -17,8 +17,7 @@ use crate::view;
 /// Reads documents, then computes the embeddings behind; both go on where they were stopped.
 pub async fn run(project: &Project, arguments: Index) -> Result<ExitCode> {
     research::check_paths(&arguments.paths)?;
-    let models = models::open(&Provider::default())?;
-    let embedding = models::embedding_files(&models);
+    let embedding = models::embedding_files();
     let has_embedding = embedding.is_some();
     let library = project.library(embedding)?;
     let cancel = Arc::new(AtomicBool::new(false));

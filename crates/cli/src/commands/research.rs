@@ -50,7 +50,7 @@ pub async fn run(project: &Project, arguments: Research) -> Result<ExitCode> {
 pub fn tools(project: &Project, models: &model::Models, model: &str, agents: Agents) -> Result<Tools> {
     Ok(Tools {
         model: models.open(model)?,
-        library: project.library(models::embedding_files(models))?,
+        library: project.library(models::embedding_files())?,
         agents,
         progress: Arc::new(|_| ()),
     })

@@ -15,8 +15,7 @@ use crate::view;
 /// Searches the library; paths that are named are brought up to date first.
 pub async fn run(project: &Project, arguments: Search) -> Result<ExitCode> {
     research::check_paths(&arguments.paths)?;
-    let models = models::open(&Provider::default())?;
-    let library = project.library(models::embedding_files(&models))?;
+    let library = project.library(models::embedding_files())?;
     if !arguments.paths.is_empty() {
         index::read(&library, &arguments.paths, &AtomicBool::new(false))?;
     }

@@ -5,6 +5,8 @@ use std::time::UNIX_EPOCH;
 
 use super::Skipped;
 use crate::document::Document;
+use crate::passages::{Draft, SplitOptions, split};
+use crate::read::{is_document, read_file};
 use crate::store::{Change, KnownFile, NewDocument, NewPassage};
 
 /// A file as it was found.
@@ -66,7 +68,10 @@ pub(super) fn walk(root: &Path, paths: &[PathBuf]) -> (Vec<Found>, Vec<Skipped>)
     for path in paths {
         for entry in ignore::WalkBuilder::new(path).require_git(false).build() {
             let Ok(entry) = entry else { continue };
-            if entry.file_type().is_some_and(|kind| kind.is_file()) {
+            let named = entry.depth() == 0;
+            if entry.file_type().is_some_and(|kind| kind.is_file())
+                && (named || is_document(entry.path()))
+            {
                 match file(root, entry.into_path()) {
                     Ok(file) => found.push(file),
                     Err(skip) => skipped.push(skip),
@@ -162,38 +167,21 @@ pub(super) fn read(found: &Found, known: Option<&KnownFile>) -> Change {
     }
 }
 
-/// A passage before it has a number.
-type Draft = (
-    std::ops::Range<usize>,
-    Vec<String>,
-    Vec<crate::document::Place>,
-);
-
 fn read_document(path: &Path, content: &[u8]) -> Result<(Document, Vec<Draft>), String> {
-    let text = String::from_utf8(content.to_vec()).map_err(|error| error.to_string())?;
-    let first = text.lines().next().and_then(|line| line.strip_prefix("# ")).map(str::to_owned);
-    let title = first.unwrap_or_else(|| {
-        path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    });
-    let mut drafts: Vec<Draft> = Vec::new();
-    let mut start = 0;
-    for paragraph in text.split_inclusive("\n\n") {
-        let end = start + paragraph.trim_end().len();
-        if end > start {
-            match drafts.last_mut() {
-                Some(last) if end - last.0.start < 1000 => last.0.end = end,
-                _ => drafts.push((start..end, Vec::new(), Vec::new())),
-            }
-        }
-        start += paragraph.len();
-    }
-    Ok((Document { title, text, blocks: Vec::new() }, drafts))
+    let document = read_file(path, content).map_err(|error| error.to_string())?;
+    let drafts = split(&document, &SplitOptions::default());
+    Ok((document, drafts))
 }
 
 /// Gives each passage its number, a hash over all that is kept of it.
 fn number_passages(file: &str, document: &Document, drafts: Vec<Draft>) -> Vec<NewPassage> {
     let mut passages = Vec::with_capacity(drafts.len());
-    for (range, headings, places) in drafts {
+    for Draft {
+        range,
+        headings,
+        places,
+    } in drafts
+    {
         let Some(text) = document.text.get(range.clone()) else {
             continue;
         };

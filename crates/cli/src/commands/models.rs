@@ -1,0 +1,94 @@
+//! `plumb models` and `plumb models pull`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use knowledge::EmbeddingFiles;
+use model::catalogue::{self, Kind};
+use model::{Models, Settings};
+use serde_json::json;
+
+use crate::arguments::{self, ModelsCommand, Provider};
+use crate::view;
+
+/// Lists models, or fetches some.
+pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
+    let models = open(&arguments.provider)?;
+    match arguments.command {
+        None => list(&models, arguments.json).await?,
+        Some(ModelsCommand::Pull { names }) => pull(&models, &names).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The models under the user's settings.
+pub fn open(provider: &Provider) -> Result<Models> {
+    Ok(Models::new(Settings { base_url: provider.base_url.clone(), threads: provider.threads }))
+}
+
+/// The files of the embedding model, when they are on this machine.
+pub fn embedding_files() -> Option<EmbeddingFiles> {
+    let path = |name| {
+        let entry = catalogue::find(name).ok().filter(|entry| entry.is_present());
+        entry.and_then(|entry| entry.path().ok())
+    };
+    Some(EmbeddingFiles { model: path("minilm-int8")?, tokenizer: path("minilm-tokenizer")? })
+}
+
+async fn list(models: &Models, json: bool) -> Result<()> {
+    let listed = models.list()?;
+    let remote = models.remote().await;
+    if json {
+        let remote = remote.map_err(|error| error.to_string());
+        let (reachable, error) = match remote {
+            Ok(names) => (names, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        return view::print_json(&json!({"catalogue": listed, "openai": {"models": reachable, "error": error}}));
+    }
+    let mut text = String::new();
+    for entry in &listed {
+        let state = match (entry.present, entry.default) {
+            (true, true) => "present, default",
+            (true, false) => "present",
+            (false, true) => "not fetched, default",
+            (false, false) => "not fetched",
+        };
+        let megabytes = entry.bytes.div_ceil(1_000_000);
+        text.push_str(&format!("{:<26} {megabytes:>5} MB  {:<20} {}\n", entry.name, state, entry.about));
+    }
+    match remote {
+        Ok(names) => names.iter().for_each(|name| text.push_str(&format!("openai:{name:<19}           reachable\n"))),
+        Err(error) => {
+            let error = error.to_string();
+            let first = error.lines().next().unwrap_or_default();
+            text.push_str(&format!("{:<26}           not reachable: {first}\n", "openai:..."));
+        }
+    }
+    view::print(&text)
+}
+
+/// Fetches files, each with a progress bar; nothing that is there already is fetched again.
+async fn pull(models: &Models, names: &[String]) -> Result<()> {
+    let names: Vec<String> = if names.is_empty() {
+        let default = models.default_name()?;
+        let index = catalogue::entries()?.iter().filter(|entry| entry.kind != Kind::Chat);
+        std::iter::once(default).chain(index.map(|entry| entry.name.clone())).collect()
+    } else {
+        names.to_vec()
+    };
+    for name in names {
+        let entry = catalogue::find(&name)?;
+        if entry.is_present() {
+            view::say(&format!("{name} is here already"));
+            continue;
+        }
+        let bar = view::bar(entry.bytes, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        bar.set_message(name.clone());
+        bar.tick();
+        let path = entry.pull(&|bytes| bar.set_position(bytes)).await.context("nothing was lost: the same command goes on")?;
+        bar.finish_and_clear();
+        view::say(&format!("{name}: {} (checksum right)", path.display()));
+    }
+    Ok(())
+}
