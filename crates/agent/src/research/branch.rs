@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use journal::{Effect, Run, StepError};
+use journal::Run;
+use knowledge::Passage;
 use knowledge::sentences::sentences;
-use knowledge::{Hit, Passage, SearchOptions};
 use model::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::note::{Note, unsupported_words};
 use super::options::Settings;
-use super::{Input, Progress, Tools};
+use super::{Input, Progress, Tools, library};
 use crate::{Definition, Result, call};
 
 /// The share of the model's belief above which a passage counts as one that answers.
@@ -59,10 +59,10 @@ pub(super) async fn research(
         let mut passages = Vec::new();
         for query in &queries {
             (tools.progress)(Progress::Searching { branch: index, query: query.clone() });
-            passages.push(search(&run, tools, input, query, settings.passages * 2).await?);
+            passages.push(library::search(&run, tools, input, query, settings.passages * 2).await?);
         }
         if round > 0 {
-            passages.push(around(&run, tools, &found.nearest).await?);
+            passages.push(library::around(&run, tools, &found.nearest).await?);
         }
         let fresh = interleave(passages, &mut read, settings.passages);
         let places = fresh.iter().map(place).collect();
@@ -110,71 +110,6 @@ async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Resu
     let request = call::request(&definition, &[format!("Question: {question}")], schema);
     let answer: Queries = call::ask_json(run, "rephrase", &*tools.model, &request, question).await?;
     Ok(answer.queries)
-}
-
-#[derive(Serialize)]
-struct Searched<'a> {
-    query: &'a str,
-    paths: &'a [std::path::PathBuf],
-    limit: usize,
-}
-
-/// Searches the documents of the run.
-async fn search(
-    run: &Run,
-    tools: &Tools,
-    input: &Input,
-    query: &str,
-    limit: usize,
-) -> Result<Vec<Passage>> {
-    let asked = Searched { query, paths: &input.paths, limit };
-    let library = tools.library.clone();
-    let options = SearchOptions { limit, under: input.paths.clone(), ..SearchOptions::default() };
-    let passages = run
-        .step("search", Effect::Read, &asked, |context| async move {
-            context.attribute("title", query);
-            let query = query.to_owned();
-            let hits: Vec<Hit> = blocking(move || library.search(&query, &options)).await?;
-            Ok(hits.into_iter().map(|hit| hit.passage).collect::<Vec<_>>())
-        })
-        .await?;
-    Ok(passages)
-}
-
-/// The neighbours of the passages that came nearest to an answer.
-async fn around(run: &Run, tools: &Tools, nearest: &[Passage]) -> Result<Vec<Passage>> {
-    let ids: Vec<String> = nearest.iter().take(2).map(|passage| passage.id.clone()).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let library = tools.library.clone();
-    let asked = ids.clone();
-    let passages = run
-        .step("read_around", Effect::Read, &asked, |context| async move {
-            context.attribute("title", "the neighbours of the nearest passages");
-            blocking(move || {
-                let mut passages = Vec::new();
-                for id in &ids {
-                    passages.extend(library.around(id, 1, 1)?);
-                }
-                Ok(passages)
-            })
-            .await
-        })
-        .await?;
-    Ok(passages)
-}
-
-/// Runs work that blocks beside the async tasks; a search that fails is the operator's to mend, so
-/// the step stays open and a resume tries again.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> knowledge::Result<T> + Send + 'static,
-) -> std::result::Result<T, StepError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(StepError::Fault(error.to_string())),
-        Err(error) => Err(StepError::Fault(error.to_string())),
-    }
 }
 
 /// Takes from the lists in turn what was not read yet, at most `most`.

@@ -11,6 +11,7 @@
 //! is shown to the model as a passage, and what comes back is constrained to a schema and checked.
 
 mod branch;
+mod library;
 mod note;
 mod options;
 mod plan;
@@ -116,6 +117,7 @@ pub async fn execute(journal: &Journal, run: Run, tools: &Tools) -> Result<Repor
 pub async fn research(run: &Run, tools: &Tools, input: &Input) -> Result<Report> {
     let started_ms = run.now_ms().await?;
     let settings = input.settings(started_ms);
+    library::bring_up_to_date(run, tools, input).await?;
     let plan = plan::plan(run, tools, input, &settings).await?;
     (tools.progress)(Progress::Planned(plan.questions.clone()));
     let branches = plan.questions.iter().enumerate().map(|(index, question)| {
