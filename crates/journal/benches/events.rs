@@ -1,7 +1,8 @@
 //! Events per second, for one run and for 64, beside plain SQLite with the same settings, one after
 //! the other in the same process on the same disk.
 //!
-//! `cargo bench -p plumb-journal --bench events --profile dev` (seconds per case: `-- 5`)
+//! `cargo bench -p plumb-journal --bench events --profile dev` (seconds per case: `-- 5`; only one
+//! part: `-- write` or `-- resume`)
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -137,14 +138,36 @@ fn resumed(path: &Path, steps: u64) -> (f64, f64) {
 }
 
 fn main() {
+    let wanted = |part: &str| {
+        let others = ["write", "resume"]
+            .into_iter()
+            .filter(|other| *other != part);
+        !others
+            .into_iter()
+            .any(|other| std::env::args().any(|argument| argument == other))
+    };
     let seconds = std::env::args()
-        .filter_map(|argument| argument.parse().ok())
-        .next()
+        .find_map(|argument| argument.parse().ok())
         .unwrap_or(3);
-    let time = Duration::from_secs(seconds);
     let folder = tempfile::tempdir_in(".").unwrap();
-    let file = |name: &str| folder.path().join(name);
-    println!("events/s with 1 KB payloads, WAL, synchronous=FULL, {seconds} s each");
+    if wanted("write") {
+        write_part(folder.path(), Duration::from_secs(seconds));
+    }
+    if wanted("resume") {
+        for steps in [1_000, 10_000] {
+            let (opened, answered) = resumed(&folder.path().join(format!("resume-{steps}")), steps);
+            println!(
+                "resume of {steps} steps: opened in {:.1} ms, all answered in {:.1} ms",
+                opened * 1e3,
+                answered * 1e3
+            );
+        }
+    }
+}
+
+fn write_part(folder: &Path, time: Duration) {
+    let file = |name: &str| folder.join(name);
+    println!("events/s with 1 KB payloads, WAL, synchronous=FULL, {time:?} each");
     println!("{:<44} {:>9} {:>9}", "", "1 run", "64 runs");
     let line = |name: &str, one: f64, many: f64| println!("{name:<44} {one:>9.0} {many:>9.0}");
     let (one, many) = (raw(&file("raw-1"), 1, time), raw(&file("raw-64"), 64, time));
@@ -162,14 +185,6 @@ fn main() {
             "",
             mine_one / one * 100.0,
             mine_many / many * 100.0
-        );
-    }
-    for steps in [1_000, 10_000] {
-        let (opened, answered) = resumed(&file(&format!("resume-{steps}")), steps);
-        println!(
-            "resume of {steps} steps: opened in {:.1} ms, all answered in {:.1} ms",
-            opened * 1e3,
-            answered * 1e3
         );
     }
 }

@@ -169,7 +169,7 @@ impl Run {
             .await
     }
 
-    /// The output of a finished step, and in the same reading those of the steps begun after it: code
+    /// The output of a finished step, and in the same reading those of the steps begun around it: code
     /// that is run again mostly asks for them next.
     async fn output_and_ahead(&self, place: usize, path: &str, body: String) -> Result<Value> {
         let id = self.id().clone();

@@ -8,9 +8,9 @@ use crate::payload;
 use crate::store::{Outcome, Recorded};
 
 /// Steps read ahead at once.
-const AHEAD_STEPS: usize = 64;
+const AHEAD_STEPS: usize = 512;
 /// Reading ahead stops after about so many bytes.
-pub(super) const AHEAD_BYTES: usize = 256 * 1024;
+pub(super) const AHEAD_BYTES: usize = 1024 * 1024;
 
 /// The recorded steps, by address and in the order in which they were first begun. A step leaves
 /// when it is asked for; an address is asked for once.
@@ -32,10 +32,14 @@ impl Recall {
         self.steps.remove(path)
     }
 
-    /// The steps begun after this place whose results are in payloads, with their bodies.
+    /// The steps begun after this place, and then those begun before it, whose results are in
+    /// payloads, with their bodies. (Before it, because many branches side by side may be polled in
+    /// another order than the last time.)
     pub(super) fn ahead(&self, place: usize) -> Vec<(String, String)> {
         let following = self.order.iter().skip(place + 1).take(AHEAD_STEPS);
+        let preceding = self.order.iter().take(place).rev().take(AHEAD_STEPS);
         following
+            .chain(preceding)
             .filter_map(|path| match &self.steps.get(path)?.outcome {
                 Outcome::Finished(body) if payload::has_references(body) => {
                     Some((path.clone(), body.clone()))
@@ -44,6 +48,7 @@ impl Recall {
                     None
                 }
             })
+            .take(AHEAD_STEPS)
             .collect()
     }
 

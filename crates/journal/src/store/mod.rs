@@ -35,6 +35,8 @@ const QUEUE: usize = 4096;
 const WATCH: usize = 4096;
 /// Readers kept open.
 const READERS: usize = 4;
+/// Cache of each reader; negative means KiB. Hashes are spread over the whole index of payloads.
+const READER_CACHE_KIB: i64 = -16_384;
 
 /// A random number that proves who took a lease.
 pub(crate) type Token = [u8; 16];
@@ -300,12 +302,29 @@ impl Store {
                 .pop();
             let connection = match pooled {
                 Some(connection) => connection,
-                None => inner.place.connect(inner.busy_timeout)?,
+                None => {
+                    let connection = inner.place.connect(inner.busy_timeout)?;
+                    let at = |error| Error::store("open the journal file", error);
+                    connection
+                        .pragma_update(None, "cache_size", READER_CACHE_KIB)
+                        .map_err(at)?;
+                    connection
+                        .pragma_update(None, "query_only", true)
+                        .map_err(at)?;
+                    connection
+                }
             };
-            let result = work(&Reader {
-                connection: &connection,
-                holder: &inner.holder,
-            });
+            // One transaction for all that `work` looks at: it sees one state of the journal, and the
+            // file is locked once.
+            let result = connection
+                .unchecked_transaction()
+                .map_err(|error| Error::store("read", error))
+                .and_then(|transaction| {
+                    work(&Reader {
+                        connection: &transaction,
+                        holder: &inner.holder,
+                    })
+                });
             let mut readers = inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.len() < READERS {
                 readers.push(connection);

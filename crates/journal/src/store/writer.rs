@@ -89,6 +89,9 @@ pub(crate) struct Writer {
     owner: Token,
     /// The leases that this writer has given out.
     held: HashSet<Token>,
+    /// Leases found to be ours when the database stood at `data_version`; empty after a failure.
+    ours: HashSet<Token>,
+    data_version: i64,
     next_renewal: Instant,
     options: Options,
 }
@@ -110,6 +113,8 @@ impl Writer {
             holder,
             owner: rand::random(),
             held: HashSet::new(),
+            ours: HashSet::new(),
+            data_version: 0,
             next_renewal: Instant::now() + Duration::from_millis(options.lease_ms / 3),
             options,
         }
@@ -200,6 +205,14 @@ impl Writer {
             expires_ms: expires_ms(&self.options),
         };
         let mut group = Group::default();
+        // Changes when another connection has written: then every lease is looked at again.
+        let version = transaction
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if version == self.data_version {
+            group.ours = std::mem::take(&mut self.ours);
+        }
+        self.data_version = version;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             outcomes.push(apply(&transaction, &lease, &mut group, command)?);
@@ -215,6 +228,7 @@ impl Writer {
         probe(&self.options, Moment::Before, &outcomes);
         transaction.commit()?;
         probe(&self.options, Moment::After, &outcomes);
+        self.ours = group.ours;
         Ok(outcomes)
     }
 

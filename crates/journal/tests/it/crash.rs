@@ -116,32 +116,31 @@ fn killed_at(bench: &Bench, stop: u64, after: bool) -> bool {
     reached
 }
 
+/// The steps that a killed child had finished, and those that it had begun, with their effects. A run
+/// of which nothing was left is started.
+async fn left_behind(journal: &Journal) -> (BTreeSet<String>, BTreeMap<String, Effect>) {
+    let record = match journal.run("one").await {
+        Err(Error::NotFound { .. }) => {
+            journal.start(new_run("one")).await.unwrap();
+            return Default::default();
+        }
+        record => record.unwrap(),
+    };
+    let steps = journal.outline(&record.id).await.unwrap();
+    let (ended, open): (Vec<_>, Vec<_>) = steps
+        .into_iter()
+        .partition(|step| step.status != StepStatus::Started);
+    let open = open.into_iter().map(|step| (step.path, step.effect));
+    (
+        ended.into_iter().map(|step| step.path).collect(),
+        open.collect(),
+    )
+}
+
 /// Resumes what a killed child left behind and checks all that was promised.
 async fn check_resumed(bench: &Bench, expected: &Value, place: &str) {
     let journal = bench.open();
-    let (finished, open) = match journal.run("one").await {
-        Err(Error::NotFound { .. }) => {
-            journal.start(new_run("one")).await.unwrap();
-            (BTreeSet::new(), BTreeMap::new())
-        }
-        record => {
-            let steps = journal.outline(&record.unwrap().id).await.unwrap();
-            let (ended, open): (Vec<_>, Vec<_>) = steps
-                .into_iter()
-                .partition(|step| step.status != StepStatus::Started);
-            let open: BTreeMap<_, _> = open
-                .into_iter()
-                .map(|step| (step.path, step.effect))
-                .collect();
-            (
-                ended
-                    .into_iter()
-                    .map(|step| step.path)
-                    .collect::<BTreeSet<_>>(),
-                open,
-            )
-        }
-    };
+    let (finished, open) = left_behind(&journal).await;
     let run = match journal.resume("one").await {
         Err(Error::Finished { .. }) => {
             assert_eq!(

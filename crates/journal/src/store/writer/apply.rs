@@ -23,8 +23,8 @@ pub(super) struct Written {
 /// What the commands of a group add up to.
 #[derive(Default)]
 pub(super) struct Group {
-    /// Whether a lease was found to be ours. Checked once a group: nobody else can write meanwhile.
-    ours: HashMap<(i64, Token), bool>,
+    /// Leases that are certainly ours: found so, and nobody else has written since.
+    pub(super) ours: HashSet<Token>,
     ended: HashSet<i64>,
     pub(super) tallies: HashMap<i64, Tally>,
 }
@@ -53,9 +53,14 @@ pub(super) fn apply(
 ) -> rusqlite::Result<Result<Written>> {
     match command {
         Command::Begin(begin, _) => apply_begin(transaction, lease, begin),
-        Command::Take(take, _) => apply_take(transaction, lease, take),
+        Command::Take(take, _) => {
+            group.ours.clear();
+            group.ended.remove(&take.key);
+            apply_take(transaction, lease, take)
+        }
         Command::Append(append) => apply_append(transaction, group, append),
         Command::Release(key, token) => {
+            group.ours.remove(token);
             transaction
                 .prepare_cached("DELETE FROM lease WHERE run = ?1 AND token = ?2")?
                 .execute(params![key, token])?;
@@ -191,22 +196,17 @@ fn apply_append(
             how: "ended".to_string(),
         }));
     }
-    let ours = match group.ours.get(&(*key, *token)) {
-        Some(ours) => *ours,
-        None => {
-            let found: Option<Token> = transaction
-                .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
-                .query_row([key], |row| row.get(0))
-                .optional()?;
-            let ours = found == Some(*token);
-            group.ours.insert((*key, *token), ours);
-            ours
+    if !group.ours.contains(token) {
+        let found: Option<Token> = transaction
+            .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
+        if found != Some(*token) {
+            return Ok(Err(Error::LeaseLost {
+                run: id.to_string(),
+            }));
         }
-    };
-    if !ours {
-        return Ok(Err(Error::LeaseLost {
-            run: id.to_string(),
-        }));
+        group.ours.insert(*token);
     }
     insert_nodes(transaction, &append.nodes)?;
     let seq = insert_event(transaction, *key, &append.event, append.digest)?;
@@ -218,6 +218,7 @@ fn apply_append(
         Kind::StepRestarted | Kind::StepFaulted | Kind::RunStarted | Kind::RunResumed => {}
         Kind::RunParked | Kind::RunFinished | Kind::RunFailed => {
             group.ended.insert(*key);
+            group.ours.remove(token);
             end_run(transaction, append, seq)?;
         }
     }
