@@ -8,14 +8,16 @@
 
 pub(crate) mod quantised;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod wordpiece;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
-use rten_text::tokenizer::EncodeOptions;
+
+use wordpiece::WordPiece;
 
 use crate::error::{Error, Result};
 
@@ -31,8 +33,11 @@ pub struct EmbeddingFiles {
 /// Tokens of a text that are read; the rest is cut off. What all-MiniLM-L6-v2 was trained with.
 const MOST_TOKENS: usize = 256;
 
-/// Bytes of a query that are embedded; the rest is left out.
-const MOST_QUERY_BYTES: usize = 8192;
+/// Tokens of a query that are embedded; the rest is left out.
+const MOST_QUERY_TOKENS: usize = 2048;
+
+/// Tokens that a window of a long query has in common with the one before.
+const OVERLAP: usize = 50;
 
 /// Texts that are run through the network together.
 const BATCH: usize = 8;
@@ -43,7 +48,7 @@ pub(crate) struct Embeddings {
     model: rten::Model,
     inputs: [Option<rten::NodeId>; 3],
     output: rten::NodeId,
-    tokenizer: rten_text::Tokenizer,
+    tokenizer: WordPiece,
     threads: Arc<rten::ThreadPool>,
     hash: String,
 }
@@ -62,8 +67,8 @@ impl Embeddings {
         let model = options
             .load(bytes)
             .map_err(|error| failed(&files.model)(error.to_string()))?;
-        let tokenizer = rten_text::Tokenizer::from_file(&files.tokenizer)
-            .map_err(|error| failed(&files.tokenizer)(format!("{error:?}")))?;
+        let json = std::fs::read(&files.tokenizer).map_err(Error::io(&files.tokenizer))?;
+        let tokenizer = WordPiece::from_json(&json).map_err(failed(&files.tokenizer))?;
         let inputs =
             ["input_ids", "attention_mask", "token_type_ids"].map(|name| model.find_node(name));
         let output = model.output_ids().first().copied();
@@ -98,7 +103,7 @@ impl Embeddings {
     /// whose vectors are averaged; so all of a long description counts, not only its beginning.
     pub(crate) fn embed_query(&self, query: &str) -> Result<Vec<f32>> {
         let mut sum: Vec<f32> = Vec::new();
-        for window in self.windows(query)? {
+        for window in self.windows(query) {
             for vector in self.run(&[&window])? {
                 sum.resize(vector.len(), 0.0);
                 sum.iter_mut()
@@ -110,25 +115,17 @@ impl Embeddings {
         Ok(sum)
     }
 
-    /// The tokens of a query, cut into what the model reads at once.
-    fn windows(&self, query: &str) -> Result<Vec<Vec<u32>>> {
-        let query = query.trim();
-        if query.is_empty() {
-            return Ok(Vec::new());
-        }
-        let end = query.floor_char_boundary(MOST_QUERY_BYTES);
-        let options = EncodeOptions {
-            max_chunk_len: Some(MOST_TOKENS),
-            overlap: MOST_TOKENS / 5,
-        };
-        let chunks = self
-            .tokenizer
-            .encode_chunks(query.get(..end).unwrap_or(query).into(), options);
-        let chunks = chunks.map_err(|error| self.failed(&format!("{error:?}")))?;
-        Ok(chunks
-            .into_iter()
-            .map(rten_text::tokenizer::Encoded::into_token_ids)
-            .collect())
+    /// The tokens of a query, cut into what the model reads at once; each window begins with the end of
+    /// the one before, so that no sentence is only seen in halves.
+    fn windows(&self, query: &str) -> Vec<Vec<u32>> {
+        let tokens = self.tokenizer.tokens(query, MOST_QUERY_TOKENS);
+        let size = MOST_TOKENS - 2;
+        let starts = (0..tokens.len()).step_by(size - OVERLAP);
+        let windows = starts.take_while(|start| *start == 0 || start + OVERLAP < tokens.len());
+        windows
+            .filter_map(|start| tokens.get(start..tokens.len().min(start + size)))
+            .map(|window| self.tokenizer.framed(window))
+            .collect()
     }
 
     /// The vectors of texts, each of length 1 and with the position of its text; in batches of similar
@@ -136,7 +133,7 @@ impl Embeddings {
     pub(crate) fn embed(&self, texts: &[String]) -> Result<Vec<(usize, Vec<f32>)>> {
         let mut tokens = Vec::with_capacity(texts.len());
         for (position, text) in texts.iter().enumerate() {
-            tokens.push((position, self.tokens(text)?));
+            tokens.push((position, self.tokens(text)));
         }
         tokens.sort_by_key(|(position, tokens)| (tokens.len(), *position));
         let mut embedded = Vec::with_capacity(texts.len());
@@ -148,21 +145,9 @@ impl Embeddings {
         Ok(embedded)
     }
 
-    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
-        // A token has at least one byte; what is beyond the last token need not be looked at. The factor
-        // leaves room for long words.
-        let end = text.floor_char_boundary(MOST_TOKENS * 16);
-        let text = text.get(..end).unwrap_or(text);
-        let encoded = self.tokenizer.encode(text, Some(EncodeOptions::default()));
-        let encoded = encoded.map_err(|error| self.failed(&format!("{error:?}")))?;
-        let mut tokens = encoded.into_token_ids();
-        if tokens.len() > MOST_TOKENS
-            && let Some(end) = tokens.last().copied()
-        {
-            tokens.truncate(MOST_TOKENS - 1);
-            tokens.push(end);
-        }
-        Ok(tokens)
+    fn tokens(&self, text: &str) -> Vec<u32> {
+        self.tokenizer
+            .framed(&self.tokenizer.tokens(text, MOST_TOKENS - 2))
     }
 
     /// Runs a batch through the network and takes the mean over each text's tokens.

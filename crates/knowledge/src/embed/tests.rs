@@ -59,9 +59,39 @@ fn nearer_meanings_have_nearer_vectors() {
 fn long_texts_are_cut_off() {
     let Some(files) = model_files() else { return };
     let embeddings = Embeddings::load(&files, 2).unwrap();
-    let tokens = embeddings.tokens(&"word ".repeat(5000)).unwrap();
+    let tokens = embeddings.tokens(&"word ".repeat(5000));
     assert_eq!(tokens.len(), MOST_TOKENS);
     assert_eq!((tokens.first(), tokens.last()), (Some(&101), Some(&102)));
+}
+
+#[test]
+fn tokens_are_those_of_the_reference_tokenizer() {
+    let Some(files) = model_files() else { return };
+    let embeddings = Embeddings::load(&files, 2).unwrap();
+    // From Hugging Face's `tokenizers` with the same file.
+    let text = "Set max_connections=100 (naïve café), e.g. pg_hba.conf!";
+    let expected = [
+        101, 2275, 4098, 1035, 7264, 1027, 2531, 1006, 15743, 7668, 1007, 1010, 1041, 1012, 1043,
+        1012, 18720, 1035, 1044, 3676, 1012, 9530, 2546, 999, 102,
+    ];
+    assert_eq!(embeddings.tokens(text), expected);
+}
+
+#[test]
+fn every_token_of_a_long_query_is_in_a_window() {
+    let Some(files) = model_files() else { return };
+    let embeddings = Embeddings::load(&files, 2).unwrap();
+    for words in [1, 253, 254, 255, 300, 457, 458, 459, 1000] {
+        let windows = embeddings.windows(&"word ".repeat(words));
+        assert!(
+            windows
+                .iter()
+                .all(|window| (3..=MOST_TOKENS).contains(&window.len()))
+        );
+        let tokens: usize = windows.iter().map(|window| window.len() - 2).sum();
+        assert_eq!(tokens - OVERLAP * (windows.len() - 1), words);
+    }
+    assert!(embeddings.embed_query("  ").unwrap().is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use tantivy::collector::{FilterCollector, TopDocs};
@@ -69,6 +70,8 @@ struct Opened {
     index: Index,
     reader: IndexReader,
     fields: Fields,
+    /// What the searches see; 0 before the first commit.
+    generation: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -142,14 +145,14 @@ impl Keywords {
             .clone()
     }
 
-    /// The store's generation that the index holds; `None` when there is no index.
+    /// The store's generation that searches see; `None` when there is no index.
     pub(crate) fn generation(&self) -> Option<u64> {
-        self.get()?.index.load_metas().ok()?.payload?.parse().ok()
+        Some(self.get()?.generation.load(Ordering::Relaxed))
     }
 
     /// Makes what was committed since, here or by another process, visible to searches.
     pub(crate) fn reload(&self) -> tantivy::Result<()> {
-        self.get().map_or(Ok(()), |opened| opened.reader.reload())
+        self.get().map_or(Ok(()), |opened| opened.reload())
     }
 
     /// The passages in the index.
@@ -292,13 +295,13 @@ impl Writer {
         let mut prepared = self.writer.prepare_commit()?;
         prepared.set_payload(&generation.to_string());
         prepared.commit()?;
-        self.opened.reader.reload()
+        self.opened.reload()
     }
 
     /// Waits for the merges under way, so that none is cut off by the end of the process.
     pub(crate) fn finish(self) -> tantivy::Result<()> {
         self.writer.wait_merging_threads()?;
-        self.opened.reader.reload()
+        self.opened.reload()
     }
 }
 
@@ -312,11 +315,29 @@ fn opened(index: Index, fields: Fields) -> tantivy::Result<Arc<Opened>> {
         .reader_builder()
         .reload_policy(ReloadPolicy::Manual)
         .try_into()?;
-    Ok(Arc::new(Opened {
+    let opened = Opened {
         index,
         reader,
         fields,
-    }))
+        generation: AtomicU64::new(0),
+    };
+    opened.reload()?;
+    Ok(Arc::new(opened))
+}
+
+impl Opened {
+    fn reload(&self) -> tantivy::Result<()> {
+        // Read before the reload, so that it is never ahead of what searches see.
+        let generation = self
+            .index
+            .load_metas()?
+            .payload
+            .and_then(|payload| payload.parse().ok());
+        self.reader.reload()?;
+        self.generation
+            .store(generation.unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 fn schema() -> (Schema, Fields) {

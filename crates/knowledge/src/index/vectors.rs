@@ -97,7 +97,8 @@ impl Vectors {
             let mut values = Vec::new();
             let mut seen = HashSet::new();
             for (id, vector) in new {
-                if index.dim_opt() == Some(vector.len()) && seen.insert(*id) && !index.contains(*id) {
+                if index.dim_opt() == Some(vector.len()) && seen.insert(*id) && !index.contains(*id)
+                {
                     ids.push(*id);
                     values.extend_from_slice(vector);
                 }
@@ -205,4 +206,82 @@ fn files(directory: &Path) -> impl Iterator<Item = (PathBuf, u64)> + use<> {
             .ok()?;
         Some((entry.path(), version))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::embed::{normalise, quantised::product};
+
+    /// Reproducible vectors that point anywhere.
+    fn vectors(count: u64) -> Vec<(u64, Vec<f32>)> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+        };
+        let mut vectors = Vec::new();
+        for id in 0..count {
+            let mut vector: Vec<f32> = (0..384).map(|_| next()).collect();
+            normalise(&mut vector);
+            vectors.push((id * 7, vector));
+        }
+        vectors
+    }
+
+    #[test]
+    fn the_nearest_are_among_those_proposed() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Vectors::at(folder.path().to_owned());
+        let vectors = vectors(2000);
+        index.replace(&[], &vectors, Version::Compared(1));
+        for (_, query) in vectors.iter().step_by(100) {
+            let mut exact: Vec<(f32, u64)> = vectors
+                .iter()
+                .map(|(id, vector)| (product(query, vector), *id))
+                .collect();
+            exact.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let found = index.search(query, 100, None);
+            assert_eq!(found.len(), 100);
+            assert!(exact.iter().take(10).all(|(_, id)| found.contains(id)));
+        }
+    }
+
+    #[test]
+    fn a_file_brings_back_what_was_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Vectors::at(folder.path().to_owned());
+        let vectors = vectors(300);
+        assert!(index.is_behind(4));
+        index.replace(&[], &vectors, Version::Compared(4));
+        index.save().unwrap();
+        index.replace(&[7], &[], Version::Next(5));
+        index.save().unwrap();
+        assert_eq!(files(folder.path()).count(), 1, "older files are removed");
+        let again = Vectors::at(folder.path().to_owned());
+        assert!(!again.is_behind(5));
+        assert_eq!((again.len(), again.ids()), (299, index.ids()));
+        let query = &vectors[5].1;
+        assert_eq!(again.search(query, 20, None), index.search(query, 20, None));
+        assert!(again.is_behind(6));
+    }
+
+    #[test]
+    fn only_what_is_allowed_is_proposed() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Vectors::at(folder.path().to_owned());
+        let vectors = vectors(50);
+        assert!(index.search(&vectors[0].1, 5, None).is_empty());
+        index.replace(&[], &vectors, Version::Compared(1));
+        assert_eq!(index.search(&vectors[0].1, 5, Some(&[7, 14, 1])).len(), 2);
+        assert!(index.search(&vectors[0].1, 5, Some(&[])).is_empty());
+        assert!(
+            index.search(&[1.0, 2.0], 5, None).is_empty(),
+            "another model's vector"
+        );
+    }
 }
