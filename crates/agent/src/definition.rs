@@ -114,9 +114,9 @@ pub struct Agents {
 /// The agent files that are part of the binary, by name.
 const BUILT_IN: &[(&str, &str)] = &[
     ("research/plan", include_str!("../../../agents/research/plan.md")),
-    ("research/judge", include_str!("../../../agents/research/judge.md")),
     ("research/note", include_str!("../../../agents/research/note.md")),
     ("research/rephrase", include_str!("../../../agents/research/rephrase.md")),
+    ("research/verify", include_str!("../../../agents/research/verify.md")),
     ("research/choose", include_str!("../../../agents/research/choose.md")),
     ("research/write", include_str!("../../../agents/research/write.md")),
     ("research/critic", include_str!("../../../agents/research/critic.md")),

@@ -14,10 +14,10 @@ use super::options::Settings;
 use super::{Input, Progress, Tools, library};
 use crate::{Definition, Result, call};
 
-/// The share of the model's belief above which a passage counts as one that answers.
+/// The belief that a quote answers, 0..1, above which it counts as a note.
 const ANSWERS: f32 = 0.5;
 /// A note this sure ends the search.
-const SURE: f32 = 0.9;
+const SURE: f32 = 0.8;
 /// The most sentences of a quote.
 const QUOTE_SENTENCES: usize = 3;
 
@@ -30,13 +30,6 @@ pub(super) struct Found {
     pub notes: Vec<Note>,
     /// Passages that were read and did not answer, the nearest first.
     pub nearest: Vec<Passage>,
-}
-
-/// A passage with the model's belief that it answers the question.
-struct Judged {
-    passage: Passage,
-    confidence: f32,
-    rank: usize,
 }
 
 /// Works on `question` until a note is sure, the rounds are used up, or time is.
@@ -67,17 +60,15 @@ pub(super) async fn research(
         let fresh = interleave(passages, &mut read, settings.passages);
         let places = fresh.iter().map(place).collect();
         (tools.progress)(Progress::Reading { branch: index, places });
-        let mut judged = judge(&run, tools, question, fresh).await?;
-        judged.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.rank.cmp(&b.rank)));
-        let (yes, no): (Vec<_>, Vec<_>) = judged.into_iter().partition(|j| j.confidence >= ANSWERS);
-        let (chosen, spare) = split_at_most(yes, settings.notes);
-        found.nearest.extend(spare.into_iter().chain(no).map(|judged| judged.passage));
-        found.notes.extend(take_notes(&run, tools, question, chosen).await?);
+        let candidates = take_notes(&run, tools, question, fresh).await?;
+        let (notes, rest) = weigh(&run, tools, question, candidates).await?;
+        found.notes.extend(notes);
+        found.nearest.extend(rest.into_iter().map(|note| note.passage));
         if found.notes.iter().any(|note| note.confidence >= SURE) {
             break;
         }
     }
-    found.notes = best_first(&run, tools, question, found.notes).await?;
+    found.notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     (tools.progress)(Progress::Noted { branch: index, notes: found.notes.len() });
     Ok(found)
 }
@@ -128,11 +119,6 @@ fn interleave(lists: Vec<Vec<Passage>>, read: &mut BTreeSet<String>, most: usize
     fresh
 }
 
-fn split_at_most<T>(mut items: Vec<T>, most: usize) -> (Vec<T>, Vec<T>) {
-    let rest = items.split_off(items.len().min(most));
-    (items, rest)
-}
-
 fn place(passage: &Passage) -> String {
     match passage.headings.last() {
         Some(heading) if *heading != passage.title => format!("{} › {heading}", passage.title),
@@ -142,47 +128,23 @@ fn place(passage: &Passage) -> String {
 
 /// What the model is shown: the question first, so that all passages of a question share a prefix.
 fn shown(question: &str, passage: &Passage) -> String {
+    format!("Question: {question}\n\nPassage ({}):\n{}", headings(passage), passage.text)
+}
+
+/// The title and the headings of a passage.
+fn headings(passage: &Passage) -> String {
     let mut path: Vec<&str> = vec![&passage.title];
     path.extend(passage.headings.iter().map(String::as_str).filter(|h| *h != passage.title));
-    format!("Question: {question}\n\nPassage ({}):\n{}", path.join(" > "), passage.text)
-}
-
-/// Asks the model of each passage alone, all in one batch, whether it answers the question.
-async fn judge(run: &Run, tools: &Tools, question: &str, passages: Vec<Passage>) -> Result<Vec<Judged>> {
-    let definition = tools.agents.load("research/judge")?;
-    let schema = json!({"type": "object", "properties": {"answered": {"enum": ["yes", "no"]}},
-        "required": ["answered"], "additionalProperties": false});
-    let calls = passages.into_iter().enumerate().map(|(rank, passage)| {
-        let request = call::request(&definition, &[shown(question, &passage)], schema.clone());
-        let run = run.scope("judge", rank);
-        async move {
-            let title = place(&passage);
-            let response = call::ask(&run, "model", &*tools.model, &request, &title).await?;
-            Ok(Judged { confidence: belief(&response), passage, rank })
-        }
-    });
-    futures::future::try_join_all(calls).await
-}
-
-/// The probability that the model gives "yes".
-fn belief(response: &Response) -> f32 {
-    match response.choices.iter().find(|choice| choice.pointer == "/answered") {
-        Some(choice) if choice.value == "yes" => choice.probability,
-        Some(choice) => 1.0 - choice.probability,
-        None => match response.json::<Value>() {
-            Ok(value) if value["answered"] == "yes" => 0.9,
-            _ => 0.1,
-        },
-    }
+    path.join(" > ")
 }
 
 /// Quotes and answers from each of the passages, all in one batch.
-async fn take_notes(run: &Run, tools: &Tools, question: &str, chosen: Vec<Judged>) -> Result<Vec<Note>> {
+async fn take_notes(run: &Run, tools: &Tools, question: &str, passages: Vec<Passage>) -> Result<Vec<Note>> {
     let definition = tools.agents.load("research/note")?;
-    let calls = chosen.into_iter().map(|judged| {
-        let run = run.scope("note", judged.rank);
+    let calls = passages.into_iter().enumerate().map(|(rank, passage)| {
+        let run = run.scope("note", rank);
         let definition = &definition;
-        async move { take_note(&run, tools, definition, question, judged).await }
+        async move { take_note(&run, tools, definition, question, passage, rank).await }
     });
     let notes = futures::future::try_join_all(calls).await?;
     Ok(notes.into_iter().flatten().collect())
@@ -199,10 +161,10 @@ async fn take_note(
     tools: &Tools,
     definition: &Definition,
     question: &str,
-    judged: Judged,
+    passage: Passage,
+    rank: usize,
 ) -> Result<Option<Note>> {
-    let Judged { passage, confidence, rank } = judged;
-    let schema = note_schema(&passage);
+    let Some(schema) = note_schema(&passage) else { return Ok(None) };
     let mut conversation = vec![shown(question, &passage)];
     let title = place(&passage);
     let request = call::request(definition, &conversation, schema.clone());
@@ -224,43 +186,102 @@ async fn take_note(
         }
     }
     let question = question.to_owned();
-    Ok(Some(Note { question, quote: noted.quote, answer: noted.answer, passage, confidence, rank }))
+    Ok(Some(Note { question, quote: noted.quote, answer: noted.answer, passage, confidence: 0.0, rank }))
 }
 
-fn note_schema(passage: &Passage) -> Value {
+/// The schema of a note on `passage`; `None` when nothing in it can be quoted.
+fn note_schema(passage: &Passage) -> Option<Value> {
+    let folded = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let units: Vec<String> = sentences(&passage.text)
         .into_iter()
         .filter_map(|range| passage.text.get(range))
-        .map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(folded)
+        // A heading names what is said and says nothing itself.
+        .filter(|unit| !passage.headings.iter().any(|heading| unit.trim_start_matches(['#', ' ']) == heading))
         .collect();
-    json!({
+    if units.is_empty() {
+        return None;
+    }
+    Some(json!({
         "type": "object",
         "properties": {
             "quote": {"type": "string", "x-quote-from": [units], "x-quote-max": QUOTE_SENTENCES},
             "answer": {"type": "string", "minLength": 1, "maxLength": 400},
         },
         "required": ["quote", "answer"], "additionalProperties": false,
-    })
+    }))
 }
 
-/// Puts the note first that the model picks among several.
-async fn best_first(run: &Run, tools: &Tools, question: &str, mut notes: Vec<Note>) -> Result<Vec<Note>> {
-    notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    if notes.len() < 2 {
-        return Ok(notes);
+/// Splits candidates into notes that answer the question, each with how sure that is, and the rest.
+///
+/// The model first picks among all quotes, because it compares better than it judges; then what it
+/// picked, and the candidate of the best-ranked passage, are verified alone.
+async fn weigh(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    candidates: Vec<Note>,
+) -> Result<(Vec<Note>, Vec<Note>)> {
+    if candidates.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
     }
-    let numbers: Vec<usize> = (1..=notes.len()).collect();
+    let picked = choose(run, tools, question, &candidates).await?;
+    let beliefs = verify(run, tools, question, &candidates).await?;
+    let (mut notes, mut rest) = (Vec::new(), Vec::new());
+    for ((mut note, picked), belief) in candidates.into_iter().zip(picked).zip(beliefs) {
+        // The geometric mean: a note must be credible alone and beside the others.
+        note.confidence = (picked * belief).sqrt();
+        if note.confidence >= ANSWERS { notes.push(note) } else { rest.push(note) }
+    }
+    rest.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.rank.cmp(&b.rank)));
+    Ok((notes, rest))
+}
+
+/// How much of the model's choice among the quotes falls on each, 0..1: 1 for the one it picks when it
+/// is certain, a share of what it left for the others.
+async fn choose(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -> Result<Vec<f32>> {
+    let numbers: Vec<usize> = (0..=candidates.len()).collect();
     let schema = json!({"type": "object", "properties": {"best": {"enum": numbers}},
         "required": ["best"], "additionalProperties": false});
-    let listed = notes.iter().enumerate().map(|(index, note)| format!("[{}] {}", index + 1, note.quote));
-    let shown = format!("Question: {question}\n\n{}", listed.collect::<Vec<_>>().join("\n"));
+    let mut shown = format!("Question: {question}\n\n[0] none of these");
+    for (index, note) in candidates.iter().enumerate() {
+        shown.push_str(&format!("\n[{}] ({}) {}", index + 1, headings(&note.passage), note.quote));
+    }
     let definition = tools.agents.load("research/choose")?;
     let request = call::request(&definition, &[shown], schema);
-    let answer: Value = call::ask_json(run, "choose", &*tools.model, &request, "the best of the notes").await?;
-    let best = answer["best"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
-    if best >= 1 && best <= notes.len() {
-        let note = notes.remove(best - 1);
-        notes.insert(0, note);
+    let response = call::ask(run, "choose", &*tools.model, &request, "the best of the quotes").await?;
+    let best = response.json::<Value>().ok().and_then(|value| value["best"].as_u64()).unwrap_or(0);
+    let sure = response.choices.first().map_or(0.9, |choice| choice.probability);
+    let others = candidates.len().max(1) as f32;
+    let share = |index: usize| if index as u64 + 1 == best { sure } else { (1.0 - sure) / others };
+    Ok((0..candidates.len()).map(share).collect())
+}
+
+/// How much the model believes of each quote alone that it answers, 0..1; all in one batch.
+async fn verify(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -> Result<Vec<f32>> {
+    let definition = tools.agents.load("research/verify")?;
+    let schema = json!({"type": "object", "properties": {"answers": {"enum": ["yes", "no"]}},
+        "required": ["answers"], "additionalProperties": false});
+    let calls = candidates.iter().enumerate().map(|(index, note)| {
+        let quote = format!("Question: {question}\n\nQuote ({}): {}", headings(&note.passage), note.quote);
+        let request = call::request(&definition, &[quote], schema.clone());
+        let run = run.scope("verify", index);
+        async move {
+            let response = call::ask(&run, "model", &*tools.model, &request, &place(&note.passage)).await?;
+            Ok(belief(&response))
+        }
+    });
+    futures::future::try_join_all(calls).await
+}
+
+/// The probability that the model gives "yes".
+fn belief(response: &Response) -> f32 {
+    match response.choices.iter().find(|choice| choice.pointer == "/answers") {
+        Some(choice) if choice.value == "yes" => choice.probability,
+        Some(choice) => 1.0 - choice.probability,
+        None => match response.json::<Value>() {
+            Ok(value) if value["answers"] == "yes" => 0.9,
+            _ => 0.1,
+        },
     }
-    Ok(notes)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
-//!                     search ─► judge passages ─► note ─► (rephrase)      ▲────────┘
+//!                     search ─► note ─► choose ─► verify ─► (rephrase)     ▲────────┘
 //! ```
 //! A factual question takes the short way: no plan, one search loop, no writer.
 //!

@@ -37,12 +37,10 @@ pub struct Input {
 pub(super) struct Settings {
     /// The most sub-questions that a plan may have; 1 means that no plan is made.
     pub questions: usize,
-    /// Passages judged in each round of a branch.
+    /// Passages read in each round of a branch.
     pub passages: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
     pub rounds: usize,
-    /// Notes taken in each round, from the passages judged best.
-    pub notes: usize,
     /// How often the critic may send the draft back.
     pub revisions: usize,
     /// When no new search begins, in milliseconds since 1970.
@@ -53,18 +51,17 @@ impl Input {
     pub(super) fn settings(&self, started_ms: i64) -> Settings {
         let seconds = self.max_seconds.and_then(|s| i64::try_from(s).ok());
         let deadline_ms = seconds.map(|s| started_ms.saturating_add(s.saturating_mul(1000)));
-        let limits = |questions, passages, rounds, notes, revisions| Settings {
+        let limits = |questions, passages, rounds, revisions| Settings {
             questions,
             passages,
             rounds,
-            notes,
             revisions,
             deadline_ms,
         };
         match self.depth {
-            Depth::Quick => limits(1, 5, 2, 2, 0),
-            Depth::Normal => limits(4, 5, 2, 2, 1),
-            Depth::Deep => limits(6, 8, 3, 3, 2),
+            Depth::Quick => limits(1, 5, 2, 0),
+            Depth::Normal => limits(4, 5, 2, 1),
+            Depth::Deep => limits(6, 8, 3, 2),
         }
     }
 }

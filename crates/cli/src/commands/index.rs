@@ -9,7 +9,7 @@ use anyhow::Result;
 use knowledge::{IndexReport, Library};
 use serde_json::json;
 
-use crate::arguments::{Index, Provider};
+use crate::arguments::Index;
 use crate::commands::{models, research};
 use crate::project::Project;
 use crate::view;

@@ -9,7 +9,7 @@ use agent::research::{Depth, Input, Report, Tools, execute};
 use anyhow::{Context as _, Result, bail};
 use journal::{Journal, NewRun, Run};
 
-use crate::arguments::{self, Output, Provider, Research};
+use crate::arguments::{self, Output, Research};
 use crate::commands::models;
 use crate::project::{Project, write_whole};
 use crate::view::{self, ResearchView};

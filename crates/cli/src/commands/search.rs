@@ -7,7 +7,7 @@ use anyhow::Result;
 use knowledge::{Hit, SearchMode, SearchOptions};
 use serde_json::{Value, json};
 
-use crate::arguments::{Mode, Provider, Search};
+use crate::arguments::{Mode, Search};
 use crate::commands::{index, models, research};
 use crate::project::Project;
 use crate::view;

@@ -74,7 +74,10 @@ impl Reader {
                 let level = name.bytes().last().unwrap_or(b'1') - b'0';
                 self.flush(kind);
                 self.children(node, kind, depth);
-                self.heading(level);
+                match is_admonition(node) {
+                    true => self.flush(BlockKind::Paragraph),
+                    false => self.heading(level),
+                }
             }
             "pre" => {
                 self.flush(kind);
@@ -165,6 +168,13 @@ fn is_surrounding(node: &NodeRef<'_>, name: &str) -> bool {
     };
     // Tables of contents and menus are links; a section that happens to be called so is text.
     (named(node.attr("class").map(|v| v.to_string())) || named(node.attr("id").map(|v| v.to_string()))) && (name != "section")
+}
+
+/// Whether a heading is but the label of a note or a warning.
+fn is_admonition(heading: &NodeRef<'_>) -> bool {
+    const LABELS: &[&str] = &["note", "tip", "warning", "caution", "important", "hint", "attention", "danger"];
+    let class = heading.parent().and_then(|parent| parent.attr("class")).map(|class| class.to_string());
+    class.is_some_and(|class| class.split_whitespace().any(|word| LABELS.contains(&word)))
 }
 
 /// Whether a table holds data, not the layout of a page.
