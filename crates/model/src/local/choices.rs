@@ -9,7 +9,8 @@ use crate::Choice;
 pub(super) struct Sampled {
     /// Where its bytes begin in the text.
     pub offset: usize,
-    /// The bytes and probability of each token that was allowed; they sum to 1.
+    /// The bytes and probability of each token that was allowed, which sum to 1; none where there
+    /// were so many that they were not kept.
     pub allowed: Vec<(Vec<u8>, f32)>,
 }
 
@@ -18,34 +19,33 @@ pub(super) fn choices(schema: &Value, text: &str, sampled: &[Sampled]) -> Vec<Ch
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
         return Vec::new();
     };
-    let mut choices = Vec::new();
-    for (name, value) in &object {
-        if !is_closed(schema, name) {
-            continue;
-        }
-        let Some((start, written)) = place(text, name, value) else {
-            continue;
-        };
-        let probability = sampled
-            .iter()
-            .filter(|s| s.offset >= start && s.offset < start + written.len())
-            .map(|s| {
-                share(
-                    s,
-                    written
-                        .as_bytes()
-                        .get(s.offset - start..)
-                        .unwrap_or_default(),
-                )
-            })
-            .product();
-        choices.push(Choice {
-            pointer: format!("/{name}"),
+    let closed = object.iter().filter(|(name, _)| is_closed(schema, name));
+    let choice = |(name, value): (&String, &Value)| {
+        let (start, written) = place(text, name, value)?;
+        Some(Choice {
+            pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
             value: value.clone(),
-            probability,
-        });
+            probability: probability(sampled, start, written.as_bytes())?,
+        })
+    };
+    closed.filter_map(choice).collect()
+}
+
+/// The probability of `written`, which stands at `start`; `None` where it is not known.
+///
+/// The alternatives may be spelt in many ways by tokens. Where several tokens lead to the value taken
+/// ("y", "yes"), all count for it; what follows is asked under the spelling that was taken.
+fn probability(sampled: &[Sampled], start: usize, written: &[u8]) -> Option<f32> {
+    let inside = |s: &&Sampled| s.offset >= start && s.offset < start + written.len();
+    let mut probability = 1.0;
+    for sampled in sampled.iter().filter(inside) {
+        if sampled.allowed.is_empty() {
+            return None;
+        }
+        let rest = written.get(sampled.offset - start..).unwrap_or_default();
+        probability *= share(sampled, rest);
     }
-    choices
+    Some(probability)
 }
 
 /// What of the allowed probability leads to `rest`, in whatever pieces.
@@ -111,6 +111,22 @@ mod tests {
             choices
                 .iter()
                 .all(|c| c.pointer == "/answered" && (c.probability - 0.7).abs() < 1e-6)
+        );
+    }
+
+    #[test]
+    fn a_choice_among_more_than_were_kept_has_no_probability() {
+        let schema = json!({"properties": {"a": {"enum": ["x", "y"]}, "b": {"type": "boolean"}}});
+        let sampled = [Sampled {
+            offset: 6,
+            allowed: Vec::new(),
+        }];
+        let choices = choices(&schema, r#"{"a":"x","b":true}"#, &sampled);
+        assert_eq!(choices.len(), 1);
+        assert!(
+            choices
+                .iter()
+                .all(|c| c.pointer == "/b" && c.value == json!(true) && c.probability == 1.0)
         );
     }
 }

@@ -10,8 +10,10 @@ mod choices;
 mod engine;
 mod grammar;
 mod prompt;
+mod sampling;
 mod slots;
 mod tokens;
+mod work;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -25,9 +27,10 @@ use tokio::sync::oneshot;
 
 use crate::{Error, Model, Output, Request, Response, Result, TextSink};
 
-use engine::{Engine, Job};
+use engine::Engine;
 use grammar::Grammars;
 use prompt::Template;
+use work::Job;
 
 /// What the engine may use.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,14 @@ impl Local {
             engine,
             options,
         })
+    }
+
+    /// Whether answers can be held to `schema`.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] with the place in the schema that cannot be enforced.
+    pub fn check_schema(&self, schema: &serde_json::Value) -> Result<()> {
+        self.grammars.matcher(schema).map(drop)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which sequence of the key-value cache a call works in, and whose beginning it shares.
 //!
 //! Every sequence, at work or idle, is a prefix cache for the calls after it. Several calls that begin
-//! alike and arrive together compute their common beginning once: the others wait for the first.
+//! alike and arrive together compute their common beginning once: the others wait for the first. Room
+//! is counted in cells of the cache, and a cell that several sequences share counts once, as it does in
+//! the engine. A call is admitted only when its whole answer will fit.
 
 use llama_cpp_2::token::LlamaToken;
 
@@ -10,15 +12,17 @@ const WORTH_WAITING: usize = 16;
 
 /// One sequence.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slot {
+struct Slot {
     /// The tokens that the cache holds for it.
-    pub tokens: Vec<LlamaToken>,
+    tokens: Vec<LlamaToken>,
+    /// The cell of each of them.
+    cells: Vec<usize>,
     /// The whole prompt of the call at work in it; empty when idle.
-    pub prompt: Vec<LlamaToken>,
+    prompt: Vec<LlamaToken>,
     /// The most tokens that it may come to hold; 0 when idle.
-    pub reserved: usize,
+    reserved: usize,
     /// When it was last used, in admissions.
-    pub used: u64,
+    used: u64,
 }
 
 impl Slot {
@@ -40,10 +44,24 @@ pub(super) struct Place {
     pub evicted: Vec<usize>,
 }
 
+/// What becomes of a call that wants to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It begins.
+    Admitted(Place),
+    /// A call at work is computing what this one begins with.
+    WaitsForPrefix,
+    /// The calls at work leave no room for it.
+    WaitsForRoom,
+}
+
 /// All sequences of a context.
 #[derive(Debug)]
 pub(super) struct Slots {
-    pub slots: Vec<Slot>,
+    slots: Vec<Slot>,
+    /// How many sequences hold each cell.
+    holders: Vec<u16>,
+    free: Vec<usize>,
     capacity: usize,
     clock: u64,
 }
@@ -52,98 +70,156 @@ impl Slots {
     pub(super) fn new(count: usize, capacity: usize) -> Slots {
         Slots {
             slots: vec![Slot::default(); count],
+            holders: vec![0; capacity],
+            free: (0..capacity).rev().collect(),
             capacity,
             clock: 0,
         }
     }
 
-    /// Finds a place for a call, or `None` when it has to wait for one at work.
-    pub(super) fn admit(&mut self, prompt: &[LlamaToken], answer: usize) -> Option<Place> {
+    /// Finds a place for a call of `prompt` whose answer has at most `answer` tokens.
+    pub(super) fn admit(&mut self, prompt: &[LlamaToken], answer: usize) -> Admission {
         // The last token is always computed, for its logits.
         let usable = prompt
             .get(..prompt.len().saturating_sub(1))
             .unwrap_or_default();
-        let shares = |slot: &Slot| common(&slot.tokens, usable);
-        let (source, shared) = self
-            .slots
-            .iter()
-            .map(shares)
+        let shares = self.slots.iter().map(|slot| common(&slot.tokens, usable));
+        let longest = shares
             .enumerate()
-            .max_by_key(|(index, n)| (*n, usize::MAX - index))?;
-        let coming = self
-            .slots
-            .iter()
-            .map(|slot| common(&slot.prompt, usable))
-            .max()
-            .unwrap_or(0);
-        if coming >= shared + WORTH_WAITING {
-            return None;
+            .max_by_key(|(index, shared)| (*shared, usize::MAX - index));
+        let Some((source, shared)) = longest else {
+            return Admission::WaitsForRoom;
+        };
+        let coming = self.slots.iter().map(|slot| common(&slot.prompt, usable));
+        if coming.max().unwrap_or(0) >= shared + WORTH_WAITING {
+            return Admission::WaitsForPrefix;
         }
-        let idle = (0..self.slots.len()).filter(|i| self.slots.get(*i).is_some_and(Slot::is_idle));
-        let mut idle: Vec<usize> = idle.collect();
-        idle.sort_by_key(|i| {
-            self.slots.get(*i).map_or(0, |slot| {
+        let reserved = prompt.len() + answer;
+        match self.find(source, shared, reserved) {
+            None => Admission::WaitsForRoom,
+            Some(place) => {
+                self.take(&place, prompt, reserved);
+                Admission::Admitted(place)
+            }
+        }
+    }
+
+    /// The sequence for a call that shares `shared` tokens of `source` and may come to `reserved`.
+    fn find(&self, source: usize, shared: usize, reserved: usize) -> Option<Place> {
+        let mut idle: Vec<usize> = self.indices().filter(|i| self.is_idle(*i)).collect();
+        // Empty ones first, then the least recently used.
+        idle.sort_by_key(|index| {
+            let slot = self.slots.get(*index);
+            slot.map_or(0, |slot| {
                 (slot.used + 1) * u64::from(!slot.tokens.is_empty())
             })
         });
-        // The source itself is taken only when nothing else is idle: it may serve again.
-        let slot = idle
+        // Where nothing is shared, any sequence does.
+        let source = match shared {
+            0 => *idle.first()?,
+            _ => source,
+        };
+        let length = self.slots.get(source).map_or(0, |slot| slot.tokens.len());
+        let in_place = self.is_idle(source).then_some(source);
+        // A source that would lose nothing goes on in place.
+        let slot = match in_place.filter(|_| shared == 0 || shared == length) {
+            Some(slot) => slot,
+            None => idle.iter().copied().find(|i| *i != source).or(in_place)?,
+        };
+        let others = idle
             .iter()
             .copied()
-            .find(|i| *i != source)
-            .or_else(|| idle.first().copied())?;
-        let evicted = self.evictions(slot, source, shared, prompt.len() + answer, &idle)?;
-        self.clock += 1;
-        let clock = self.clock;
-        let beginning = prompt.get(..shared).unwrap_or_default().to_vec();
-        for index in &evicted {
-            self.empty(*index);
-        }
-        let reserved = prompt.len() + answer;
-        let taken = self.slots.get_mut(slot)?;
-        *taken = Slot {
-            tokens: beginning,
-            prompt: prompt.to_vec(),
-            reserved,
-            used: clock,
-        };
-        if let Some(source) = self.slots.get_mut(source) {
-            source.used = clock;
-        }
-        Some(Place {
+            .filter(|i| *i != slot && *i != source)
+            .collect::<Vec<_>>();
+        let place = |slot, evicted| Place {
             slot,
             source,
             shared,
             evicted,
-        })
+        };
+        for count in 0..=others.len() {
+            let evicted = others.get(..count).unwrap_or_default().to_vec();
+            let place = place(slot, evicted);
+            if self.fits(&place, reserved) {
+                return Some(place);
+            }
+        }
+        // The last resort is to give up what the source has beyond the shared beginning.
+        let evicted = idle.iter().copied().filter(|i| *i != source).collect();
+        let place = place(in_place?, evicted);
+        self.fits(&place, reserved).then_some(place)
     }
 
-    /// The idle sequences to empty so that the call fits; `None` when it does not even then.
-    fn evictions(
-        &self,
-        slot: usize,
-        source: usize,
-        shared: usize,
-        needed: usize,
-        idle: &[usize],
-    ) -> Option<Vec<usize>> {
-        let mut evicted = Vec::new();
-        let others = |evicted: &[usize]| -> usize {
-            let others = self.slots.iter().enumerate();
-            let others = others.filter(|(i, _)| *i != slot && !evicted.contains(i));
-            others
-                .map(|(_, slot)| slot.tokens.len().max(slot.reserved))
-                .sum()
-        };
-        // Shared beginnings are counted for each that holds them: never too few.
-        for index in idle.iter().copied().filter(|i| *i != slot && *i != source) {
-            if others(&evicted) + needed - shared <= self.capacity {
-                return Some(evicted);
+    /// Whether all that is at work, and this call, will fit to their ends.
+    fn fits(&self, place: &Place, reserved: usize) -> bool {
+        let mut holders = self.holders.clone();
+        let mut drop_from = |index: usize, from: usize| {
+            let cells = self
+                .slots
+                .get(index)
+                .and_then(|slot| slot.cells.get(from..));
+            for cell in cells.unwrap_or_default() {
+                if let Some(count) = holders.get_mut(*cell) {
+                    *count -= 1;
+                }
             }
-            evicted.push(index);
+        };
+        place.evicted.iter().for_each(|index| drop_from(*index, 0));
+        drop_from(
+            place.slot,
+            if place.slot == place.source {
+                place.shared
+            } else {
+                0
+            },
+        );
+        let held = holders.iter().filter(|count| **count > 0).count();
+        let at_work = self.slots.iter().filter(|slot| !slot.is_idle());
+        let coming: usize = at_work
+            .map(|slot| slot.reserved.saturating_sub(slot.tokens.len()))
+            .sum();
+        held + coming + reserved - place.shared <= self.capacity
+    }
+
+    fn take(&mut self, place: &Place, prompt: &[LlamaToken], reserved: usize) {
+        self.clock += 1;
+        let clock = self.clock;
+        for index in &place.evicted {
+            self.empty(*index);
         }
-        let alone = self.slots.iter().all(Slot::is_idle);
-        (alone || others(&evicted) + needed - shared <= self.capacity).then_some(evicted)
+        let mut cells = Vec::new();
+        if let Some(source) = self.slots.get_mut(place.source) {
+            source.used = clock;
+            cells.extend(source.cells.iter().take(place.shared));
+        }
+        // Held on to before the sequence lets go of what it had, which may be the same.
+        self.hold(&cells);
+        self.empty(place.slot);
+        if let Some(slot) = self.slots.get_mut(place.slot) {
+            *slot = Slot {
+                tokens: prompt.iter().take(place.shared).copied().collect(),
+                cells,
+                prompt: prompt.to_vec(),
+                reserved,
+                used: clock,
+            };
+        }
+    }
+
+    /// Adds a token that is about to be computed; returns its position in the sequence.
+    pub(super) fn push(&mut self, index: usize, token: LlamaToken) -> usize {
+        // Tokens beyond a reservation can go over the capacity for a while; the engine makes room.
+        let cell = self.free.pop().unwrap_or_else(|| {
+            self.holders.push(0);
+            self.holders.len() - 1
+        });
+        self.hold(&[cell]);
+        let Some(slot) = self.slots.get_mut(index) else {
+            return 0;
+        };
+        slot.tokens.push(token);
+        slot.cells.push(cell);
+        slot.tokens.len() - 1
     }
 
     /// Makes a sequence idle; what it holds stays for the calls after it.
@@ -156,8 +232,14 @@ impl Slots {
 
     /// Forgets what a sequence holds.
     pub(super) fn empty(&mut self, index: usize) {
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot::default();
+        let slot = self.slots.get_mut(index).map(std::mem::take);
+        for cell in slot.map(|slot| slot.cells).unwrap_or_default() {
+            if let Some(count) = self.holders.get_mut(cell) {
+                *count -= 1;
+                if *count == 0 {
+                    self.free.push(cell);
+                }
+            }
         }
     }
 
@@ -168,6 +250,22 @@ impl Slots {
         held.min_by_key(|(_, slot)| slot.used)
             .map(|(index, _)| index)
     }
+
+    fn hold(&mut self, cells: &[usize]) {
+        for cell in cells {
+            if let Some(count) = self.holders.get_mut(*cell) {
+                *count += 1;
+            }
+        }
+    }
+
+    fn indices(&self) -> std::ops::Range<usize> {
+        0..self.slots.len()
+    }
+
+    fn is_idle(&self, index: usize) -> bool {
+        self.slots.get(index).is_some_and(Slot::is_idle)
+    }
 }
 
 fn common(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
@@ -175,64 +273,4 @@ fn common(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-mod tests {
-    use super::*;
-
-    fn tokens(range: std::ops::Range<i32>) -> Vec<LlamaToken> {
-        range.map(LlamaToken).collect()
-    }
-
-    /// Pretends that the call has computed its whole prompt.
-    fn compute(slots: &mut Slots, index: usize) {
-        slots.slots[index].tokens = slots.slots[index].prompt.clone();
-    }
-
-    #[test]
-    fn calls_that_begin_alike_wait_for_the_first() {
-        let mut slots = Slots::new(4, 1000);
-        let first = slots.admit(&tokens(0..100), 10).unwrap();
-        assert_eq!((first.slot, first.shared), (0, 0));
-        let mut second = tokens(0..80);
-        second.extend(tokens(500..520));
-        assert_eq!(slots.admit(&second, 10), None);
-        compute(&mut slots, 0);
-        let place = slots.admit(&second, 10).unwrap();
-        assert_eq!((place.slot, place.source, place.shared), (1, 0, 80));
-    }
-
-    #[test]
-    fn the_last_token_of_a_prompt_is_never_shared() {
-        let mut slots = Slots::new(2, 1000);
-        slots.admit(&tokens(0..50), 1).unwrap();
-        compute(&mut slots, 0);
-        slots.release(0);
-        assert_eq!(slots.admit(&tokens(0..50), 1).unwrap().shared, 49);
-    }
-
-    #[test]
-    fn what_is_idle_makes_room_the_oldest_first() {
-        let mut slots = Slots::new(3, 100);
-        for (index, start) in [(0, 0), (1, 200)] {
-            assert_eq!(
-                slots.admit(&tokens(start..start + 40), 5).unwrap().slot,
-                index
-            );
-            compute(&mut slots, index);
-            slots.release(index);
-        }
-        let place = slots.admit(&tokens(400..450), 5).unwrap();
-        assert_eq!((place.slot, place.evicted), (2, vec![0]));
-        assert_eq!(
-            slots.admit(&tokens(600..650), 5),
-            None,
-            "the one at work needs its room"
-        );
-        slots.release(2);
-        assert!(slots.admit(&tokens(600..650), 5).is_some());
-    }
-}
+mod tests;

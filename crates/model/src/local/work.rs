@@ -1,0 +1,215 @@
+//! A call at work: what it has yet to compute, what it has said, and what bounds it.
+
+use std::collections::VecDeque;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+use llguidance::Matcher;
+use tokio::sync::oneshot;
+
+use super::choices::Sampled;
+use super::sampling::{Random, probabilities, sample};
+use super::tokens;
+use crate::{Error, Result, Stop, TextSink, Usage};
+
+/// A call as the engine's thread gets it.
+pub(super) struct Job {
+    pub prompt: Vec<LlamaToken>,
+    pub matcher: Option<Matcher>,
+    pub max_tokens: u32,
+    pub temperature: f32,
+    pub seed: u64,
+    pub sink: Option<TextSink>,
+    pub reply: oneshot::Sender<Result<Decoded>>,
+}
+
+/// What a call yields.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub text: String,
+    pub sampled: Vec<Sampled>,
+    pub usage: Usage,
+    pub stop: Stop,
+}
+
+/// A call at work.
+pub(super) struct Work {
+    /// The sequence that it has in the cache.
+    pub slot: usize,
+    /// Tokens to be computed next.
+    pub pending: VecDeque<LlamaToken>,
+    /// The row of the batch whose logits say the next token.
+    pub row: Option<i32>,
+    /// Set once the answer is whole.
+    pub stop: Option<Stop>,
+    matcher: Option<Matcher>,
+    max_tokens: u32,
+    temperature: f32,
+    random: Random,
+    sink: Option<TextSink>,
+    reply: oneshot::Sender<Result<Decoded>>,
+    text: Vec<u8>,
+    /// How much of the text the sink has.
+    streamed: usize,
+    sampled: Vec<Sampled>,
+    usage: Usage,
+}
+
+impl Work {
+    /// Takes up `job` in the sequence `slot`, which holds the first `shared` tokens of its prompt.
+    pub(super) fn new(model: &LlamaModel, job: Job, slot: usize, shared: usize) -> Work {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let usage = Usage {
+            prompt_tokens: count(job.prompt.len()),
+            cached_tokens: count(shared),
+            output_tokens: 0,
+        };
+        let mut work = Work {
+            slot,
+            pending: job.prompt.into_iter().skip(shared).collect(),
+            row: None,
+            stop: None,
+            matcher: job.matcher,
+            max_tokens: job.max_tokens,
+            temperature: job.temperature,
+            random: Random::new(job.seed),
+            sink: job.sink,
+            reply: job.reply,
+            text: Vec::new(),
+            streamed: 0,
+            sampled: Vec::new(),
+            usage,
+        };
+        // What the answer must begin with is computed together with the prompt.
+        let forced = work.forced();
+        work.append(model, forced);
+        work
+    }
+
+    /// Whether the caller has gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Takes the next token from `logits`, and those that follow without a choice.
+    pub(super) fn advance(
+        &mut self,
+        model: &LlamaModel,
+        logits: &[f32],
+    ) -> std::result::Result<(), String> {
+        let Some(token) = self.choose(model, logits)? else {
+            return Err("the constraint leaves no token".to_owned());
+        };
+        if model.vocab().is_eog(token) {
+            self.stop = Some(Stop::End);
+            return Ok(());
+        }
+        let mut taken = vec![token];
+        if let Some(matcher) = &mut self.matcher {
+            matcher
+                .consume_token(token.0.cast_unsigned())
+                .map_err(|error| error.to_string())?;
+            taken.extend(self.forced());
+        }
+        self.append(model, taken);
+        match self.matcher.as_ref().and_then(Matcher::get_error) {
+            Some(message) => Err(message),
+            None => Ok(()),
+        }
+    }
+
+    fn choose(
+        &mut self,
+        model: &LlamaModel,
+        logits: &[f32],
+    ) -> std::result::Result<Option<LlamaToken>, String> {
+        let Some(matcher) = &mut self.matcher else {
+            let all = logits.iter().copied().enumerate();
+            return Ok(sample(&mut self.random, self.temperature, all));
+        };
+        let mask = matcher.compute_mask().map_err(|error| error.to_string())?;
+        let allowed: Vec<(usize, f32)> = mask
+            .iter()
+            .filter_map(|index| {
+                let index = usize::try_from(index).ok()?;
+                Some((index, *logits.get(index)?))
+            })
+            .collect();
+        if allowed.len() > 1 {
+            self.sampled
+                .push(probabilities(model, self.text.len(), &allowed));
+        }
+        Ok(sample(
+            &mut self.random,
+            self.temperature,
+            allowed.into_iter(),
+        ))
+    }
+
+    /// The tokens that the constraint leaves no choice about, which it takes for said.
+    fn forced(&mut self) -> Vec<LlamaToken> {
+        let Some(matcher) = &mut self.matcher else {
+            return Vec::new();
+        };
+        let forced = matcher.consume_ff_tokens();
+        let token = |token: u32| LlamaToken(token.cast_signed());
+        forced.into_iter().map(token).collect()
+    }
+
+    fn append(&mut self, model: &LlamaModel, mut said: Vec<LlamaToken>) {
+        let said_before = self.usage.output_tokens;
+        let left = self.max_tokens.saturating_sub(said_before);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        // A constraint that failed calls itself stopped too.
+        let done = |matcher: &Matcher| matcher.is_stopped() && !matcher.is_error();
+        let is_complete = said.len() <= left && self.matcher.as_ref().is_some_and(done);
+        said.truncate(left);
+        for token in &said {
+            self.text.extend(tokens::bytes(model, *token));
+        }
+        self.usage.output_tokens += u32::try_from(said.len()).unwrap_or(0);
+        self.pending.extend(said);
+        self.stream();
+        if is_complete {
+            self.stop = Some(Stop::End);
+        } else if self.usage.output_tokens >= self.max_tokens {
+            self.stop = Some(Stop::Length);
+        }
+    }
+
+    /// Sends what is complete UTF-8 and was not sent yet.
+    fn stream(&mut self) {
+        let Some(sink) = &self.sink else { return };
+        let fresh = self.text.get(self.streamed..).unwrap_or_default();
+        let complete = match std::str::from_utf8(fresh) {
+            Ok(text) => text,
+            Err(error) => {
+                let whole = fresh.get(..error.valid_up_to()).unwrap_or_default();
+                std::str::from_utf8(whole).unwrap_or_default()
+            }
+        };
+        if complete.is_empty() {
+            return;
+        }
+        self.streamed += complete.len();
+        // Whoever reads the stream may have gone; the answer still comes whole.
+        let _ = sink.send(complete.to_owned());
+    }
+
+    /// Answers the caller, who may have gone.
+    pub(super) fn finish(self, stop: Stop) {
+        let text = String::from_utf8_lossy(&self.text).into_owned();
+        let decoded = Decoded {
+            text,
+            sampled: self.sampled,
+            usage: self.usage,
+            stop,
+        };
+        let _ = self.reply.send(Ok(decoded));
+    }
+
+    /// Tells the caller that the engine failed.
+    pub(super) fn fail(self, message: String) {
+        let _ = self.reply.send(Err(Error::Engine { message }));
+    }
+}
