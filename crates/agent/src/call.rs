@@ -18,14 +18,21 @@ struct Asked<'a> {
 /// Builds the request that shows `definition`'s instructions and examples, then `conversation`
 /// (user and assistant in turn, the user first).
 pub fn request(definition: &Definition, conversation: &[String], schema: Value) -> Request {
-    let message = |role, content: &str| Message { role, content: content.trim().to_owned() };
+    let message = |role, content: &str| Message {
+        role,
+        content: content.trim().to_owned(),
+    };
     let mut messages = vec![message(Role::System, &definition.instructions)];
     for example in &definition.examples {
         messages.push(message(Role::User, &example.user));
         messages.push(message(Role::Assistant, &example.assistant));
     }
     for (index, content) in conversation.iter().enumerate() {
-        let role = if index % 2 == 0 { Role::User } else { Role::Assistant };
+        let role = if index % 2 == 0 {
+            Role::User
+        } else {
+            Role::Assistant
+        };
         messages.push(message(role, content));
     }
     Request {
@@ -49,7 +56,10 @@ pub async fn ask(
     request: &Request,
     title: &str,
 ) -> Result<Response> {
-    let asked = Asked { model: model.name(), request };
+    let asked = Asked {
+        model: model.name(),
+        request,
+    };
     let response = run
         .step(name, Effect::Read, &asked, |context| async move {
             context.attribute("title", title);
@@ -76,10 +86,17 @@ pub async fn ask_json<T: DeserializeOwned>(
     title: &str,
 ) -> Result<T> {
     let response = ask(run, name, model, request, title).await?;
-    response.json().map_err(|error| Error::Model { step: name.to_owned(), message: error.to_string() })
+    response.json().map_err(|error| Error::Model {
+        step: name.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 /// An answer that the model cannot give better is a result; a model that cannot be reached is not.
 fn step_error(error: model::Error) -> StepError {
-    if error.is_answer() { StepError::Failed(error.to_string()) } else { StepError::Fault(error.to_string()) }
+    if error.is_answer() {
+        StepError::Failed(error.to_string())
+    } else {
+        StepError::Fault(error.to_string())
+    }
 }

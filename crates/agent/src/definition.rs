@@ -100,7 +100,11 @@ impl Definition {
 
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    message
+        .split(" at line ")
+        .next()
+        .unwrap_or(message)
+        .to_owned()
 }
 
 /// Where agent files are looked up: a folder of the user's first, then what is compiled in.
@@ -113,19 +117,43 @@ pub struct Agents {
 
 /// The agent files that are part of the binary, by name.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("research/plan", include_str!("../../../agents/research/plan.md")),
-    ("research/note", include_str!("../../../agents/research/note.md")),
-    ("research/rephrase", include_str!("../../../agents/research/rephrase.md")),
-    ("research/verify", include_str!("../../../agents/research/verify.md")),
-    ("research/choose", include_str!("../../../agents/research/choose.md")),
-    ("research/write", include_str!("../../../agents/research/write.md")),
-    ("research/critic", include_str!("../../../agents/research/critic.md")),
+    (
+        "research/plan",
+        include_str!("../../../agents/research/plan.md"),
+    ),
+    (
+        "research/note",
+        include_str!("../../../agents/research/note.md"),
+    ),
+    (
+        "research/rephrase",
+        include_str!("../../../agents/research/rephrase.md"),
+    ),
+    (
+        "research/verify",
+        include_str!("../../../agents/research/verify.md"),
+    ),
+    (
+        "research/choose",
+        include_str!("../../../agents/research/choose.md"),
+    ),
+    (
+        "research/write",
+        include_str!("../../../agents/research/write.md"),
+    ),
+    (
+        "research/critic",
+        include_str!("../../../agents/research/critic.md"),
+    ),
 ];
 
 impl Agents {
     /// Files in `folder` (`research/plan.md`, ...) take the place of those compiled in.
     pub fn new(folder: Option<PathBuf>) -> Agents {
-        Agents { folder, pinned: None }
+        Agents {
+            folder,
+            pinned: None,
+        }
     }
 
     /// The texts of all agents, checked, in the form in which a run keeps them: files that change
@@ -147,7 +175,10 @@ impl Agents {
     /// [`Error::Definition`] when `text` is not what [`Agents::pin`] returned.
     pub fn pinned(text: &str) -> Result<Agents> {
         match serde_json::from_str(text) {
-            Ok(texts) => Ok(Agents { folder: None, pinned: Some(texts) }),
+            Ok(texts) => Ok(Agents {
+                folder: None,
+                pinned: Some(texts),
+            }),
             Err(error) => Err(Error::Definition {
                 file: "the run's pinned agents".to_owned(),
                 line: error.line(),
@@ -171,7 +202,10 @@ impl Agents {
         if let Some(text) = self.pinned.as_ref().and_then(|texts| texts.get(name)) {
             return Definition::parse(&format!("agents/{name}.md"), text);
         }
-        if let Some(path) = self.folder.as_ref().map(|folder| folder.join(format!("{name}.md")))
+        if let Some(path) = self
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(format!("{name}.md")))
             && path.exists()
         {
             return load_file(&path);
@@ -209,7 +243,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_with_its_line() {
         let text = "---\nname: x\nexamples: []\ntemprature: 1\n---\nDo it.\n";
-        let error = Definition::parse("agents/x.md", text).unwrap_err().to_string();
+        let error = Definition::parse("agents/x.md", text)
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(error, @r"
         agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `examples`, `max_tokens`, `temperature`
         hint: known keys: name, description, examples, max_tokens, temperature
@@ -221,7 +257,10 @@ mod tests {
         for (text, expected) in [
             ("Do it.", "a.md:1: the front matter is missing"),
             ("---\nname: x\n", "a.md:1: the front matter has no end"),
-            ("---\nname: x\n---\n\n", "a.md:4: the instructions are missing"),
+            (
+                "---\nname: x\n---\n\n",
+                "a.md:4: the instructions are missing",
+            ),
         ] {
             let error = Definition::parse("a.md", text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
@@ -232,7 +271,10 @@ mod tests {
     fn a_run_keeps_the_agents_that_it_started_with() {
         let pinned = Agents::pinned(&Agents::default().pin().unwrap()).unwrap();
         for (name, _) in BUILT_IN {
-            assert_eq!(pinned.load(name).unwrap(), Agents::default().load(name).unwrap());
+            assert_eq!(
+                pinned.load(name).unwrap(),
+                Agents::default().load(name).unwrap()
+            );
         }
         assert!(Agents::pinned("not json").is_err());
     }
@@ -245,6 +287,9 @@ mod tests {
         std::fs::write(&file, "---\nname: mine\n---\nPlan it.\n").unwrap();
         let agents = Agents::new(Some(folder.path().to_owned()));
         assert_eq!(agents.load("research/plan").unwrap().name, "mine");
-        assert_eq!(agents.load("research/write").unwrap().name, "research/write");
+        assert_eq!(
+            agents.load("research/write").unwrap().name,
+            "research/write"
+        );
     }
 }

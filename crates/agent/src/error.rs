@@ -50,7 +50,10 @@ pub enum Error {
 impl Error {
     /// Whether the run can go on later: it was cancelled, or something outside was down.
     pub fn parks(&self) -> bool {
-        matches!(self, Error::Journal(journal::Error::Cancelled | journal::Error::StepFault { .. }))
+        matches!(
+            self,
+            Error::Journal(journal::Error::Cancelled | journal::Error::StepFault { .. })
+        )
     }
 }
 

@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Example:\n  plumb research \"How does a run survive a crash?\" docs/")]
+#[command(
+    version,
+    after_help = "Example:\n  plumb research \"How does a run survive a crash?\" docs/"
+)]
 pub struct Arguments {
     /// The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here]
     #[arg(long, global = true, env = "PLUMB_PROJECT", value_name = "FOLDER")]
@@ -219,10 +222,19 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
-        _ => return Err(format!("`{unit}` is not a unit of time; write 90s, 5m or 1h")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is not a unit of time; write 90s, 5m or 1h"
+            ));
+        }
     };
-    let number: u64 = number.parse().map_err(|_| "write a number with a unit: 90s, 5m or 1h".to_owned())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a number with a unit: 90s, 5m or 1h".to_owned())?;
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
 }
 
 #[cfg(test)]

@@ -19,10 +19,15 @@ impl Project {
             Some(folder) => folder,
             None => {
                 let here = std::env::current_dir().context("cannot tell the working directory")?;
-                here.ancestors().find(|up| up.join(".plumb").is_dir()).unwrap_or(&here).to_owned()
+                here.ancestors()
+                    .find(|up| up.join(".plumb").is_dir())
+                    .unwrap_or(&here)
+                    .to_owned()
             }
         };
-        Ok(Project { directory: root.join(".plumb") })
+        Ok(Project {
+            directory: root.join(".plumb"),
+        })
     }
 
     /// Opens the journal, creating it if need be.
@@ -34,19 +39,25 @@ impl Project {
     /// Opens the library, with embeddings where the index models are present.
     pub fn library(&self, embedding: Option<EmbeddingFiles>) -> anyhow::Result<Library> {
         self.create()?;
-        let options = LibraryOptions { embedding_model: embedding, ..LibraryOptions::default() };
+        let options = LibraryOptions {
+            embedding_model: embedding,
+            ..LibraryOptions::default()
+        };
         Ok(Library::open(&self.directory, options)?)
     }
 
     /// The file of a run's report with the ending `extension`.
     pub fn report(&self, run: &str, extension: &str) -> PathBuf {
-        self.directory.join("reports").join(format!("{run}.{extension}"))
+        self.directory
+            .join("reports")
+            .join(format!("{run}.{extension}"))
     }
 
     fn create(&self) -> anyhow::Result<()> {
         let name = self.directory.display();
-        std::fs::create_dir_all(&self.directory)
-            .with_context(|| format!("cannot create {name}\nhint: name a folder you can write to with --project"))?;
+        std::fs::create_dir_all(&self.directory).with_context(|| {
+            format!("cannot create {name}\nhint: name a folder you can write to with --project")
+        })?;
         let ignore = self.directory.join(".gitignore");
         if !ignore.exists() {
             std::fs::write(&ignore, "*\n").with_context(|| format!("cannot write to {name}"))?;
@@ -58,7 +69,10 @@ impl Project {
 /// Writes a file so that it is there whole or not at all.
 pub fn write_whole(path: &Path, content: &str) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", path.display());
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(folder).with_context(failed)?;
     }
     let mut name = path.file_name().with_context(failed)?.to_owned();

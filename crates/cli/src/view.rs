@@ -80,16 +80,27 @@ impl ResearchView {
         let head = bars.add(bar(0, "{spinner} {elapsed:>4} {msg}"));
         head.enable_steady_tick(Duration::from_millis(120));
         let terminal = std::io::stderr().is_terminal();
-        ResearchView { bars, head, branches: Mutex::new(Vec::new()), terminal }
+        ResearchView {
+            bars,
+            head,
+            branches: Mutex::new(Vec::new()),
+            terminal,
+        }
     }
 
     /// Shows what goes on.
     pub fn show(&self, progress: Progress) {
         match progress {
-            Progress::Indexing { done, total } => self.head(format!("reading files {done}/{total}")),
+            Progress::Indexing { done, total } => {
+                self.head(format!("reading files {done}/{total}"))
+            }
             Progress::Planned(questions) => self.planned(&questions),
-            Progress::Searching { branch, query } => self.branch(branch, format!("searching: {query}")),
-            Progress::Reading { branch, places } => self.branch(branch, format!("reading: {}", places.join("; "))),
+            Progress::Searching { branch, query } => {
+                self.branch(branch, format!("searching: {query}"))
+            }
+            Progress::Reading { branch, places } => {
+                self.branch(branch, format!("reading: {}", places.join("; ")))
+            }
             Progress::Noted { branch, notes: 1 } => self.branch(branch, "1 note".to_owned()),
             Progress::Noted { branch, notes } => self.branch(branch, format!("{notes} notes")),
             Progress::Writing(1) => self.head("writing".to_owned()),
@@ -109,12 +120,17 @@ impl ResearchView {
 
     fn planned(&self, questions: &[String]) {
         self.head("researching".to_owned());
-        let mut branches = self.branches.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut branches = self
+            .branches
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         for question in questions {
             if !self.terminal {
                 say(&format!("plan: {question}"));
             }
-            let line = self.bars.add(bar(0, "       {prefix}\n         {wide_msg:.dim}"));
+            let line = self
+                .bars
+                .add(bar(0, "       {prefix}\n         {wide_msg:.dim}"));
             line.set_prefix(format!("• {question}"));
             line.tick();
             branches.push(line);
@@ -122,7 +138,10 @@ impl ResearchView {
     }
 
     fn branch(&self, index: usize, message: String) {
-        let branches = self.branches.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let branches = self
+            .branches
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(line) = branches.get(index) {
             line.set_message(message);
             line.tick();

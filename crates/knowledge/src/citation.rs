@@ -28,8 +28,8 @@ pub fn locate(quote: &str, text: &str) -> Option<Range<usize>> {
 /// all: words that run together differ in their letters too.
 fn normalised(text: &str) -> Vec<(char, Range<usize>)> {
     let mut out: Vec<(char, Range<usize>)> = Vec::new();
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
+
+    for (at, character) in text.char_indices() {
         let end = at + character.len_utf8();
         if character.is_whitespace() || character == '\u{ad}' || character == '\u{200b}' {
             continue;

@@ -20,7 +20,10 @@ pub struct SplitOptions {
 
 impl Default for SplitOptions {
     fn default() -> SplitOptions {
-        SplitOptions { target_words: 130, most_words: 200 }
+        SplitOptions {
+            target_words: 130,
+            most_words: 200,
+        }
     }
 }
 
@@ -37,7 +40,13 @@ pub struct Draft {
 
 /// Cuts a document.
 pub fn split(document: &Document, options: &SplitOptions) -> Vec<Draft> {
-    let mut splitter = Splitter { document, options, drafts: Vec::new(), open: None, path: Vec::new() };
+    let mut splitter = Splitter {
+        document,
+        options,
+        drafts: Vec::new(),
+        open: None,
+        path: Vec::new(),
+    };
     for block in &document.blocks {
         splitter.block(block);
     }
@@ -65,10 +74,15 @@ impl Splitter<'_> {
             return self.large(block);
         }
         let full = self.open.as_ref().is_some_and(|(_, have)| {
-            *have > 0 && (have + words > self.options.most_words || *have >= self.options.target_words)
+            *have > 0
+                && (have + words > self.options.most_words || *have >= self.options.target_words)
         });
         // What a colon announces stays with it where there is room.
-        let announced = self.announces() && self.open.as_ref().is_some_and(|(_, have)| have + words <= self.options.most_words);
+        let announced = self.announces()
+            && self
+                .open
+                .as_ref()
+                .is_some_and(|(_, have)| have + words <= self.options.most_words);
         if full && !announced {
             self.close();
         }
@@ -82,7 +96,11 @@ impl Splitter<'_> {
             self.close();
         }
         self.path.retain(|(above, _)| *above < level);
-        let text = self.document.text.get(block.range.clone()).unwrap_or_default();
+        let text = self
+            .document
+            .text
+            .get(block.range.clone())
+            .unwrap_or_default();
         self.path.push((level, plain_heading(text)));
         self.add(block.range.clone(), block.place, 0);
         // The passage lies below this heading, also when a parent's heading opened it.
@@ -94,10 +112,18 @@ impl Splitter<'_> {
 
     /// A block too long for one passage: cut at rows, lines or sentences.
     fn large(&mut self, block: &Block) {
-        if self.open.as_ref().is_some_and(|(_, have)| *have > self.options.target_words / 2) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|(_, have)| *have > self.options.target_words / 2)
+        {
             self.close();
         }
-        let text = self.document.text.get(block.range.clone()).unwrap_or_default();
+        let text = self
+            .document
+            .text
+            .get(block.range.clone())
+            .unwrap_or_default();
         let units = match block.kind {
             BlockKind::Table | BlockKind::Code => lines(text),
             BlockKind::Heading(_) | BlockKind::Paragraph | BlockKind::ListItem => sentences(text),
@@ -116,12 +142,23 @@ impl Splitter<'_> {
     fn add(&mut self, range: Range<usize>, place: Option<Place>, words: usize) {
         let headings = self.headings();
         let (draft, have) = self.open.get_or_insert_with(|| {
-            (Draft { range: range.clone(), headings, places: Vec::new() }, 0)
+            (
+                Draft {
+                    range: range.clone(),
+                    headings,
+                    places: Vec::new(),
+                },
+                0,
+            )
         });
         draft.range.end = range.end;
         *have += words;
         let Some(place) = place else { return };
-        match draft.places.iter_mut().find(|known| known.page == place.page) {
+        match draft
+            .places
+            .iter_mut()
+            .find(|known| known.page == place.page)
+        {
             Some(known) => known.bounds = union(known.bounds, place.bounds),
             None => draft.places.push(place),
         }
@@ -134,17 +171,26 @@ impl Splitter<'_> {
     }
 
     fn headings(&self) -> Vec<String> {
-        self.path.iter().map(|(_, heading)| heading.clone()).collect()
+        self.path
+            .iter()
+            .map(|(_, heading)| heading.clone())
+            .collect()
     }
 
     /// Whether the open passage ends with a colon.
     fn announces(&self) -> bool {
-        let text = self.open.as_ref().and_then(|(draft, _)| self.document.text.get(draft.range.clone()));
+        let text = self
+            .open
+            .as_ref()
+            .and_then(|(draft, _)| self.document.text.get(draft.range.clone()));
         text.is_some_and(|text| text.trim_end().ends_with(':'))
     }
 
     fn words(&self, range: &Range<usize>) -> usize {
-        self.document.text.get(range.clone()).map_or(0, |text| text.split_whitespace().count())
+        self.document
+            .text
+            .get(range.clone())
+            .map_or(0, |text| text.split_whitespace().count())
     }
 }
 
@@ -164,13 +210,25 @@ fn lines(text: &str) -> Vec<Range<usize>> {
 
 /// A heading without its markup: `#` of Markdown, the adornment of reStructuredText.
 fn plain_heading(text: &str) -> String {
-    let line = text.lines().find(|line| line.chars().any(char::is_alphanumeric)).unwrap_or_default();
-    let line = line.trim().trim_start_matches('#').trim_end_matches('#').trim();
+    let line = text
+        .lines()
+        .find(|line| line.chars().any(char::is_alphanumeric))
+        .unwrap_or_default();
+    let line = line
+        .trim()
+        .trim_start_matches('#')
+        .trim_end_matches('#')
+        .trim();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn union(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-    [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+    [
+        a[0].min(b[0]),
+        a[1].min(b[1]),
+        a[2].max(b[2]),
+        a[3].max(b[3]),
+    ]
 }
 
 #[cfg(test)]
@@ -192,15 +250,23 @@ mod tests {
     #[test]
     fn a_heading_stays_with_what_it_heads() {
         let (document, drafts) = drafts("# Guide\n\n## Start\n\nDo this.\n\n## Stop\n\nDo that.\n");
-        let texts: Vec<&str> = drafts.iter().map(|draft| &document.text[draft.range.clone()]).collect();
-        assert_eq!(texts, ["# Guide\n\n## Start\n\nDo this.", "## Stop\n\nDo that."]);
+        let texts: Vec<&str> = drafts
+            .iter()
+            .map(|draft| &document.text[draft.range.clone()])
+            .collect();
+        assert_eq!(
+            texts,
+            ["# Guide\n\n## Start\n\nDo this.", "## Stop\n\nDo that."]
+        );
         assert_eq!(drafts[0].headings, ["Guide", "Start"]);
         assert_eq!(drafts[1].headings, ["Guide", "Stop"]);
     }
 
     #[test]
     fn a_table_too_long_is_cut_at_its_rows() {
-        let rows: String = (0..120).map(|n| format!("| key{n} | some value here |\n")).collect();
+        let rows: String = (0..120)
+            .map(|n| format!("| key{n} | some value here |\n"))
+            .collect();
         let (document, drafts) = drafts(&format!("# T\n\n| k | v |\n|---|---|\n{rows}"));
         assert!(drafts.len() > 2);
         for draft in &drafts {

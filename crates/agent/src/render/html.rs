@@ -8,15 +8,25 @@ const STYLE: &str = include_str!("report.css");
 
 /// The whole report as a page: a citation number opens the quoted passage in its context.
 pub fn html(report: &Report) -> String {
-    let mut body = format!("<h1>{}</h1>\n<section class=answer>\n", escape(&report.question));
+    let mut body = format!(
+        "<h1>{}</h1>\n<section class=answer>\n",
+        escape(&report.question)
+    );
     if report.answered {
         for claim in &report.claims {
-            let links: String = claim.citations.iter().map(|n| format!("<a class=cite href=\"#c{n}\">{n}</a>")).collect();
+            let links: String = claim
+                .citations
+                .iter()
+                .map(|n| format!("<a class=cite href=\"#c{n}\">{n}</a>"))
+                .collect();
             let reason = claim.reason.as_deref().unwrap_or_default();
             let mark = if claim.supported {
                 String::new()
             } else {
-                format!(" <strong class=unsupported title=\"{}\">unsupported</strong>", escape(reason))
+                format!(
+                    " <strong class=unsupported title=\"{}\">unsupported</strong>",
+                    escape(reason)
+                )
             };
             body.push_str(&format!("<p>{} {links}{mark}</p>\n", escape(&claim.text)));
         }
@@ -33,7 +43,10 @@ pub fn html(report: &Report) -> String {
         body.push_str("<h2>Nearest passages</h2>\n");
         report.nearest.iter().for_each(|n| nearest(n, &mut body));
     }
-    body.push_str(&format!("<footer>{}</footer>\n", escape(&markdown::summary(report))));
+    body.push_str(&format!(
+        "<footer>{}</footer>\n",
+        escape(&markdown::summary(report))
+    ));
     format!(
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
@@ -49,7 +62,11 @@ fn plan(report: &Report, body: &mut String) {
     }
     body.push_str("<h2>Plan</h2>\n<ul>\n");
     for question in &report.plan {
-        let open = if report.open.contains(question) { " <em>not answered by the documents</em>" } else { "" };
+        let open = if report.open.contains(question) {
+            " <em>not answered by the documents</em>"
+        } else {
+            ""
+        };
         body.push_str(&format!("<li>{}{open}</li>\n", escape(question)));
     }
     body.push_str("</ul>\n");
@@ -57,7 +74,11 @@ fn plan(report: &Report, body: &mut String) {
 
 fn citation(citation: &Citation, body: &mut String) {
     let (before, quote, after) = around(citation);
-    let mark = if citation.verified { "verified" } else { "not found in the passage" };
+    let mark = if citation.verified {
+        "verified"
+    } else {
+        "not found in the passage"
+    };
     let n = citation.number;
     body.push_str(&format!(
         "<article id=c{n}>\n<h3><span class=number>{n}</span> {}</h3>\n<p class=place>{} · {mark}</p>\n\
@@ -82,5 +103,8 @@ fn nearest(nearest: &Nearest, body: &mut String) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

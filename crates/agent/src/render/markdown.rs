@@ -10,7 +10,11 @@ pub fn markdown(report: &Report) -> String {
     if report.plan.len() > 1 {
         out.push_str("\n## Plan\n\n");
         for question in &report.plan {
-            let open = if report.open.contains(question) { " (not answered by the documents)" } else { "" };
+            let open = if report.open.contains(question) {
+                " (not answered by the documents)"
+            } else {
+                ""
+            };
             out.push_str(&format!("- {}{open}\n", escape(question)));
         }
     }
@@ -18,10 +22,18 @@ pub fn markdown(report: &Report) -> String {
         out.push_str("\n## Sources\n\n");
     }
     for citation in &report.citations {
-        let mark = if citation.verified { "verified" } else { "NOT FOUND in the passage" };
+        let mark = if citation.verified {
+            "verified"
+        } else {
+            "NOT FOUND in the passage"
+        };
         let title = escape(&path(&citation.title, &citation.headings));
         let file = place(&citation.file, citation.page);
-        out.push_str(&format!("{}. **{title}** ({}; {mark})\n\n", citation.number, escape(&file)));
+        out.push_str(&format!(
+            "{}. **{title}** ({}; {mark})\n\n",
+            citation.number,
+            escape(&file)
+        ));
         out.push_str(&format!("   > {}\n\n", escape(&one_line(&citation.quote))));
     }
     if !report.nearest.is_empty() {
@@ -29,7 +41,10 @@ pub fn markdown(report: &Report) -> String {
     }
     for nearest in &report.nearest {
         let title = escape(&path(&nearest.title, &nearest.headings));
-        out.push_str(&format!("- **{title}** ({})\n\n", escape(&place(&nearest.file, nearest.page))));
+        out.push_str(&format!(
+            "- **{title}** ({})\n\n",
+            escape(&place(&nearest.file, nearest.page))
+        ));
         out.push_str(&format!("  > {}\n\n", escape(&one_line(&nearest.text))));
     }
     out.push_str(&format!("\n---\n{}\n", summary(report)));
@@ -49,14 +64,26 @@ pub fn answer(report: &Report) -> String {
 }
 
 fn sentence(claim: &Claim) -> String {
-    let numbers: String = claim.citations.iter().map(|number| format!("[{number}]")).collect();
-    let mark = if claim.supported { "" } else { " [unsupported]" };
+    let numbers: String = claim
+        .citations
+        .iter()
+        .map(|number| format!("[{number}]"))
+        .collect();
+    let mark = if claim.supported {
+        ""
+    } else {
+        " [unsupported]"
+    };
     format!("{} {numbers}{mark}", escape(&claim.text))
 }
 
 /// What was checked and what it took, in one line.
 pub(super) fn summary(report: &Report) -> String {
-    let verified = report.citations.iter().filter(|citation| citation.verified).count();
+    let verified = report
+        .citations
+        .iter()
+        .filter(|citation| citation.verified)
+        .count();
     format!(
         "{} claims, {} unsupported; {verified} of {} citations verified; {:.0} s, {} model calls, \
          {} prompt tokens ({} from cache), {} output tokens; run {}",
@@ -80,7 +107,10 @@ fn one_line(text: &str) -> String {
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '!') {
+        if matches!(
+            character,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '!'
+        ) {
             out.push('\\');
         }
         match character {

@@ -33,15 +33,30 @@ fn report() -> Report {
         question: "How long are <b>sessions</b> kept?".to_owned(),
         answered: true,
         answer: String::new(),
-        plan: vec!["How long are sessions kept?".to_owned(), "Can it be changed?".to_owned()],
+        plan: vec![
+            "How long are sessions kept?".to_owned(),
+            "Can it be changed?".to_owned(),
+        ],
         open: vec!["Can it be changed?".to_owned()],
         claims: vec![
             claim("A session is kept for 30 minutes.", vec![1], None),
-            claim("It costs 5 dollars.", vec![2], Some("not in what it cites: 5")),
+            claim(
+                "It costs 5 dollars.",
+                vec![2],
+                Some("not in what it cites: 5"),
+            ),
         ],
         citations: vec![
-            citation(1, "removed after 30 minutes", "A session is removed after 30 minutes. <script>x</script>"),
-            citation(2, "words that are not there", "![x](http://example.org/x.png)"),
+            citation(
+                1,
+                "removed after 30 minutes",
+                "A session is removed after 30 minutes. <script>x</script>",
+            ),
+            citation(
+                2,
+                "words that are not there",
+                "![x](http://example.org/x.png)",
+            ),
         ],
         nearest: vec![Nearest {
             file: "docs/a.md".to_owned(),
@@ -51,7 +66,12 @@ fn report() -> Report {
             text: "Something *near*.".to_owned(),
         }],
         unsupported: 1,
-        usage: Usage { model_calls: 7, prompt_tokens: 900, cached_tokens: 400, output_tokens: 60 },
+        usage: Usage {
+            model_calls: 7,
+            prompt_tokens: 900,
+            cached_tokens: 400,
+            output_tokens: 60,
+        },
         seconds: 12.3,
     };
     report.answer = answer(&report);
@@ -66,7 +86,10 @@ fn markdown_shows_claims_sources_and_what_is_open() {
 #[test]
 fn html_is_one_page_without_markup_of_documents() {
     let page = html(&report());
-    assert!(!page.contains("<script"), "text of a document became markup");
+    assert!(
+        !page.contains("<script"),
+        "text of a document became markup"
+    );
     assert!(!page.contains("<b>"), "text of a question became markup");
     assert!(page.contains("<mark>removed after 30 minutes</mark>"));
     assert!(page.contains("default-src 'none'"));

@@ -41,7 +41,11 @@ pub(super) async fn research(
     settings: &Settings,
     question: &str,
 ) -> Result<Found> {
-    let mut found = Found { question: question.to_owned(), notes: Vec::new(), nearest: Vec::new() };
+    let mut found = Found {
+        question: question.to_owned(),
+        notes: Vec::new(),
+        nearest: Vec::new(),
+    };
     let mut read: BTreeSet<String> = BTreeSet::new();
     for round in 0..settings.rounds {
         let run = run.scope("round", round);
@@ -51,7 +55,10 @@ pub(super) async fn research(
         let queries = queries(&run, tools, question, round).await?;
         let mut passages = Vec::new();
         for query in &queries {
-            (tools.progress)(Progress::Searching { branch: index, query: query.clone() });
+            (tools.progress)(Progress::Searching {
+                branch: index,
+                query: query.clone(),
+            });
             passages.push(library::search(&run, tools, input, query, settings.passages * 2).await?);
         }
         if round > 0 {
@@ -59,17 +66,27 @@ pub(super) async fn research(
         }
         let fresh = interleave(passages, &mut read, settings.passages);
         let places = fresh.iter().map(place).collect();
-        (tools.progress)(Progress::Reading { branch: index, places });
+        (tools.progress)(Progress::Reading {
+            branch: index,
+            places,
+        });
         let candidates = take_notes(&run, tools, question, fresh).await?;
         let (notes, rest) = weigh(&run, tools, question, candidates).await?;
         found.notes.extend(notes);
-        found.nearest.extend(rest.into_iter().map(|note| note.passage));
+        found
+            .nearest
+            .extend(rest.into_iter().map(|note| note.passage));
         if found.notes.iter().any(|note| note.confidence >= SURE) {
             break;
         }
     }
-    found.notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    (tools.progress)(Progress::Noted { branch: index, notes: found.notes.len() });
+    found
+        .notes
+        .sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    (tools.progress)(Progress::Noted {
+        branch: index,
+        notes: found.notes.len(),
+    });
     Ok(found)
 }
 
@@ -97,9 +114,14 @@ async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Resu
     });
     let mut definition = tools.agents.load("research/rephrase")?;
     // A later round must not repeat the words of the round before it.
-    definition.temperature = if round > 1 { 0.7 } else { definition.temperature };
+    definition.temperature = if round > 1 {
+        0.7
+    } else {
+        definition.temperature
+    };
     let request = call::request(&definition, &[format!("Question: {question}")], schema);
-    let answer: Queries = call::ask_json(run, "rephrase", &*tools.model, &request, question).await?;
+    let answer: Queries =
+        call::ask_json(run, "rephrase", &*tools.model, &request, question).await?;
     Ok(answer.queries)
 }
 
@@ -110,7 +132,11 @@ fn interleave(lists: Vec<Vec<Passage>>, read: &mut BTreeSet<String>, most: usize
     for position in 0..longest {
         for passage in lists.iter().filter_map(|list| list.get(position)) {
             // The same words in two files (HTML and PDF of one manual) are read once.
-            let words: String = passage.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words: String = passage
+                .text
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             if fresh.len() < most && read.insert(words) {
                 fresh.push(passage.clone());
             }
@@ -128,18 +154,33 @@ fn place(passage: &Passage) -> String {
 
 /// What the model is shown: the question first, so that all passages of a question share a prefix.
 fn shown(question: &str, passage: &Passage) -> String {
-    format!("Question: {question}\n\nPassage ({}):\n{}", headings(passage), passage.text)
+    format!(
+        "Question: {question}\n\nPassage ({}):\n{}",
+        headings(passage),
+        passage.text
+    )
 }
 
 /// The title and the headings of a passage.
 fn headings(passage: &Passage) -> String {
     let mut path: Vec<&str> = vec![&passage.title];
-    path.extend(passage.headings.iter().map(String::as_str).filter(|h| *h != passage.title));
+    path.extend(
+        passage
+            .headings
+            .iter()
+            .map(String::as_str)
+            .filter(|h| *h != passage.title),
+    );
     path.join(" > ")
 }
 
 /// Quotes and answers from each of the passages, all in one batch.
-async fn take_notes(run: &Run, tools: &Tools, question: &str, passages: Vec<Passage>) -> Result<Vec<Note>> {
+async fn take_notes(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    passages: Vec<Passage>,
+) -> Result<Vec<Note>> {
     let definition = tools.agents.load("research/note")?;
     let calls = passages.into_iter().enumerate().map(|(rank, passage)| {
         let run = run.scope("note", rank);
@@ -164,12 +205,16 @@ async fn take_note(
     passage: Passage,
     rank: usize,
 ) -> Result<Option<Note>> {
-    let Some(schema) = note_schema(&passage) else { return Ok(None) };
+    let Some(schema) = note_schema(&passage) else {
+        return Ok(None);
+    };
     let mut conversation = vec![shown(question, &passage)];
     let title = place(&passage);
     let request = call::request(definition, &conversation, schema.clone());
     let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
-    let Ok(mut noted) = response.json::<Noted>() else { return Ok(None) };
+    let Ok(mut noted) = response.json::<Noted>() else {
+        return Ok(None);
+    };
     let strange = unsupported_words(&noted.answer, &noted.quote, question, &passage);
     if !strange.is_empty() {
         conversation.push(response.text.clone());
@@ -186,7 +231,14 @@ async fn take_note(
         }
     }
     let question = question.to_owned();
-    Ok(Some(Note { question, quote: noted.quote, answer: noted.answer, passage, confidence: 0.0, rank }))
+    Ok(Some(Note {
+        question,
+        quote: noted.quote,
+        answer: noted.answer,
+        passage,
+        confidence: 0.0,
+        rank,
+    }))
 }
 
 /// The schema of a note on `passage`; `None` when nothing in it can be quoted.
@@ -197,7 +249,12 @@ fn note_schema(passage: &Passage) -> Option<Value> {
         .filter_map(|range| passage.text.get(range))
         .map(folded)
         // A heading names what is said and says nothing itself.
-        .filter(|unit| !passage.headings.iter().any(|heading| unit.trim_start_matches(['#', ' ']) == heading))
+        .filter(|unit| {
+            !passage
+                .headings
+                .iter()
+                .any(|heading| unit.trim_start_matches(['#', ' ']) == heading)
+        })
         .collect();
     if units.is_empty() {
         return None;
@@ -231,9 +288,17 @@ async fn weigh(
     for ((mut note, picked), belief) in candidates.into_iter().zip(picked).zip(beliefs) {
         // The geometric mean: a note must be credible alone and beside the others.
         note.confidence = (picked * belief).sqrt();
-        if note.confidence >= ANSWERS { notes.push(note) } else { rest.push(note) }
+        if note.confidence >= ANSWERS {
+            notes.push(note)
+        } else {
+            rest.push(note)
+        }
     }
-    rest.sort_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.rank.cmp(&b.rank)));
+    rest.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then(a.rank.cmp(&b.rank))
+    });
     Ok((notes, rest))
 }
 
@@ -245,15 +310,40 @@ async fn choose(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -
         "required": ["best"], "additionalProperties": false});
     let mut shown = format!("Question: {question}\n\n[0] none of these");
     for (index, note) in candidates.iter().enumerate() {
-        shown.push_str(&format!("\n[{}] ({}) {}", index + 1, headings(&note.passage), note.quote));
+        shown.push_str(&format!(
+            "\n[{}] ({}) {}",
+            index + 1,
+            headings(&note.passage),
+            note.quote
+        ));
     }
     let definition = tools.agents.load("research/choose")?;
     let request = call::request(&definition, &[shown], schema);
-    let response = call::ask(run, "choose", &*tools.model, &request, "the best of the quotes").await?;
-    let best = response.json::<Value>().ok().and_then(|value| value["best"].as_u64()).unwrap_or(0);
-    let sure = response.choices.first().map_or(0.9, |choice| choice.probability);
+    let response = call::ask(
+        run,
+        "choose",
+        &*tools.model,
+        &request,
+        "the best of the quotes",
+    )
+    .await?;
+    let best = response
+        .json::<Value>()
+        .ok()
+        .and_then(|value| value["best"].as_u64())
+        .unwrap_or(0);
+    let sure = response
+        .choices
+        .first()
+        .map_or(0.9, |choice| choice.probability);
     let others = candidates.len().max(1) as f32;
-    let share = |index: usize| if index as u64 + 1 == best { sure } else { (1.0 - sure) / others };
+    let share = |index: usize| {
+        if index as u64 + 1 == best {
+            sure
+        } else {
+            (1.0 - sure) / others
+        }
+    };
     Ok((0..candidates.len()).map(share).collect())
 }
 
@@ -263,11 +353,22 @@ async fn verify(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -
     let schema = json!({"type": "object", "properties": {"answers": {"enum": ["yes", "no"]}},
         "required": ["answers"], "additionalProperties": false});
     let calls = candidates.iter().enumerate().map(|(index, note)| {
-        let quote = format!("Question: {question}\n\nQuote ({}): {}", headings(&note.passage), note.quote);
+        let quote = format!(
+            "Question: {question}\n\nQuote ({}): {}",
+            headings(&note.passage),
+            note.quote
+        );
         let request = call::request(&definition, &[quote], schema.clone());
         let run = run.scope("verify", index);
         async move {
-            let response = call::ask(&run, "model", &*tools.model, &request, &place(&note.passage)).await?;
+            let response = call::ask(
+                &run,
+                "model",
+                &*tools.model,
+                &request,
+                &place(&note.passage),
+            )
+            .await?;
             Ok(belief(&response))
         }
     });
@@ -276,7 +377,11 @@ async fn verify(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -
 
 /// The probability that the model gives "yes".
 fn belief(response: &Response) -> f32 {
-    match response.choices.iter().find(|choice| choice.pointer == "/answers") {
+    match response
+        .choices
+        .iter()
+        .find(|choice| choice.pointer == "/answers")
+    {
         Some(choice) if choice.value == "yes" => choice.probability,
         Some(choice) => 1.0 - choice.probability,
         None => match response.json::<Value>() {

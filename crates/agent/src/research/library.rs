@@ -18,18 +18,26 @@ pub(super) async fn bring_up_to_date(run: &Run, tools: &Tools, input: &Input) ->
     let cancel = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let stop = Arc::clone(&cancel.0);
     let _report: serde_json::Value = run
-        .step("read_documents", Effect::Read, &input.paths, |context| async move {
-            context.attribute("title", "the documents");
-            let report = blocking(move || {
-                library.index(&paths, &stop, &|state| {
-                    progress(Progress::Indexing { done: state.done, total: state.total });
+        .step(
+            "read_documents",
+            Effect::Read,
+            &input.paths,
+            |context| async move {
+                context.attribute("title", "the documents");
+                let report = blocking(move || {
+                    library.index(&paths, &stop, &|state| {
+                        progress(Progress::Indexing {
+                            done: state.done,
+                            total: state.total,
+                        });
+                    })
                 })
-            })
-            .await?;
-            // The work was cut off: that is no result.
-            drop(cancel);
-            serde_json::to_value(&report).map_err(|error| StepError::Fault(error.to_string()))
-        })
+                .await?;
+                // The work was cut off: that is no result.
+                drop(cancel);
+                serde_json::to_value(&report).map_err(|error| StepError::Fault(error.to_string()))
+            },
+        )
         .await?;
     Ok(())
 }
@@ -58,9 +66,17 @@ pub(super) async fn search(
     query: &str,
     limit: usize,
 ) -> Result<Vec<Passage>> {
-    let asked = Searched { query, paths: &input.paths, limit };
+    let asked = Searched {
+        query,
+        paths: &input.paths,
+        limit,
+    };
     let library = tools.library.clone();
-    let options = SearchOptions { limit, under: input.paths.clone(), ..SearchOptions::default() };
+    let options = SearchOptions {
+        limit,
+        under: input.paths.clone(),
+        ..SearchOptions::default()
+    };
     let passages = run
         .step("search", Effect::Read, &asked, |context| async move {
             context.attribute("title", query);
@@ -74,7 +90,11 @@ pub(super) async fn search(
 
 /// The neighbours of the passages that came nearest to an answer.
 pub(super) async fn around(run: &Run, tools: &Tools, nearest: &[Passage]) -> Result<Vec<Passage>> {
-    let ids: Vec<String> = nearest.iter().take(2).map(|passage| passage.id.clone()).collect();
+    let ids: Vec<String> = nearest
+        .iter()
+        .take(2)
+        .map(|passage| passage.id.clone())
+        .collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }

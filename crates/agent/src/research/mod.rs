@@ -90,7 +90,10 @@ pub enum Progress {
 pub async fn execute(journal: &Journal, run: Run, tools: &Tools) -> Result<Report> {
     let outcome = match serde_json::from_value::<Input>(run.input().clone()) {
         Ok(input) => research(&run, tools, &input).await,
-        Err(error) => Err(Error::Input { run: run.id().to_string(), message: error.to_string() }),
+        Err(error) => Err(Error::Input {
+            run: run.id().to_string(),
+            message: error.to_string(),
+        }),
     };
     match outcome {
         Ok(mut report) => {
@@ -121,10 +124,24 @@ pub async fn research(run: &Run, tools: &Tools, input: &Input) -> Result<Report>
     let plan = plan::plan(run, tools, input, &settings).await?;
     (tools.progress)(Progress::Planned(plan.questions.clone()));
     let branches = plan.questions.iter().enumerate().map(|(index, question)| {
-        branch::research(run.scope("question", index), index, tools, input, &settings, question)
+        branch::research(
+            run.scope("question", index),
+            index,
+            tools,
+            input,
+            &settings,
+            question,
+        )
     });
     let found = futures::future::try_join_all(branches).await?;
     let written = write::write(run, tools, input, &settings, &plan, &found).await?;
     let finished_ms = run.now_ms().await?;
-    Ok(report::assemble(run, input, &plan, found, written, finished_ms - started_ms))
+    Ok(report::assemble(
+        run,
+        input,
+        &plan,
+        found,
+        written,
+        finished_ms - started_ms,
+    ))
 }

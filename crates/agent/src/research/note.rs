@@ -30,8 +30,16 @@ impl Note {
 }
 
 /// The words of `answer` that neither the quote nor the question nor the passage's headings have.
-pub(super) fn unsupported_words(answer: &str, quote: &str, question: &str, passage: &Passage) -> Vec<String> {
+pub(super) fn unsupported_words(
+    answer: &str,
+    quote: &str,
+    question: &str,
+    passage: &Passage,
+) -> Vec<String> {
     let context = format!("{} {}", passage.title, passage.headings.join(" "));
     let mismatches = citation::check_answer(answer, quote, question, &context);
-    mismatches.into_iter().map(|mismatch| mismatch.token).collect()
+    mismatches
+        .into_iter()
+        .map(|mismatch| mismatch.token)
+        .collect()
 }

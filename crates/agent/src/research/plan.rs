@@ -36,7 +36,9 @@ pub(super) async fn plan(
     input: &Input,
     settings: &Settings,
 ) -> Result<Plan> {
-    let short = Plan { questions: vec![input.question.clone()] };
+    let short = Plan {
+        questions: vec![input.question.clone()],
+    };
     if settings.questions == 1 {
         return Ok(short);
     }
@@ -46,7 +48,14 @@ pub(super) async fn plan(
     let asked = vec![format!("Question: {}", input.question)];
     if input.depth == Depth::Normal {
         let request = call::request(&definition, &asked, kind);
-        let planned: Planned = call::ask_json(run, "plan", &*tools.model, &request, "one question or several?").await?;
+        let planned: Planned = call::ask_json(
+            run,
+            "plan",
+            &*tools.model,
+            &request,
+            "one question or several?",
+        )
+        .await?;
         if planned.kind == "single" {
             return Ok(short);
         }
@@ -63,9 +72,14 @@ pub(super) async fn plan(
         "required": ["kind", "questions"], "additionalProperties": false,
     });
     let request = call::request(&definition, &asked, several);
-    let planned: Planned = call::ask_json(run, "plan", &*tools.model, &request, "sub-questions").await?;
+    let planned: Planned =
+        call::ask_json(run, "plan", &*tools.model, &request, "sub-questions").await?;
     let questions = distinct(planned.questions, settings.questions);
-    if questions.len() < 2 { Ok(short) } else { Ok(Plan { questions }) }
+    if questions.len() < 2 {
+        Ok(short)
+    } else {
+        Ok(Plan { questions })
+    }
 }
 
 /// Drops sub-questions that say the same words as an earlier one.
@@ -95,7 +109,11 @@ fn overlap(a: &str, b: &str) -> f64 {
     let common = a.intersection(&b).count();
     // Questions over several things differ in one word only: equal length with one word changed is
     // another question, so what counts is the share of the longer one.
-    if common == shorter && common == longer { 1.0 } else { common as f64 / longer as f64 * 0.85 }
+    if common == shorter && common == longer {
+        1.0
+    } else {
+        common as f64 / longer as f64 * 0.85
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use journal::{Run, StepRecord};
 use knowledge::Place;
 use serde::{Deserialize, Serialize};
 
+use super::Input;
 use super::branch::Found;
 use super::note::Note;
 use super::plan::Plan;
 use super::write::Written;
-use super::Input;
 
 /// The most passages shown when the documents do not answer.
 const NEAREST: usize = 3;
@@ -118,8 +118,16 @@ impl Usage {
     /// Adds up what the finished steps of a run recorded.
     pub fn of(steps: &[StepRecord]) -> Usage {
         let mut usage = Usage::default();
-        for step in steps.iter().filter(|step| step.attributes.contains_key("model")) {
-            let count = |name: &str| step.attributes.get(name).and_then(|v| v.as_u64()).unwrap_or(0);
+        for step in steps
+            .iter()
+            .filter(|step| step.attributes.contains_key("model"))
+        {
+            let count = |name: &str| {
+                step.attributes
+                    .get(name)
+                    .and_then(|v| v.as_u64())
+                    .unwrap_or(0)
+            };
             usage.model_calls += 1;
             usage.prompt_tokens += count("prompt_tokens");
             usage.cached_tokens += count("cached_tokens");
@@ -139,11 +147,20 @@ pub(super) fn assemble(
     elapsed_ms: i64,
 ) -> Report {
     let mut citations: Vec<Citation> = Vec::new();
-    let claims: Vec<Claim> = written.into_iter().map(|w| claim(w, &mut citations)).collect();
+    let claims: Vec<Claim> = written
+        .into_iter()
+        .map(|w| claim(w, &mut citations))
+        .collect();
     let answered = !claims.is_empty();
-    let open: Vec<String> =
-        found.iter().filter(|f| f.notes.is_empty()).map(|f| f.question.clone()).collect();
-    let nearest = found.iter().filter(|f| f.notes.is_empty()).flat_map(|f| f.nearest.iter().take(NEAREST));
+    let open: Vec<String> = found
+        .iter()
+        .filter(|f| f.notes.is_empty())
+        .map(|f| f.question.clone())
+        .collect();
+    let nearest = found
+        .iter()
+        .filter(|f| f.notes.is_empty())
+        .flat_map(|f| f.nearest.iter().take(NEAREST));
     let mut nearest: Vec<Nearest> = nearest.map(Nearest::from).collect();
     nearest.dedup();
     let mut report = Report {
@@ -165,18 +182,34 @@ pub(super) fn assemble(
 }
 
 fn claim(written: Written, citations: &mut Vec<Citation>) -> Claim {
-    let mut numbers: Vec<usize> = written.notes.iter().map(|note| number(note, citations)).collect();
+    let mut numbers: Vec<usize> = written
+        .notes
+        .iter()
+        .map(|note| number(note, citations))
+        .collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let verified = numbers.iter().all(|n| citations.get(n - 1).is_some_and(|citation| citation.verified));
+    let verified = numbers.iter().all(|n| {
+        citations
+            .get(n - 1)
+            .is_some_and(|citation| citation.verified)
+    });
     let reason = if !written.strange.is_empty() {
-        Some(format!("not in what it cites: {}", written.strange.join(", ")))
+        Some(format!(
+            "not in what it cites: {}",
+            written.strange.join(", ")
+        ))
     } else if !verified {
         Some("a quote does not stand in its passage".to_owned())
     } else {
         None
     };
-    Claim { text: written.text, citations: numbers, supported: reason.is_none(), reason }
+    Claim {
+        text: written.text,
+        citations: numbers,
+        supported: reason.is_none(),
+        reason,
+    }
 }
 
 /// The number of the note's citation, a new one unless the same words are cited already.

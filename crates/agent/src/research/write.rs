@@ -54,15 +54,23 @@ pub(super) async fn write(
     if plan.is_short() {
         // One question, answered by its best note: there is nothing to put together.
         let best = found.iter().flat_map(|found| found.notes.first());
-        return Ok(best.map(|note| check(&note.answer, vec![note.clone()], &input.question)).collect());
+        return Ok(best
+            .map(|note| check(&note.answer, vec![note.clone()], &input.question))
+            .collect());
     }
-    let notes: Vec<Note> =
-        found.iter().flat_map(|found| found.notes.iter().take(NOTES_OF_A_QUESTION).cloned()).collect();
+    let notes: Vec<Note> = found
+        .iter()
+        .flat_map(|found| found.notes.iter().take(NOTES_OF_A_QUESTION).cloned())
+        .collect();
     if notes.is_empty() {
         return Ok(Vec::new());
     }
     let draft = revise(run, tools, input, settings, &notes).await?;
-    Ok(draft.sentences.into_iter().map(|sentence| repaired(sentence, &notes, &input.question)).collect())
+    Ok(draft
+        .sentences
+        .into_iter()
+        .map(|sentence| repaired(sentence, &notes, &input.question))
+        .collect())
 }
 
 /// Drafts until the critic accepts or the revisions are used up.
@@ -119,7 +127,12 @@ async fn draft(
     match response.json::<Draft>() {
         Ok(draft) => Ok((draft, response.text)),
         // A draft that was cut off at its length limit: the notes stand on their own.
-        Err(_) => Ok((Draft { sentences: Vec::new() }, response.text)),
+        Err(_) => Ok((
+            Draft {
+                sentences: Vec::new(),
+            },
+            response.text,
+        )),
     }
 }
 
@@ -132,7 +145,12 @@ async fn criticise(
     draft: &Draft,
 ) -> Result<Option<String>> {
     let unused: Vec<String> = (1..=notes.len())
-        .filter(|number| draft.sentences.iter().all(|sentence| !sentence.notes.contains(number)))
+        .filter(|number| {
+            draft
+                .sentences
+                .iter()
+                .all(|sentence| !sentence.notes.contains(number))
+        })
         .map(|number| number.to_string())
         .collect();
     let schema = json!({"anyOf": [
@@ -142,11 +160,16 @@ async fn criticise(
             "remark": {"type": "string", "minLength": 10, "maxLength": 160}},
             "required": ["verdict", "remark"], "additionalProperties": false},
     ]});
-    let text: Vec<&str> = draft.sentences.iter().map(|sentence| sentence.text.as_str()).collect();
+    let text: Vec<&str> = draft
+        .sentences
+        .iter()
+        .map(|sentence| sentence.text.as_str())
+        .collect();
     let shown = format!("{}\n\nDraft:\n{}", task(question, notes), text.join(" "));
     let definition = tools.agents.load("research/critic")?;
     let request = call::request(&definition, &[shown], schema);
-    let verdict: Verdict = call::ask_json(run, "criticise", &*tools.model, &request, "the critic").await?;
+    let verdict: Verdict =
+        call::ask_json(run, "criticise", &*tools.model, &request, "the critic").await?;
     if verdict.verdict == "accept" {
         return Ok(None);
     }
@@ -160,9 +183,17 @@ async fn criticise(
 fn task(question: &str, notes: &[Note]) -> String {
     let listed = notes.iter().enumerate().map(|(index, note)| {
         let place = &note.passage.title;
-        format!("[{}] ({place}) {}: \"{}\"", index + 1, note.answer, note.quote)
+        format!(
+            "[{}] ({place}) {}: \"{}\"",
+            index + 1,
+            note.answer,
+            note.quote
+        )
     });
-    format!("Question: {question}\n\nNotes:\n{}", listed.collect::<Vec<_>>().join("\n"))
+    format!(
+        "Question: {question}\n\nNotes:\n{}",
+        listed.collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// The sentence if its notes support it; else, with one note, what the note itself answers.
@@ -170,7 +201,11 @@ fn repaired(sentence: Sentence, notes: &[Note], question: &str) -> Written {
     let mut numbers = sentence.notes;
     numbers.sort_unstable();
     numbers.dedup();
-    let named: Vec<Note> = numbers.iter().filter_map(|n| notes.get(n.checked_sub(1)?)).cloned().collect();
+    let named: Vec<Note> = numbers
+        .iter()
+        .filter_map(|n| notes.get(n.checked_sub(1)?))
+        .cloned()
+        .collect();
     let written = check(&sentence.text, named.clone(), question);
     match (written.strange.is_empty(), named.as_slice()) {
         (false, [note]) => check(&note.answer, named.clone(), question),
@@ -187,5 +222,9 @@ fn check(text: &str, notes: Vec<Note>, question: &str) -> Written {
         None => vec!["it names no note".to_owned()],
         Some(note) => unsupported_words(text, &quotes.join(" "), &asked, &note.passage),
     };
-    Written { text: text.trim().to_owned(), notes, strange }
+    Written {
+        text: text.trim().to_owned(),
+        notes,
+        strange,
+    }
 }

@@ -45,7 +45,9 @@ pub async fn run(project: &Project, arguments: Index) -> Result<ExitCode> {
         view::print(&format!("{report}\n{status}"))?;
     }
     if !has_embedding {
-        view::say("hint: search is by keywords alone; plumb models pull fetches the embedding model");
+        view::say(
+            "hint: search is by keywords alone; plumb models pull fetches the embedding model",
+        );
     }
     if cancel.load(Ordering::Relaxed) {
         view::say("stopped; the same command goes on where it was");
@@ -67,7 +69,10 @@ pub fn read(library: &Library, paths: &[PathBuf], cancel: &AtomicBool) -> Result
 }
 
 fn fill(library: &Library, cancel: &AtomicBool) -> Result<()> {
-    let bar = view::bar(0, "embedding {bar:30} {pos}/{len} passages, {eta} left; searchable already");
+    let bar = view::bar(
+        0,
+        "embedding {bar:30} {pos}/{len} passages, {eta} left; searchable already",
+    );
     library.fill_vectors(cancel, &|done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);

@@ -23,16 +23,24 @@ pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
 
 /// The models under the user's settings.
 pub fn open(provider: &Provider) -> Result<Models> {
-    Ok(Models::new(Settings { base_url: provider.base_url.clone(), threads: provider.threads }))
+    Ok(Models::new(Settings {
+        base_url: provider.base_url.clone(),
+        threads: provider.threads,
+    }))
 }
 
 /// The files of the embedding model, when they are on this machine.
 pub fn embedding_files() -> Option<EmbeddingFiles> {
     let path = |name| {
-        let entry = catalogue::find(name).ok().filter(|entry| entry.is_present());
+        let entry = catalogue::find(name)
+            .ok()
+            .filter(|entry| entry.is_present());
         entry.and_then(|entry| entry.path().ok())
     };
-    Some(EmbeddingFiles { model: path("minilm-int8")?, tokenizer: path("minilm-tokenizer")? })
+    Some(EmbeddingFiles {
+        model: path("minilm-int8")?,
+        tokenizer: path("minilm-tokenizer")?,
+    })
 }
 
 async fn list(models: &Models, json: bool) -> Result<()> {
@@ -44,7 +52,9 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             Ok(names) => (names, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        return view::print_json(&json!({"catalogue": listed, "openai": {"models": reachable, "error": error}}));
+        return view::print_json(
+            &json!({"catalogue": listed, "openai": {"models": reachable, "error": error}}),
+        );
     }
     let mut text = String::new();
     for entry in &listed {
@@ -55,14 +65,22 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             (false, false) => "not fetched",
         };
         let megabytes = entry.bytes.div_ceil(1_000_000);
-        text.push_str(&format!("{:<26} {megabytes:>5} MB  {:<20} {}\n", entry.name, state, entry.about));
+        text.push_str(&format!(
+            "{:<26} {megabytes:>5} MB  {:<20} {}\n",
+            entry.name, state, entry.about
+        ));
     }
     match remote {
-        Ok(names) => names.iter().for_each(|name| text.push_str(&format!("openai:{name:<19}           reachable\n"))),
+        Ok(names) => names
+            .iter()
+            .for_each(|name| text.push_str(&format!("openai:{name:<19}           reachable\n"))),
         Err(error) => {
             let error = error.to_string();
             let first = error.lines().next().unwrap_or_default();
-            text.push_str(&format!("{:<26}           not reachable: {first}\n", "openai:..."));
+            text.push_str(&format!(
+                "{:<26}           not reachable: {first}\n",
+                "openai:..."
+            ));
         }
     }
     view::print(&text)
@@ -72,8 +90,12 @@ async fn list(models: &Models, json: bool) -> Result<()> {
 async fn pull(models: &Models, names: &[String]) -> Result<()> {
     let names: Vec<String> = if names.is_empty() {
         let default = models.default_name()?;
-        let index = catalogue::entries()?.iter().filter(|entry| entry.kind != Kind::Chat);
-        std::iter::once(default).chain(index.map(|entry| entry.name.clone())).collect()
+        let index = catalogue::entries()?
+            .iter()
+            .filter(|entry| entry.kind != Kind::Chat);
+        std::iter::once(default)
+            .chain(index.map(|entry| entry.name.clone()))
+            .collect()
     } else {
         names.to_vec()
     };
@@ -83,10 +105,16 @@ async fn pull(models: &Models, names: &[String]) -> Result<()> {
             view::say(&format!("{name} is here already"));
             continue;
         }
-        let bar = view::bar(entry.bytes, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let bar = view::bar(
+            entry.bytes,
+            "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        );
         bar.set_message(name.clone());
         bar.tick();
-        let path = entry.pull(&|bytes| bar.set_position(bytes)).await.context("nothing was lost: the same command goes on")?;
+        let path = entry
+            .pull(&|bytes| bar.set_position(bytes))
+            .await
+            .context("nothing was lost: the same command goes on")?;
         bar.finish_and_clear();
         view::say(&format!("{name}: {} (checksum right)", path.display()));
     }

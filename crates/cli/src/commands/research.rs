@@ -41,13 +41,23 @@ pub async fn run(project: &Project, arguments: Research) -> Result<ExitCode> {
     // Before the run exists, so that a missing model leaves no run behind.
     let tools = tools(project, &models, &input.model, agents)?;
     let journal = project.journal()?;
-    let new = NewRun { id: None, agent: "research".to_owned(), definition, input: serde_json::to_value(&input)? };
+    let new = NewRun {
+        id: None,
+        agent: "research".to_owned(),
+        definition,
+        input: serde_json::to_value(&input)?,
+    };
     let run = journal.start(new).await?;
     work(project, &journal, run, tools, &arguments.output).await
 }
 
 /// The tools of a run; the model is loaded here.
-pub fn tools(project: &Project, models: &model::Models, model: &str, agents: Agents) -> Result<Tools> {
+pub fn tools(
+    project: &Project,
+    models: &model::Models,
+    model: &str,
+    agents: Agents,
+) -> Result<Tools> {
     Ok(Tools {
         model: models.open(model)?,
         library: project.library(models::embedding_files())?,
@@ -124,7 +134,10 @@ fn check_output(output: &Output) -> Result<()> {
     for path in &output.out {
         let extension = path.extension().and_then(|extension| extension.to_str());
         if !matches!(extension, Some("md" | "markdown" | "html" | "htm" | "json")) {
-            bail!("--out {}: the ending says the form\nhint: end it with .md, .html or .json", path.display());
+            bail!(
+                "--out {}: the ending says the form\nhint: end it with .md, .html or .json",
+                path.display()
+            );
         }
         if path.is_dir() {
             bail!("--out {} is a folder\nhint: name a file", path.display());

@@ -15,7 +15,11 @@ pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
     let journal = project.journal()?;
     let record = journal.run(&arguments.id).await?;
     if record.agent != "research" {
-        bail!("run {} is of the agent {}, which this version does not know", record.id, record.agent);
+        bail!(
+            "run {} is of the agent {}, which this version does not know",
+            record.id,
+            record.agent
+        );
     }
     if let Some(output) = record.output {
         let report: Report = serde_json::from_value(output)

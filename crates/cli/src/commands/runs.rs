@@ -22,7 +22,12 @@ pub async fn run(project: &Project, arguments: Runs) -> Result<ExitCode> {
 }
 
 async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
-    let runs = journal.runs(Page { limit, ..Page::default() }).await?;
+    let runs = journal
+        .runs(Page {
+            limit,
+            ..Page::default()
+        })
+        .await?;
     if json {
         return view::print_json(&runs.iter().map(run_json).collect::<Vec<_>>());
     }
@@ -32,7 +37,13 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
     }
     let mut text = String::new();
     for run in &runs {
-        text.push_str(&format!("{}  {:<8}  {:>8}  {}\n", run.id, status(run), duration(run.created_ms, run.updated_ms), title(run)));
+        text.push_str(&format!(
+            "{}  {:<8}  {:>8}  {}\n",
+            run.id,
+            status(run),
+            duration(run.created_ms, run.updated_ms),
+            title(run)
+        ));
     }
     view::print(&text)
 }
@@ -50,7 +61,13 @@ async fn show(journal: &Journal, id: &str, json: bool) -> Result<()> {
 
 /// A run as a tree of its steps.
 fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
-    let mut text = format!("{}  {}  {}\n{}\n", run.id, status(run), duration(run.created_ms, run.updated_ms), title(run));
+    let mut text = format!(
+        "{}  {}  {}\n{}\n",
+        run.id,
+        status(run),
+        duration(run.created_ms, run.updated_ms),
+        title(run)
+    );
     if let Some(reason) = &run.reason {
         text.push_str(&format!("reason: {reason}\n"));
     }
@@ -62,7 +79,11 @@ fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
     let usage = agent::research::Usage::of(steps);
     text.push_str(&format!(
         "{} steps; {} model calls, {} prompt tokens ({} from cache), {} output tokens\n",
-        steps.len(), usage.model_calls, usage.prompt_tokens, usage.cached_tokens, usage.output_tokens
+        steps.len(),
+        usage.model_calls,
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.output_tokens
     ));
     if run.status != journal::RunStatus::Finished {
         text.push_str(&format!("go on with: plumb resume {}\n", run.id));
@@ -87,14 +108,23 @@ impl<'a> Branch<'a> {
         if !self.children.contains_key(*first) {
             self.order.push((*first).to_owned());
         }
-        self.children.entry((*first).to_owned()).or_default().insert(rest, step);
+        self.children
+            .entry((*first).to_owned())
+            .or_default()
+            .insert(rest, step);
     }
 
     fn draw(&self, indent: &str, text: &mut String) {
         for (position, name) in self.order.iter().enumerate() {
-            let Some(child) = self.children.get(name) else { continue };
+            let Some(child) = self.children.get(name) else {
+                continue;
+            };
             let last = position + 1 == self.order.len();
-            let (knee, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let (knee, below) = if last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
             let detail = child.step.map(detail).unwrap_or_default();
             text.push_str(&format!("{indent}{knee}{name}{detail}\n"));
             child.draw(&format!("{indent}{below}"), text);
@@ -112,7 +142,11 @@ fn detail(step: &StepRecord) -> String {
     }];
     if let Some(model) = attribute("model").and_then(Value::as_str) {
         let tokens = |name: &str| attribute(name).and_then(Value::as_u64).unwrap_or(0);
-        parts.push(format!("{model} {}→{} tokens", tokens("prompt_tokens"), tokens("output_tokens")));
+        parts.push(format!(
+            "{model} {}→{} tokens",
+            tokens("prompt_tokens"),
+            tokens("output_tokens")
+        ));
     }
     if let Some(title) = attribute("title").and_then(Value::as_str) {
         parts.push(title.to_owned());
@@ -148,10 +182,17 @@ fn status(run: &RunRecord) -> &'static str {
 
 /// The question of a research run, else the agent's name.
 fn title(run: &RunRecord) -> &str {
-    run.input.get("question").and_then(Value::as_str).unwrap_or(&run.agent)
+    run.input
+        .get("question")
+        .and_then(Value::as_str)
+        .unwrap_or(&run.agent)
 }
 
 fn duration(from_ms: i64, to_ms: i64) -> String {
     let ms = (to_ms - from_ms).max(0);
-    if ms < 1000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1000.0) }
+    if ms < 1000 {
+        format!("{ms} ms")
+    } else {
+        format!("{:.1} s", ms as f64 / 1000.0)
+    }
 }

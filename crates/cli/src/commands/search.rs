@@ -35,7 +35,9 @@ pub async fn run(project: &Project, arguments: Search) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if hits.is_empty() {
-        view::say("nothing found\nhint: name a path to read it first, as in plumb search \"QUERY\" PATH");
+        view::say(
+            "nothing found\nhint: name a path to read it first, as in plumb search \"QUERY\" PATH",
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();

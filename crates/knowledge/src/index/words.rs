@@ -42,7 +42,7 @@ pub(crate) fn words(text: &str) -> Vec<Word> {
     for chunk in chunks(text) {
         cut_chunk(chunk, &mut raw);
     }
-    let mut stemmer = TextAnalyzer::builder(OneWord::default())
+    let mut stemmer = TextAnalyzer::builder(OneWord)
         .filter(Stemmer::new(Language::English))
         .build();
     raw.into_iter()

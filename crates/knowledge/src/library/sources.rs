@@ -1,5 +1,6 @@
 //! Files: which there are, what they are called in the library, and reading one into passages.
 
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -8,6 +9,9 @@ use crate::document::Document;
 use crate::passages::{Draft, SplitOptions, split};
 use crate::read::{is_document, read_file};
 use crate::store::{Change, KnownFile, NewDocument, NewPassage};
+
+/// More bytes of a file are never read into memory; the readers refuse files far smaller.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// A file as it was found.
 #[derive(Clone, Debug)]
@@ -61,13 +65,25 @@ pub(super) fn is_under(file: &str, folder: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.ends_with('/'))
 }
 
-/// All files below the paths (absolute ones) that could be documents, each once, and what is in the way.
+/// All documents below the paths (absolute ones), each once, and what is in the way. Hidden files and what
+/// `.gitignore` and `.ignore` files leave out are left out; a file that is named itself is taken, whatever
+/// it is called.
 pub(super) fn walk(root: &Path, paths: &[PathBuf]) -> (Vec<Found>, Vec<Skipped>) {
     let mut found = Vec::new();
     let mut skipped = Vec::new();
     for path in paths {
         for entry in ignore::WalkBuilder::new(path).require_git(false).build() {
-            let Ok(entry) = entry else { continue };
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let reason = error.to_string();
+                    skipped.push(Skipped {
+                        file: name(root, path),
+                        reason,
+                    });
+                    continue;
+                }
+            };
             let named = entry.depth() == 0;
             if entry.file_type().is_some_and(|kind| kind.is_file())
                 && (named || is_document(entry.path()))
@@ -123,7 +139,7 @@ pub(super) fn read(found: &Found, known: Option<&KnownFile>) -> Change {
         bytes,
         modified_ns,
     } = found.clone();
-    let content = match std::fs::read(&path) {
+    let content = match content(&path) {
         Ok(content) => content,
         Err(error) => {
             return Change::Skipped {
@@ -165,6 +181,14 @@ pub(super) fn read(found: &Found, known: Option<&KnownFile>) -> Change {
             reason,
         },
     }
+}
+
+fn content(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    std::fs::File::open(path)?
+        .take(MOST_BYTES)
+        .read_to_end(&mut content)?;
+    Ok(content)
 }
 
 fn read_document(path: &Path, content: &[u8]) -> Result<(Document, Vec<Draft>), String> {

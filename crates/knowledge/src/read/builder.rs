@@ -20,12 +20,20 @@ impl Builder {
         }
         let start = self.document.text.len();
         self.document.text.push_str(text);
-        self.document.blocks.push(Block { kind, range: start..self.document.text.len(), place });
+        self.document.blocks.push(Block {
+            kind,
+            range: start..self.document.text.len(),
+            place,
+        });
     }
 
     /// The text of the last block, if it is of this kind.
     pub(super) fn last(&self, kind: BlockKind) -> Option<&str> {
-        let block = self.document.blocks.last().filter(|block| block.kind == kind)?;
+        let block = self
+            .document
+            .blocks
+            .last()
+            .filter(|block| block.kind == kind)?;
         self.document.text.get(block.range.clone())
     }
 

@@ -10,22 +10,54 @@ use crate::document::{BlockKind, Document};
 
 /// Elements whose content is never text of the page.
 const SKIPPED: &[&str] = &[
-    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "head", "nav", "footer", "aside",
-    "form", "button", "select", "dialog",
+    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "head", "nav",
+    "footer", "aside", "form", "button", "select", "dialog",
 ];
 /// Words in a class or an id that name what surrounds a page.
 const SURROUNDINGS: &[&str] = &[
-    "navheader", "navfooter", "navbar", "navigation", "nav", "sidebar", "sphinxsidebar", "breadcrumb", "breadcrumbs",
-    "footer", "menu", "topmenu", "cookie", "banner", "skip-link", "headerlink", "related", "toc", "toctree-wrapper",
-    "prev-next", "pager", "pagination", "search", "site-header", "page-header", "headnav", "footnav", "node-nav", "header",
+    "navheader",
+    "navfooter",
+    "navbar",
+    "navigation",
+    "nav",
+    "sidebar",
+    "sphinxsidebar",
+    "breadcrumb",
+    "breadcrumbs",
+    "footer",
+    "menu",
+    "topmenu",
+    "cookie",
+    "banner",
+    "skip-link",
+    "headerlink",
+    "related",
+    "toc",
+    "toctree-wrapper",
+    "prev-next",
+    "pager",
+    "pagination",
+    "search",
+    "site-header",
+    "page-header",
+    "headnav",
+    "footnav",
+    "node-nav",
+    "header",
 ];
 /// The same in `role`.
-const ROLES: &[&str] = &["navigation", "banner", "contentinfo", "search", "complementary"];
+const ROLES: &[&str] = &[
+    "navigation",
+    "banner",
+    "contentinfo",
+    "search",
+    "complementary",
+];
 /// Elements that flow in a line of text.
 const INLINE: &[&str] = &[
-    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins",
-    "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u",
-    "var", "wbr",
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em",
+    "font", "i", "img", "ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike",
+    "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
 ];
 /// Deeper nesting than this is not walked: no page for people has it.
 const DEEPEST: usize = 200;
@@ -34,11 +66,20 @@ const DEEPEST: usize = 200;
 pub(super) fn read(html: &str) -> Document {
     let page = Page::from(html);
     let title = page.select("title").first().text().to_string();
-    let root = page.select("body").nodes().first().copied().unwrap_or_else(|| page.root());
+    let root = page
+        .select("body")
+        .nodes()
+        .first()
+        .copied()
+        .unwrap_or_else(|| page.root());
     let mut reader = Reader::default();
     reader.visit(&root, BlockKind::Paragraph, 0);
     reader.flush(BlockKind::Paragraph);
-    let title = if title.trim().is_empty() { reader.first_heading.clone() } else { title };
+    let title = if title.trim().is_empty() {
+        reader.first_heading.clone()
+    } else {
+        title
+    };
     reader.builder.finish(title)
 }
 
@@ -63,7 +104,8 @@ impl Reader {
             return;
         }
         let Some(name) = node.node_name() else {
-            node.children_it(false).for_each(|child| self.visit(&child, kind, depth + 1));
+            node.children_it(false)
+                .for_each(|child| self.visit(&child, kind, depth + 1));
             return;
         };
         if is_surrounding(node, &name) {
@@ -81,7 +123,8 @@ impl Reader {
             }
             "pre" => {
                 self.flush(kind);
-                self.builder.push(BlockKind::Code, &node.text().replace('\t', "    "), None);
+                self.builder
+                    .push(BlockKind::Code, &node.text().replace('\t', "    "), None);
             }
             "table" if is_data(node) => {
                 self.flush(kind);
@@ -103,7 +146,8 @@ impl Reader {
     }
 
     fn children(&mut self, node: &NodeRef<'_>, kind: BlockKind, depth: usize) {
-        node.children_it(false).for_each(|child| self.visit(&child, kind, depth + 1));
+        node.children_it(false)
+            .for_each(|child| self.visit(&child, kind, depth + 1));
     }
 
     /// A block of its own, of the kind `inner`, inside one of the kind `outer`.
@@ -153,38 +197,77 @@ fn is_surrounding(node: &NodeRef<'_>, name: &str) -> bool {
     if SKIPPED.contains(&name) || node.has_attr("hidden") {
         return true;
     }
-    if matches!(name, "body" | "main" | "article" | "html" | "h1" | "h2" | "h3") {
+    if matches!(
+        name,
+        "body" | "main" | "article" | "html" | "h1" | "h2" | "h3"
+    ) {
         return false;
     }
-    if node.attr("aria-hidden").is_some_and(|value| value.as_ref() == "true") {
+    if node
+        .attr("aria-hidden")
+        .is_some_and(|value| value.as_ref() == "true")
+    {
         return true;
     }
-    if node.attr("role").is_some_and(|role| ROLES.contains(&role.as_ref())) {
+    if node
+        .attr("role")
+        .is_some_and(|role| ROLES.contains(&role.as_ref()))
+    {
         return true;
     }
     let named = |value: Option<String>| {
         let value = value.map(|value: String| value.to_lowercase());
-        value.is_some_and(|value| value.split_whitespace().any(|word| SURROUNDINGS.contains(&word)))
+        value.is_some_and(|value| {
+            value
+                .split_whitespace()
+                .any(|word| SURROUNDINGS.contains(&word))
+        })
     };
     // Tables of contents and menus are links; a section that happens to be called so is text.
-    (named(node.attr("class").map(|v| v.to_string())) || named(node.attr("id").map(|v| v.to_string()))) && (name != "section")
+    (named(node.attr("class").map(|v| v.to_string()))
+        || named(node.attr("id").map(|v| v.to_string())))
+        && (name != "section")
 }
 
 /// Whether a heading is but the label of a note or a warning.
 fn is_admonition(heading: &NodeRef<'_>) -> bool {
-    const LABELS: &[&str] = &["note", "tip", "warning", "caution", "important", "hint", "attention", "danger"];
-    let class = heading.parent().and_then(|parent| parent.attr("class")).map(|class| class.to_string());
+    const LABELS: &[&str] = &[
+        "note",
+        "tip",
+        "warning",
+        "caution",
+        "important",
+        "hint",
+        "attention",
+        "danger",
+    ];
+    let class = heading
+        .parent()
+        .and_then(|parent| parent.attr("class"))
+        .map(|class| class.to_string());
     class.is_some_and(|class| class.split_whitespace().any(|word| LABELS.contains(&word)))
 }
 
 /// Whether a table holds data, not the layout of a page.
 fn is_data(table: &NodeRef<'_>) -> bool {
-    let names: Vec<String> =
-        table.descendants().iter().filter_map(|node| node.node_name()).map(|name| name.to_string()).collect();
-    let count = |wanted: &[&str]| names.iter().filter(|name| wanted.contains(&name.as_str())).count();
+    let names: Vec<String> = table
+        .descendants()
+        .iter()
+        .filter_map(|node| node.node_name())
+        .map(|name| name.to_string())
+        .collect();
+    let count = |wanted: &[&str]| {
+        names
+            .iter()
+            .filter(|name| wanted.contains(&name.as_str()))
+            .count()
+    };
     let cells = count(&["td", "th"]);
     let rows = count(&["tr"]);
-    count(&["table", "h1", "h2", "h3", "form"]) == 0 && rows > 0 && cells > rows && count(&["pre"]) * 4 <= cells
+    count(&["table", "h1", "h2", "h3", "form"]) == 0
+        && rows > 0
+        && cells > rows
+        && count(&["pre"]) * 4 <= cells
 }
 
 /// One row a line, cells separated by ` | `.
@@ -194,7 +277,9 @@ fn rows(table: &NodeRef<'_>) -> String {
         match node.node_name().as_deref() {
             Some("caption") => lines.push(folded(&node.text())),
             Some("tr") => {
-                let cells = node.children_it(false).filter(|child| matches!(child.node_name().as_deref(), Some("td" | "th")));
+                let cells = node
+                    .children_it(false)
+                    .filter(|child| matches!(child.node_name().as_deref(), Some("td" | "th")));
                 let cells: Vec<String> = cells.map(|cell| folded(&spaced(&cell))).collect();
                 lines.push(cells.join(" | "));
             }
@@ -210,7 +295,10 @@ fn spaced(node: &NodeRef<'_>) -> String {
     if node.is_text() {
         return node.text().to_string();
     }
-    let inner: String = node.children_it(false).map(|child| spaced(&child)).collect();
+    let inner: String = node
+        .children_it(false)
+        .map(|child| spaced(&child))
+        .collect();
     match node.node_name().as_deref() {
         Some(name) if INLINE.contains(&name) => inner,
         _ => format!("{inner} "),

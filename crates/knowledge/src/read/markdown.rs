@@ -26,12 +26,17 @@ pub(super) fn read(text: &str) -> Document {
                         inside = 1;
                         push(&text, &mut blocks, kind, range);
                     }
-                    None if inside > 0 || matches!(tag, Tag::MetadataBlock(_) | Tag::HtmlBlock) => inside += 1,
+                    None if inside > 0 || matches!(tag, Tag::MetadataBlock(_) | Tag::HtmlBlock) => {
+                        inside += 1
+                    }
                     None => {}
                 }
             }
             Event::End(tag) => {
-                let container = matches!(tag, TagEnd::List(_) | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition);
+                let container = matches!(
+                    tag,
+                    TagEnd::List(_) | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition
+                );
                 if inside > 0 && !(inside == 0 && container) {
                     inside -= 1;
                 }
@@ -41,7 +46,11 @@ pub(super) fn read(text: &str) -> Document {
             _ => {}
         }
     }
-    Document { title, text: text.clone(), blocks }
+    Document {
+        title,
+        text: text.clone(),
+        blocks,
+    }
 }
 
 /// The kind of a block that is taken whole; `None` for containers and what is no text.
@@ -66,7 +75,15 @@ fn kind(tag: &Tag<'_>) -> Option<BlockKind> {
 fn push(text: &str, blocks: &mut Vec<Block>, kind: BlockKind, range: std::ops::Range<usize>) {
     let body = text.get(range.clone()).unwrap_or_default();
     let end = range.start + body.trim_end().len();
-    if end > range.start && blocks.last().is_none_or(|last| last.range.end <= range.start) {
-        blocks.push(Block { kind, range: range.start..end, place: None });
+    if end > range.start
+        && blocks
+            .last()
+            .is_none_or(|last| last.range.end <= range.start)
+    {
+        blocks.push(Block {
+            kind,
+            range: range.start..end,
+            place: None,
+        });
     }
 }

@@ -54,8 +54,19 @@ enum Format {
 }
 
 /// Names without an ending that are documents by custom.
-const BARE_NAMES: &[&str] =
-    &["readme", "install", "changes", "changelog", "news", "authors", "copying", "faq", "todo", "hacking", "copyright"];
+const BARE_NAMES: &[&str] = &[
+    "readme",
+    "install",
+    "changes",
+    "changelog",
+    "news",
+    "authors",
+    "copying",
+    "faq",
+    "todo",
+    "hacking",
+    "copyright",
+];
 
 /// Whether a file with this name is a document, so that a walk over a folder takes it.
 pub(crate) fn is_document(path: &Path) -> bool {
@@ -63,7 +74,10 @@ pub(crate) fn is_document(path: &Path) -> bool {
     match extension(&path) {
         Some(extension) => format(&extension).is_some(),
         None => {
-            let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().to_lowercase())
+                .unwrap_or_default();
             BARE_NAMES.contains(&name.as_str())
         }
     }
@@ -84,7 +98,10 @@ pub fn read_file(path: &Path, bytes: &[u8]) -> Result<Document, ReadError> {
     } else {
         (path.to_owned(), bytes)
     };
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let format = settle(&path, bytes)?;
     let mut document = match format {
         Format::Pdf => paged::read(bytes)?,
@@ -96,7 +113,11 @@ pub fn read_file(path: &Path, bytes: &[u8]) -> Result<Document, ReadError> {
     if document.blocks.is_empty() {
         return Err(ReadError::NoText);
     }
-    document.title = document.title.split_whitespace().collect::<Vec<_>>().join(" ");
+    document.title = document
+        .title
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     if document.title.is_empty() {
         document.title = name;
     }
@@ -104,7 +125,8 @@ pub fn read_file(path: &Path, bytes: &[u8]) -> Result<Document, ReadError> {
 }
 
 fn extension(path: &Path) -> Option<String> {
-    path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
+    path.extension()
+        .map(|extension| extension.to_string_lossy().to_lowercase())
 }
 
 fn format(extension: &str) -> Option<Format> {
@@ -121,7 +143,12 @@ fn format(extension: &str) -> Option<Format> {
 /// The format by what the file begins with, else by its name.
 fn settle(path: &Path, bytes: &[u8]) -> Result<Format, ReadError> {
     let head = bytes.get(..SNIFFED).unwrap_or(bytes);
-    if head.get(..1024).unwrap_or(head).windows(5).any(|window| window == b"%PDF-") {
+    if head
+        .get(..1024)
+        .unwrap_or(head)
+        .windows(5)
+        .any(|window| window == b"%PDF-")
+    {
         return Ok(Format::Pdf);
     }
     let named = extension(path).and_then(|extension| format(&extension));
@@ -135,7 +162,9 @@ fn settle(path: &Path, bytes: &[u8]) -> Result<Format, ReadError> {
     let start = String::from_utf8_lossy(head).trim_start().to_lowercase();
     match named {
         Some(format) => Ok(format),
-        None if start.starts_with("<!doctype html") || start.starts_with("<html") => Ok(Format::Html),
+        None if start.starts_with("<!doctype html") || start.starts_with("<html") => {
+            Ok(Format::Html)
+        }
         None => Ok(Format::Plain),
     }
 }
@@ -152,7 +181,9 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
     let mut unpacked = Vec::new();
     let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(MOST_BYTES + 1);
     match reader.read_to_end(&mut unpacked) {
-        Err(error) => Err(ReadError::Broken(format!("it cannot be decompressed ({error})"))),
+        Err(error) => Err(ReadError::Broken(format!(
+            "it cannot be decompressed ({error})"
+        ))),
         Ok(_) if unpacked.len() as u64 > MOST_BYTES => Err(ReadError::TooLarge),
         Ok(_) => Ok(unpacked),
     }
@@ -161,7 +192,8 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
 /// Bytes to text: by byte order mark, as UTF-8, by what an HTML page declares, else as Windows-1252.
 fn decoded(bytes: &[u8], html: bool) -> Result<String, ReadError> {
     if let Some((encoding, length)) = encoding_rs::Encoding::for_bom(bytes) {
-        let (text, _) = encoding.decode_without_bom_handling(bytes.get(length..).unwrap_or_default());
+        let (text, _) =
+            encoding.decode_without_bom_handling(bytes.get(length..).unwrap_or_default());
         return Ok(text.into_owned());
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -169,15 +201,24 @@ fn decoded(bytes: &[u8], html: bool) -> Result<String, ReadError> {
     }
     let declared = if html { declared_encoding(bytes) } else { None };
     let (text, _, _) = declared.unwrap_or(encoding_rs::WINDOWS_1252).decode(bytes);
-    let strange = text.chars().filter(|c| c.is_control() && !c.is_whitespace()).count();
-    if strange * 50 > text.chars().count() { Err(ReadError::Binary) } else { Ok(text.into_owned()) }
+    let strange = text
+        .chars()
+        .filter(|c| c.is_control() && !c.is_whitespace())
+        .count();
+    if strange * 50 > text.chars().count() {
+        Err(ReadError::Binary)
+    } else {
+        Ok(text.into_owned())
+    }
 }
 
 fn declared_encoding(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     let head = String::from_utf8_lossy(bytes.get(..2048).unwrap_or(bytes)).to_lowercase();
     let (_, after) = head.split_once("charset=")?;
     let label = after.trim_start_matches(['"', '\'']);
-    let label = label.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).next()?;
+    let label = label
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'))
+        .next()?;
     encoding_rs::Encoding::for_label(label.as_bytes())
 }
 

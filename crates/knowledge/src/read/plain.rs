@@ -8,7 +8,11 @@ pub(super) fn read(text: &str) -> Document {
     let mut blocks = Vec::new();
     for range in paragraphs(&text) {
         let body = text.get(range.clone()).unwrap_or_default();
-        blocks.push(Block { kind: kind(body), range, place: None });
+        blocks.push(Block {
+            kind: kind(body),
+            range,
+            place: None,
+        });
     }
     let title = blocks
         .first()
@@ -17,7 +21,11 @@ pub(super) fn read(text: &str) -> Document {
         .and_then(|title| title.lines().next())
         .unwrap_or_default()
         .to_owned();
-    Document { title, text, blocks }
+    Document {
+        title,
+        text,
+        blocks,
+    }
 }
 
 /// The ranges between blank lines, without white space at the end but with that of the first line.
@@ -44,7 +52,10 @@ pub(super) fn paragraphs(text: &str) -> Vec<std::ops::Range<usize>> {
 
 fn kind(body: &str) -> BlockKind {
     let lines: Vec<&str> = body.lines().collect();
-    if lines.iter().all(|line| line.starts_with("    ") || line.starts_with('\t')) {
+    if lines
+        .iter()
+        .all(|line| line.starts_with("    ") || line.starts_with('\t'))
+    {
         return BlockKind::Code;
     }
     let first = lines.first().map(|line| line.trim()).unwrap_or_default();
@@ -54,7 +65,11 @@ fn kind(body: &str) -> BlockKind {
     let letters = first.chars().filter(|c| c.is_alphabetic()).count();
     let shouted = letters > 2 && first.chars().all(|c| !c.is_lowercase());
     let words = first.split_whitespace().count();
-    if lines.len() == 1 && words <= 10 && !first.ends_with(['.', ',', ';', ':']) && (shouted || is_numbered(first)) {
+    if lines.len() == 1
+        && words <= 10
+        && !first.ends_with(['.', ',', ';', ':'])
+        && (shouted || is_numbered(first))
+    {
         return BlockKind::Heading(2);
     }
     match first.starts_with("- ") || first.starts_with("* ") {
@@ -67,12 +82,15 @@ fn kind(body: &str) -> BlockKind {
 pub(super) fn is_adornment(line: &str) -> bool {
     let line = line.trim_end();
     let first = line.chars().next();
-    line.len() >= 3 && first.is_some_and(|c| c.is_ascii_punctuation() && line.chars().all(|other| other == c))
+    line.len() >= 3
+        && first.is_some_and(|c| c.is_ascii_punctuation() && line.chars().all(|other| other == c))
 }
 
 /// A heading like `3.2 Setting up`.
 fn is_numbered(line: &str) -> bool {
-    let Some((number, rest)) = line.split_once(' ') else { return false };
+    let Some((number, rest)) = line.split_once(' ') else {
+        return false;
+    };
     let number = number.trim_end_matches('.');
     number.starts_with(|c: char| c.is_ascii_digit())
         && number.chars().all(|c| c.is_ascii_digit() || c == '.')

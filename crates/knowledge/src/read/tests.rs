@@ -10,7 +10,11 @@ use crate::document::BlockKind;
 fn blocks(name: &str, text: &str) -> Vec<(BlockKind, String)> {
     let document = read_file(Path::new(name), text.as_bytes()).unwrap();
     let text = |block: &crate::document::Block| document.text[block.range.clone()].to_owned();
-    document.blocks.iter().map(|block| (block.kind, text(block))).collect()
+    document
+        .blocks
+        .iter()
+        .map(|block| (block.kind, text(block)))
+        .collect()
 }
 
 #[test]
@@ -39,7 +43,10 @@ c</pre><script>alert(1)</script>
         (Table, "Name | Size\nbigint | 8 bytes"),
         (Code, "a  b\nc"),
     ];
-    let expected: Vec<_> = expected.into_iter().map(|(kind, text)| (kind, text.to_owned())).collect();
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|(kind, text)| (kind, text.to_owned()))
+        .collect();
     assert_eq!(blocks("page.html", page), expected);
 }
 
@@ -49,17 +56,26 @@ fn markdown_keeps_the_files_own_text() {
     use BlockKind::*;
     let found = blocks("x.md", text);
     let kinds: Vec<BlockKind> = found.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(kinds, [Heading(1), Paragraph, ListItem, ListItem, Code, Table]);
+    assert_eq!(
+        kinds,
+        [Heading(1), Paragraph, ListItem, ListItem, Code, Table]
+    );
     assert_eq!(found[1].1, "One *two*.");
     assert_eq!(found[2].1, "- a\n  - b");
-    assert_eq!(read_file(Path::new("x.md"), text.as_bytes()).unwrap().title, "Top");
+    assert_eq!(
+        read_file(Path::new("x.md"), text.as_bytes()).unwrap().title,
+        "Top"
+    );
 }
 
 #[test]
 fn restructured_text_has_headings_and_literal_blocks() {
     let text = "=====\nTitle\n=====\n\nPart\n----\n\nSome text::\n\n    code here\n\n.. a comment\n\n- item\n";
     use BlockKind::*;
-    let kinds: Vec<BlockKind> = blocks("x.rst", text).into_iter().map(|(kind, _)| kind).collect();
+    let kinds: Vec<BlockKind> = blocks("x.rst", text)
+        .into_iter()
+        .map(|(kind, _)| kind)
+        .collect();
     assert_eq!(kinds, [Heading(1), Heading(2), Paragraph, Code, ListItem]);
 }
 
@@ -68,8 +84,14 @@ fn compressed_files_and_old_encodings_are_read() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(b"caf\xe9 au lait").unwrap();
     let packed = packed.finish().unwrap();
-    assert_eq!(read_file(Path::new("a.txt.gz"), &packed).unwrap().text, "café au lait");
-    assert!(matches!(read_file(Path::new("a.txt.gz"), &packed[..20]), Err(ReadError::Broken(_))));
+    assert_eq!(
+        read_file(Path::new("a.txt.gz"), &packed).unwrap().text,
+        "café au lait"
+    );
+    assert!(matches!(
+        read_file(Path::new("a.txt.gz"), &packed[..20]),
+        Err(ReadError::Broken(_))
+    ));
     let page = b"<html><head><meta charset=\"iso-8859-2\"></head><body><p>\xb1</p></body></html>";
     assert_eq!(read_file(Path::new("a.html"), page).unwrap().text, "ą");
 }
@@ -80,7 +102,10 @@ fn what_is_no_document_says_why() {
     assert_eq!(error("a.txt", b"a\0b"), ReadError::Binary);
     assert_eq!(error("a.md", b" \n"), ReadError::NoText);
     assert!(matches!(error("a.pdf", b"hello"), ReadError::Pdf(_)));
-    assert!(matches!(error("a.pdf", b"%PDF-1.4\nrubbish"), ReadError::Pdf(_)));
+    assert!(matches!(
+        error("a.pdf", b"%PDF-1.4\nrubbish"),
+        ReadError::Pdf(_)
+    ));
 }
 
 proptest! {
