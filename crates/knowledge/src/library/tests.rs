@@ -242,7 +242,8 @@ fn a_file_that_cannot_be_read_is_reported_and_not_tried_again() {
 fn a_damaged_or_missing_index_is_made_anew() {
     let folder = database();
     index(&folder.library(), folder.folder.path());
-    let damage: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let damage: [(&str, Damage); 4] = [
         ("gone", |keywords| {
             std::fs::remove_dir_all(keywords).unwrap()
         }),
