@@ -38,6 +38,16 @@ pub enum Command {
     Resume(Resume),
 }
 
+impl Command {
+    /// Whether the local engine may have to work.
+    pub fn decodes(&self) -> bool {
+        match self {
+            Command::Research(_) | Command::Resume(_) => true,
+            Command::Index(_) | Command::Search(_) | Command::Models(_) | Command::Runs(_) => false,
+        }
+    }
+}
+
 /// How to reach models that are not in process.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Provider {

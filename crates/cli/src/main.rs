@@ -3,6 +3,11 @@
 //! Data goes to standard output, everything else to standard error. Exit status: 0 fine, 1 the run
 //! failed or was parked, 2 misuse.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary has no public items; `pub` marks what a module offers the others"
+)]
+
 mod arguments;
 mod commands;
 mod project;
@@ -14,6 +19,9 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
+    if arguments.command.decodes() {
+        wait_passively();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -26,3 +34,26 @@ fn main() -> ExitCode {
         Err(error) => view::failed(&error),
     }
 }
+
+/// Starts the program anew, in the same process, with `OMP_WAIT_POLICY=passive`.
+///
+/// The threads of the inference engine spin while they wait for each other. On a machine with other work
+/// that costs two thirds of its speed, and the OpenMP runtime reads this setting only when it is loaded.
+#[cfg(unix)]
+fn wait_passively() {
+    use std::os::unix::process::CommandExt as _;
+    const SETTING: &str = "OMP_WAIT_POLICY";
+    if std::env::var_os(SETTING).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // `exec` returns only when it failed; then the program goes on as it is.
+        let _ = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(SETTING, "passive")
+            .exec();
+    }
+}
+
+#[cfg(not(unix))]
+fn wait_passively() {}
