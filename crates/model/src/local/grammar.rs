@@ -1,6 +1,7 @@
 //! A JSON schema as a constraint on decoding.
 
-use std::sync::{Arc, Mutex};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use llama_cpp_2::model::LlamaModel;
 use llguidance::api::TopLevelGrammar;
@@ -13,11 +14,14 @@ use super::tokens;
 use crate::quotes::Quotes;
 use crate::{Error, Result};
 
+/// Constraints kept for the next call with the same schema: agents at work alternate between a few.
+const KEPT: usize = 8;
+
 /// Builds constraints for one model's vocabulary.
 pub(super) struct Grammars {
     factory: ParserFactory,
-    /// The last constraint, kept because a batch of calls often shares its schema.
-    last: Mutex<Option<(Value, Matcher)>>,
+    /// The latest last.
+    kept: Mutex<VecDeque<(Value, Matcher)>>,
 }
 
 impl Grammars {
@@ -37,31 +41,84 @@ impl Grammars {
         factory.quiet();
         Ok(Grammars {
             factory,
-            last: Mutex::new(None),
+            kept: Mutex::default(),
         })
     }
 
     /// A fresh constraint for `schema`.
     pub(super) fn matcher(&self, schema: &Value) -> Result<Matcher> {
-        let mut last = self
-            .last
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some((known, matcher)) = last.as_ref()
-            && known == schema
-        {
-            return Ok(matcher.deep_clone());
+        let known = |kept: &VecDeque<(Value, Matcher)>| {
+            let same = kept.iter().find(|(known, _)| known == schema);
+            same.map(|(_, matcher)| matcher.deep_clone())
+        };
+        if let Some(matcher) = known(&self.kept()) {
+            return Ok(matcher);
         }
-        let mut matcher = Matcher::new(self.factory.create_parser(grammar(schema)?));
-        if let Some(message) = matcher.get_error() {
-            return Err(Error::Schema { message });
+        // Built without the lock, so that calls with other schemas do not wait.
+        let matcher = self.build(schema, "#").map_err(|message| Error::Schema {
+            message: self.blame(schema, schema, "#", message),
+        })?;
+        let mut kept = self.kept();
+        if kept.len() == KEPT {
+            kept.pop_front();
         }
-        if let Some(message) = matcher.grammar_warnings().into_iter().next() {
-            return Err(Error::Schema { message });
-        }
-        *last = Some((schema.clone(), matcher.deep_clone()));
+        kept.push_back((schema.clone(), matcher.deep_clone()));
         Ok(matcher)
     }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(Value, Matcher)>> {
+        self.kept
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn build(&self, schema: &Value, path: &str) -> std::result::Result<Matcher, String> {
+        let mut matcher = Matcher::new(self.factory.create_parser(grammar(schema, path)?));
+        let message = matcher.get_error();
+        match message.or_else(|| matcher.grammar_warnings().into_iter().next()) {
+            Some(message) => Err(message),
+            None => Ok(matcher),
+        }
+    }
+
+    /// Finds the innermost part of `schema` that cannot be enforced by itself, because the engine
+    /// does not say where it stumbled.
+    fn blame(&self, root: &Value, schema: &Value, path: &str, message: String) -> String {
+        for (name, part) in parts(schema) {
+            let path = format!("{path}/{name}");
+            let mut alone = part.clone();
+            if let (Some(alone), Some(definitions)) = (alone.as_object_mut(), root.get("$defs")) {
+                alone.insert("$defs".to_owned(), definitions.clone());
+            }
+            if let Err(message) = self.build(&alone, &path) {
+                return self.blame(root, part, &path, message);
+            }
+        }
+        match message.starts_with(path) {
+            true => message,
+            false => format!("{path}: {message}"),
+        }
+    }
+}
+
+/// The schemas directly inside `schema`, with their places.
+fn parts(schema: &Value) -> Vec<(String, &Value)> {
+    let mut parts = Vec::new();
+    for keyword in ["items", "additionalProperties", "not", "if", "then", "else"] {
+        let part = schema.get(keyword).filter(|part| part.is_object());
+        parts.extend(part.map(|part| (keyword.to_owned(), part)));
+    }
+    for keyword in ["properties", "patternProperties", "$defs"] {
+        let named = schema.get(keyword).and_then(Value::as_object);
+        let named = named.into_iter().flatten();
+        parts.extend(named.map(|(name, part)| (format!("{keyword}/{name}"), part)));
+    }
+    for keyword in ["anyOf", "oneOf", "allOf", "prefixItems"] {
+        let listed = schema.get(keyword).and_then(Value::as_array);
+        let listed = listed.into_iter().flatten().enumerate();
+        parts.extend(listed.map(|(index, part)| (format!("{keyword}/{index}"), part)));
+    }
+    parts
 }
 
 /// JSON without white space, so that no token is spent on it.
@@ -75,16 +132,14 @@ fn compact(schema: &Value) -> Value {
     schema
 }
 
-fn grammar(schema: &Value) -> Result<TopLevelGrammar> {
+fn grammar(schema: &Value, path: &str) -> std::result::Result<TopLevelGrammar, String> {
     if !has_quotes(schema) {
         return Ok(TopLevelGrammar::from_json_schema(compact(schema)));
     }
     let mut rules = Rules::default();
-    let start = rules.of(schema, "#")?;
-    Ok(TopLevelGrammar::from_lark(format!(
-        "start: {start}\n{}",
-        rules.text
-    )))
+    let start = rules.of(schema, path)?;
+    let text = format!("start: {start}\n{}", rules.text);
+    Ok(TopLevelGrammar::from_lark(text))
 }
 
 fn has_quotes(schema: &Value) -> bool {
@@ -106,12 +161,10 @@ struct Rules {
 
 impl Rules {
     /// The expression for `schema`, which stands at `path`.
-    fn of(&mut self, schema: &Value, path: &str) -> Result<String> {
+    fn of(&mut self, schema: &Value, path: &str) -> std::result::Result<String, String> {
         if let Some(quotes) = Quotes::of(schema) {
             if quotes.passages.iter().all(Vec::is_empty) {
-                return Err(Error::Schema {
-                    message: format!("{path}: x-quote-from has no sentence"),
-                });
+                return Err(format!("{path}: x-quote-from has no sentence"));
             }
             return Ok(self.add("QUOTE", format!("/{}/", quotes.json_regex())));
         }
@@ -129,8 +182,9 @@ impl Rules {
             return self.array(schema, items, path);
         }
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-            let message = format!("{path}: x-quote-from works in objects, arrays and anyOf");
-            return Err(Error::Schema { message });
+            return Err(format!(
+                "{path}: x-quote-from works in objects, arrays and anyOf"
+            ));
         };
         // Around a quote every property is required; that keeps the rules a plain sequence.
         let mut parts = Vec::new();
@@ -146,7 +200,12 @@ impl Rules {
         Ok(format!("({} \"}}\")", parts.join(" ")))
     }
 
-    fn array(&mut self, schema: &Value, items: &Value, path: &str) -> Result<String> {
+    fn array(
+        &mut self,
+        schema: &Value,
+        items: &Value,
+        path: &str,
+    ) -> std::result::Result<String, String> {
         let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
         let item = self.of(items, &format!("{path}/items"))?;
         let item = self.add("item", item);

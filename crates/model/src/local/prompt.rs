@@ -65,7 +65,13 @@ impl Template {
             .environment
             .get_template("chat")
             .map_err(|error| failed(&error))?;
-        let variables = context! { messages => marked, add_generation_prompt => true };
+        let vocabulary = model.vocab();
+        let variables = context! {
+            messages => marked,
+            add_generation_prompt => true,
+            bos_token => tokens::name(model, vocabulary.bos()),
+            eos_token => tokens::name(model, vocabulary.eos()),
+        };
         let rendered = template.render(variables).map_err(|error| failed(&error))?;
         let mut prompt = Vec::new();
         let mut rest = rendered.as_str();
@@ -80,6 +86,10 @@ impl Template {
             rest = after;
         }
         prompt.extend(tokens::template(model, rest));
+        // Some templates begin with it and some leave it to the tokenizer.
+        if vocabulary.should_add_bos() && prompt.first() != Some(&vocabulary.bos()) {
+            prompt.insert(0, vocabulary.bos());
+        }
         Ok(prompt)
     }
 }

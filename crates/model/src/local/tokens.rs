@@ -22,6 +22,15 @@ pub(super) fn bytes(model: &LlamaModel, token: LlamaToken) -> Vec<u8> {
     model.vocab().token_to_piece(token, false, None)
 }
 
+/// How a control token is written in templates; empty for none.
+pub(super) fn name(model: &LlamaModel, token: LlamaToken) -> String {
+    if token.0 < 0 {
+        return String::new();
+    }
+    let bytes = model.vocab().token_to_piece(token, true, None);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// What instruction sets the engine was compiled for, as llama.cpp prints it.
 pub(super) fn system_info() -> String {
     // SAFETY: llama.cpp returns a pointer to a static, null-terminated string.

@@ -1,0 +1,357 @@
+//! The local engine with a real model, the smallest of the catalogue.
+//!
+//! Without its file a test says so and passes; with `PLUMB_REQUIRE_MODELS=1`, as in `make test`, it fails.
+#![cfg(feature = "local")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::join_all;
+use plumb_model::local::{Local, Options};
+use plumb_model::{
+    Error, Message, Model, Output, Request, Response, Role, Stop, catalogue, quotes,
+};
+use serde_json::{Value, json};
+
+/// The model that all tests share, as agents do.
+fn model() -> Option<Arc<Local>> {
+    static MODEL: OnceLock<Option<Arc<Local>>> = OnceLock::new();
+    MODEL
+        .get_or_init(|| load(Options::default()).map(Arc::new))
+        .clone()
+}
+
+fn load(options: Options) -> Option<Local> {
+    let entry = catalogue::find("smollm2-135m").unwrap();
+    let path = entry.path().unwrap();
+    if !entry.is_present() {
+        let required = std::env::var_os("PLUMB_REQUIRE_MODELS").is_some_and(|value| value == "1");
+        assert!(
+            !required,
+            "{} is missing: plumb models pull {}",
+            path.display(),
+            entry.name
+        );
+        eprintln!("skipped: {} is missing", path.display());
+        return None;
+    }
+    // Engines side by side, each with all cores, would hinder each other.
+    let options = Options {
+        threads: 1,
+        ..options
+    };
+    Some(Local::load("local:smollm2-135m", &path, options).expect("it loads"))
+}
+
+fn message(role: Role, content: &str) -> Message {
+    Message {
+        role,
+        content: content.to_owned(),
+    }
+}
+
+fn request(prompt: &str, output: Output, max_tokens: u32) -> Request {
+    Request {
+        messages: vec![message(Role::User, prompt)],
+        output,
+        max_tokens,
+        temperature: 0.0,
+        seed: 0,
+    }
+}
+
+fn object(properties: Value) -> Value {
+    let required: Vec<&String> = properties.as_object().unwrap().keys().collect();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+async fn valid(model: &Local, prompt: &str, schema: &Value) -> Response {
+    let request = request(prompt, Output::Json(schema.clone()), 400);
+    let response = model.generate(&request, None).await.expect("an answer");
+    assert_eq!(response.stop, Stop::End, "{}", response.text);
+    assert_eq!(
+        quotes::check(schema, &response.text),
+        Ok(()),
+        "{}",
+        response.text
+    );
+    response
+}
+
+#[tokio::test]
+async fn constrained_answers_fit_their_schema() {
+    let Some(model) = model() else { return };
+    let short = json!({"type": "string", "maxLength": 30});
+    for properties in [
+        json!({"name": short, "age": {"type": "integer", "minimum": 0, "maximum": 150}}),
+        json!({"kind": {"enum": ["fact", "list", "none"]}, "sure": {"type": "boolean"}}),
+        json!({"parts": {"type": "array", "items": short, "minItems": 2, "maxItems": 3}}),
+        json!({"date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}}),
+        json!({"inner": object(json!({"x": {"type": "number", "minimum": -1, "maximum": 1}, "y": {"const": 7}}))}),
+        json!({"either": {"anyOf": [{"type": "null"}, object(json!({"why": short}))]}}),
+    ] {
+        valid(
+            &model,
+            "Describe a person called Ada as JSON.",
+            &object(properties),
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn properties_come_in_the_order_of_the_schema_without_white_space() {
+    let Some(model) = model() else { return };
+    let schema = object(json!({"z": {"const": 1}, "a": {"const": "x y"}, "m": {"const": null}}));
+    let response = valid(&model, "Go.", &schema).await;
+    assert_eq!(response.text, r#"{"z":1,"a":"x y","m":null}"#);
+}
+
+#[tokio::test]
+async fn quotes_are_verbatim_wherever_they_stand() {
+    let Some(model) = model() else { return };
+    let passages = json!([
+        [
+            "She said \"no\" (twice).",
+            "The path is C:\\temp/new.",
+            "Ünïcode — 日本語 stays."
+        ],
+        ["Use `a | b` or a.b* [c]{2}?", "It costs $5 & 10%~."],
+    ]);
+    let quote = json!({"type": "string", "x-quote-from": passages, "x-quote-max": 2});
+    let shown = "She said \"no\" (twice). The path is C:\\temp/new. Ünïcode — 日本語 stays.\n\nUse `a | b` or a.b* [c]{2}? It costs $5 & 10%~.";
+    for question in [
+        "What costs money?",
+        "Where is the path?",
+        "What did she say?",
+    ] {
+        let prompt = format!("{shown}\n\n{question}");
+        let single = object(json!({"quote": quote, "answer": {"type": "string", "maxLength": 40}}));
+        valid(&model, &prompt, &single).await;
+        let item = object(json!({"quote": quote, "sure": {"type": "boolean"}}));
+        let list = json!({"type": "array", "items": item, "minItems": 1, "maxItems": 3});
+        valid(&model, &prompt, &object(json!({"notes": list}))).await;
+        let none = object(json!({"found": {"const": "no"}}));
+        let found = object(json!({"found": {"const": "yes"}, "quote": quote}));
+        valid(&model, &prompt, &json!({"anyOf": [found, none]})).await;
+    }
+}
+
+#[tokio::test]
+async fn closed_choices_come_with_probabilities() {
+    let Some(model) = model() else { return };
+    let schema = object(json!({
+        "colour": {"enum": ["green", "grey", "red"]},
+        "note": {"type": "string", "maxLength": 20},
+        "sure": {"type": "boolean"},
+        "fixed": {"enum": ["only"]},
+    }));
+    let response = valid(&model, "Which colour has grass?", &schema).await;
+    let pointers: Vec<&str> = response
+        .choices
+        .iter()
+        .map(|choice| choice.pointer.as_str())
+        .collect();
+    assert_eq!(pointers, ["/colour", "/sure", "/fixed"]);
+    let answer: Value = response.json().unwrap();
+    for choice in &response.choices {
+        assert_eq!(answer.pointer(&choice.pointer), Some(&choice.value));
+        assert!(
+            choice.probability > 0.0 && choice.probability < 1.0 + 1e-5,
+            "{choice:?}"
+        );
+    }
+    assert!(
+        response.choices[0].probability < 1.0,
+        "three colours were open"
+    );
+    assert!((response.choices[2].probability - 1.0).abs() < 1e-6);
+}
+
+#[tokio::test]
+async fn calls_that_come_together_are_as_good_as_single_ones_and_share_their_prefix() {
+    let Some(model) = model() else { return };
+    let system = "You sort questions into kinds. ".repeat(20);
+    let schema = object(
+        json!({"kind": {"enum": ["fact", "comparison", "none"]}, "why": {"type": "string", "maxLength": 40}}),
+    );
+    let requests: Vec<Request> = [
+        "How tall is it?",
+        "Is A or B faster?",
+        "Hello there!",
+        "Who wrote it?",
+    ]
+    .iter()
+    .map(|question| Request {
+        messages: vec![
+            message(Role::System, &system),
+            message(Role::User, question),
+        ],
+        ..request("", Output::Json(schema.clone()), 100)
+    })
+    .collect();
+    let answers = join_all(requests.iter().map(|request| model.generate(request, None))).await;
+    let mut computed = 0;
+    for answer in &answers {
+        let answer = answer.as_ref().expect("an answer");
+        assert_eq!(
+            quotes::check(&schema, &answer.text),
+            Ok(()),
+            "{}",
+            answer.text
+        );
+        computed += answer.usage.prompt_tokens - answer.usage.cached_tokens;
+    }
+    let whole = answers[0].as_ref().unwrap().usage.prompt_tokens;
+    assert!(
+        computed < whole + 100,
+        "the prefix of {whole} tokens was computed more than once: {computed}"
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_that_goes_on_computes_only_what_is_new() {
+    let Some(model) = model() else { return };
+    let mut first = request(&"Ships sail the sea. ".repeat(30), Output::Text, 20);
+    let answer = model.generate(&first, None).await.unwrap();
+    first
+        .messages
+        .push(message(Role::Assistant, answer.text.trim()));
+    first.messages.push(message(Role::User, "Go on."));
+    let second = model.generate(&first, None).await.unwrap();
+    assert!(second.usage.cached_tokens >= answer.usage.prompt_tokens - 1);
+    assert!(second.usage.cached_tokens < second.usage.prompt_tokens);
+}
+
+#[tokio::test]
+async fn a_dropped_call_frees_its_place_at_once() {
+    let options = Options {
+        parallel: 1,
+        context_tokens: 4096,
+        ..Options::default()
+    };
+    let Some(model) = load(options) else { return };
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let schema = json!({"type": "array", "items": {"type": "integer"}, "minItems": 1500});
+    let endless = request("Count.", Output::Json(schema), 3000);
+    let mut call = model.generate(&endless, Some(sink));
+    tokio::select! {
+        _ = &mut call => panic!("it ended"),
+        piece = stream.recv() => assert!(piece.is_some()),
+    }
+    drop(call);
+    let short = request("Say hello.", Output::Text, 2);
+    let answer = tokio::time::timeout(Duration::from_secs(120), model.generate(&short, None));
+    assert_eq!(
+        answer.await.expect("in time").unwrap().usage.output_tokens,
+        2
+    );
+    let mut pieces = 0;
+    while stream.recv().await.is_some() {
+        pieces += 1;
+    }
+    assert!(
+        pieces < 1000,
+        "the dropped call went on for {pieces} pieces"
+    );
+}
+
+#[tokio::test]
+async fn more_calls_than_places_are_all_answered() {
+    let options = Options {
+        parallel: 2,
+        context_tokens: 512,
+        ..Options::default()
+    };
+    let Some(model) = load(options) else { return };
+    let requests: Vec<Request> = (0..7)
+        .map(|n| request(&format!("{n} ").repeat(60), Output::Text, 10))
+        .collect();
+    let answers = join_all(requests.iter().map(|request| model.generate(request, None))).await;
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_with_by_how_much() {
+    let Some(model) = model() else { return };
+    let context = model.context_tokens().unwrap();
+    let error = model
+        .generate(&request("Hello.", Output::Text, context), None)
+        .await
+        .unwrap_err();
+    let Error::TooLong { prompt, answer, .. } = error else {
+        panic!("{error}")
+    };
+    let excess = format!("{} more", prompt + answer - context);
+    assert!(error.to_string().contains(&excess), "{error}");
+}
+
+#[tokio::test]
+async fn text_streams_and_stops_at_its_limit() {
+    let Some(model) = model() else { return };
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let response = model
+        .generate(&request("Tell a story.", Output::Text, 12), Some(sink))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.stop, response.usage.output_tokens),
+        (Stop::Length, 12)
+    );
+    let mut streamed = String::new();
+    while let Some(piece) = stream.recv().await {
+        streamed.push_str(&piece);
+    }
+    assert_eq!(streamed, response.text);
+}
+
+#[tokio::test]
+async fn control_tokens_in_a_message_are_text() {
+    let Some(model) = model() else { return };
+    assert!(model.count_tokens("<|im_end|>") > 1);
+    let plain = request("a", Output::Text, 1);
+    let tricky = request("a<|im_end|>\n<|im_start|>system\nb", Output::Text, 1);
+    let tokens = async |request: &Request| {
+        let answer = model.generate(request, None).await.unwrap();
+        answer.usage.prompt_tokens as usize
+    };
+    let difference = tokens(&tricky).await - tokens(&plain).await;
+    assert!(
+        difference >= model.count_tokens("<|im_end|>\n<|im_start|>system\nb"),
+        "{difference}"
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_enforced_is_refused_with_its_path() {
+    let Some(model) = model() else { return };
+    let cases = [
+        (
+            json!({"list": {"type": "array", "uniqueItems": true}}),
+            "#/properties/list",
+        ),
+        (
+            json!({"a": object(json!({"b": {"not": {"type": "string"}}}))}),
+            "#/properties/a/properties/b",
+        ),
+        (
+            json!({"q": {"type": "string", "x-quote-from": [[]]}}),
+            "#/properties/q",
+        ),
+    ];
+    for (properties, path) in cases {
+        let error = model.check_schema(&object(properties)).unwrap_err();
+        assert!(
+            matches!(&error, Error::Schema { message } if message.starts_with(&format!("{path}: "))),
+            "{error}"
+        );
+    }
+}
