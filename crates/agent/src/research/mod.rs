@@ -15,7 +15,9 @@ mod library;
 mod note;
 mod options;
 mod plan;
+mod reading;
 mod report;
+mod weighing;
 mod write;
 
 use std::sync::Arc;

@@ -1,0 +1,135 @@
+//! Which quotes answer a question, and how sure that is.
+
+use journal::Run;
+use model::Response;
+use serde_json::{Value, json};
+
+use super::Tools;
+use super::note::Note;
+use super::reading::{headings, place};
+use crate::{Result, call};
+
+/// The belief that a quote answers, 0..1, above which it counts as a note.
+const ANSWERS: f32 = 0.5;
+
+/// Splits candidates into notes that answer the question, each with how sure that is, and the rest.
+///
+/// The model first picks among all quotes, because it compares better than it judges; then what it
+/// picked, and the candidate of the best-ranked passage, are verified alone.
+pub(super) async fn weigh(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    candidates: Vec<Note>,
+) -> Result<(Vec<Note>, Vec<Note>)> {
+    if candidates.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let picked = choose(run, tools, question, &candidates).await?;
+    let beliefs = verify(run, tools, question, &candidates).await?;
+    let (mut notes, mut rest) = (Vec::new(), Vec::new());
+    for ((mut note, picked), belief) in candidates.into_iter().zip(picked).zip(beliefs) {
+        // The geometric mean: a note must be credible alone and beside the others.
+        note.confidence = (picked * belief).sqrt();
+        if note.confidence >= ANSWERS {
+            notes.push(note)
+        } else {
+            rest.push(note)
+        }
+    }
+    rest.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then(a.rank.cmp(&b.rank))
+    });
+    Ok((notes, rest))
+}
+
+/// How much of the model's choice among the quotes falls on each, 0..1: 1 for the one it picks when it
+/// is certain, a share of what it left for the others.
+async fn choose(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -> Result<Vec<f32>> {
+    let numbers: Vec<usize> = (0..=candidates.len()).collect();
+    let schema = json!({"type": "object", "properties": {"best": {"enum": numbers}},
+        "required": ["best"], "additionalProperties": false});
+    let mut shown = format!("Question: {question}\n\n[0] none of these");
+    for (index, note) in candidates.iter().enumerate() {
+        shown.push_str(&format!(
+            "\n[{}] ({}) {}",
+            index + 1,
+            headings(&note.passage),
+            note.quote
+        ));
+    }
+    let definition = tools.agents.load("research/choose")?;
+    let request = call::request(&definition, &[shown], schema);
+    let response = call::ask(
+        run,
+        "choose",
+        &*tools.model,
+        &request,
+        "the best of the quotes",
+    )
+    .await?;
+    let best = response
+        .json::<Value>()
+        .ok()
+        .and_then(|value| value["best"].as_u64())
+        .unwrap_or(0);
+    let sure = response
+        .choices
+        .first()
+        .map_or(0.9, |choice| choice.probability);
+    let others = candidates.len().max(1) as f32;
+    let share = |index: usize| {
+        if index as u64 + 1 == best {
+            sure
+        } else {
+            (1.0 - sure) / others
+        }
+    };
+    Ok((0..candidates.len()).map(share).collect())
+}
+
+/// How much the model believes of each quote alone that it answers, 0..1; all in one batch.
+async fn verify(run: &Run, tools: &Tools, question: &str, candidates: &[Note]) -> Result<Vec<f32>> {
+    let definition = tools.agents.load("research/verify")?;
+    let schema = json!({"type": "object", "properties": {"answers": {"enum": ["yes", "no"]}},
+        "required": ["answers"], "additionalProperties": false});
+    let calls = candidates.iter().enumerate().map(|(index, note)| {
+        let quote = format!(
+            "Question: {question}\n\nQuote ({}): {}",
+            headings(&note.passage),
+            note.quote
+        );
+        let request = call::request(&definition, &[quote], schema.clone());
+        let run = run.scope("verify", index);
+        async move {
+            let response = call::ask(
+                &run,
+                "model",
+                &*tools.model,
+                &request,
+                &place(&note.passage),
+            )
+            .await?;
+            Ok(belief(&response))
+        }
+    });
+    futures::future::try_join_all(calls).await
+}
+
+/// The probability that the model gives "yes".
+fn belief(response: &Response) -> f32 {
+    match response
+        .choices
+        .iter()
+        .find(|choice| choice.pointer == "/answers")
+    {
+        Some(choice) if choice.value == "yes" => choice.probability,
+        Some(choice) => 1.0 - choice.probability,
+        None => match response.json::<Value>() {
+            Ok(value) if value["answers"] == "yes" => 0.9,
+            _ => 0.1,
+        },
+    }
+}
