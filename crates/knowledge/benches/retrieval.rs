@@ -57,6 +57,11 @@ fn main() {
         let name = format!("plain BM25, tantivy, tokenizer {tokenizer}");
         report(&name, &collection, plain_bm25(&collection, tokenizer));
     }
+    ours(&collection);
+}
+
+/// Our rankings, before and after every passage has a vector.
+fn ours(collection: &Collection) {
     let folder = tempfile::tempdir().unwrap();
     let documents = folder.path().join("documents");
     std::fs::create_dir(&documents).unwrap();
@@ -99,7 +104,7 @@ fn main() {
         let each = started.elapsed().as_secs_f64() * 1000.0 / collection.queries.len() as f64;
         report(
             &format!("{name} ({each:.0} ms a query)"),
-            &collection,
+            collection,
             rankings,
         );
     };

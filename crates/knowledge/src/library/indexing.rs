@@ -204,13 +204,13 @@ struct Batch<'a> {
     passages: usize,
     bytes: usize,
     written: Instant,
-    generation: u64,
+    /// Whether passages went, and perhaps the last ones that needed their vector.
+    removed: bool,
 }
 
 impl<'a> Batch<'a> {
     fn new(library: &'a Library) -> Result<Batch<'a>> {
         let writer = library.0.keywords.writer()?;
-        let generation = library.0.store.generation()?;
         Ok(Batch {
             library,
             writer,
@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
             passages: 0,
             bytes: 0,
             written: Instant::now(),
-            generation,
+            removed: false,
         })
     }
 
@@ -244,6 +244,7 @@ impl<'a> Batch<'a> {
         for id in &applied.removed {
             self.writer.remove(*id);
         }
+        self.removed |= !applied.removed.is_empty();
         let read = changes.iter().filter_map(|change| match change {
             Change::Read(new) => Some(new),
             Change::Touched { .. } | Change::Skipped { .. } | Change::Removed { .. } => None,
@@ -251,8 +252,7 @@ impl<'a> Batch<'a> {
         for (new, document) in read.zip(&applied.documents) {
             add_passages(&self.writer, new, *document)?;
         }
-        self.generation = applied.generation;
-        self.writer.commit(self.generation)?;
+        self.writer.commit(applied.generation)?;
         (self.passages, self.bytes, self.written) = (0, 0, Instant::now());
         Ok(())
     }
@@ -260,7 +260,9 @@ impl<'a> Batch<'a> {
     fn finish(mut self) -> Result<()> {
         self.write()?;
         self.writer.finish()?;
-        self.library.0.store.drop_unused_vectors()?;
+        if self.removed {
+            self.library.0.store.drop_unused_vectors()?;
+        }
         Ok(())
     }
 }
