@@ -16,15 +16,16 @@ pub mod quotes;
 mod registry;
 mod request;
 mod scripted;
+mod store;
 
 use futures::future::BoxFuture;
 
 pub use error::{Error, Result};
 pub use openai::OpenAi;
-pub use pull::folder;
 pub use registry::{Listed, Models, Settings};
 pub use request::{Choice, Message, Output, Request, Response, Role, Stop, Usage};
 pub use scripted::Scripted;
+pub use store::folder;
 
 /// Where text goes as it arrives.
 pub type TextSink = tokio::sync::mpsc::UnboundedSender<String>;

@@ -1,11 +1,14 @@
 //! Models by their `provider:name`.
 
+#[cfg(feature = "local")]
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::catalogue::{self, Entry, Kind};
+#[cfg(feature = "local")]
+use crate::store::file_error;
 use crate::{Error, Model, OpenAi, Result};
 
 /// What opening models depends on.
@@ -93,24 +96,16 @@ impl Models {
             .is_some_and(|extension| extension == "gguf")
         {
             let path = Path::new(local);
-            std::fs::metadata(path).map_err(|source| Error::File {
-                path: path.to_owned(),
-                source,
-            })?;
+            let metadata = std::fs::metadata(path);
+            let bytes = metadata.map_err(|error| file_error(path, error))?.len();
+            // Weights, and on top what the catalogued models need for their cache and buffers.
+            check_memory(name, bytes + bytes / 4 + 500_000_000)?;
             return Ok(Arc::new(crate::local::Local::load(name, path, options)?));
         }
         let entry = catalogue::find(name)?;
-        if !entry.is_present() {
-            return Err(Error::Missing {
-                name: entry.name.clone(),
-            });
-        }
-        check_memory(entry)?;
-        Ok(Arc::new(crate::local::Local::load(
-            name,
-            &entry.path()?,
-            options,
-        )?))
+        let path = entry.verified()?;
+        check_memory(&entry.name, entry.memory_bytes)?;
+        Ok(Arc::new(crate::local::Local::load(name, &path, options)?))
     }
 
     #[cfg(not(feature = "local"))]
@@ -174,17 +169,35 @@ fn machine_memory() -> u64 {
 
 /// Says before loading that a model does not fit in what is free, and proposes one that does.
 #[cfg(feature = "local")]
-fn check_memory(entry: &Entry) -> Result<()> {
-    let free = memory().map_or(0, |system| system.available_memory());
-    if free == 0 || entry.memory_bytes <= free {
+fn check_memory(name: &str, needed: u64) -> Result<()> {
+    match memory().map(|system| free(&system)) {
+        Some(free) => refuse_unless_fits(name, needed, free),
+        // A system that does not say is trusted.
+        None => Ok(()),
+    }
+}
+
+#[cfg(feature = "local")]
+fn free(system: &sysinfo::System) -> u64 {
+    let available = system.available_memory();
+    // Not its own `free_memory`, which counts cached files as used.
+    let limits = system.cgroup_limits();
+    limits.map_or(available, |limits| {
+        available.min(limits.total_memory.saturating_sub(limits.rss))
+    })
+}
+
+#[cfg(feature = "local")]
+fn refuse_unless_fits(name: &str, needed: u64, free: u64) -> Result<()> {
+    if needed <= free {
         return Ok(());
     }
     let smaller = catalogue::largest_chat(free)?;
     Err(Error::Unfit {
-        model: entry.name.clone(),
+        model: name.to_owned(),
         reason: format!(
             "it takes {} MB of memory and {} MB are free",
-            entry.memory_bytes / 1_000_000,
+            needed / 1_000_000,
             free / 1_000_000
         ),
         hint: match smaller.memory_bytes <= free {
@@ -210,5 +223,20 @@ mod tests {
             let error = models.open(name).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_model_that_does_not_fit_is_refused_with_one_that_does() {
+        assert!(refuse_unless_fits("big", 2_000, 2_000).is_ok());
+        let refusal = |free| refuse_unless_fits("local:big", 9_000_000_000, free).unwrap_err();
+        let error = refusal(1_500_000_000).to_string();
+        assert!(error.contains("takes 9000 MB"), "{error}");
+        assert!(error.contains("1500 MB are free"), "{error}");
+        assert!(
+            error.contains("--model local:qwen2.5-coder-0.5b fits"),
+            "{error}"
+        );
+        assert!(refusal(1_000).to_string().contains("free some memory"));
     }
 }
