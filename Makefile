@@ -41,6 +41,7 @@ test: setup
 	cargo xtask tidy
 	cargo xtask arrows
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo build
 	cargo test --workspace --no-run
 	cargo xtask command-line --check
 	$(PLUMB) models pull $(TEST_MODELS)

@@ -15,6 +15,8 @@ pub struct Note {
     pub answer: String,
     /// Where the quote stands.
     pub passage: Passage,
+    /// Whether its numbers and names stand in the quote.
+    pub grounded: bool,
     /// How sure the model is that the passage answers the question, 0..1; 0.5 where the model's
     /// provider does not say.
     pub confidence: f32,

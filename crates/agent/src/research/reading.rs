@@ -1,10 +1,11 @@
 //! Reading passages: a quote from each, and the answer that it supports.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use journal::Run;
+use knowledge::Passage;
 use knowledge::sentences::sentences;
-use knowledge::{Passage, citation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -77,84 +78,84 @@ async fn take_note(
         return Ok(None);
     }
     let schema = note_schema(&passage, &units);
-    let mut conversation = vec![shown(question, &passage)];
     let title = place(&passage);
-    let request = call::request(definition, &conversation, schema.clone());
+    let request = call::request(definition, &[shown(question, &passage)], schema);
     let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
     let Ok(mut noted) = response.json::<Noted>() else {
         return Ok(None);
     };
-    let mut strange = noted.hold(question, &passage, &units);
-    if !strange.is_empty() {
-        conversation.push(response.text.clone());
-        conversation.push(format!(
-            "Your quote does not say: {}. Quote the sentences that do, or answer with the words of your quote alone.",
-            strange.join(", ")
-        ));
-        let request = call::request(definition, &conversation, schema);
-        let again = call::ask(run, "model", &*tools.model, &request, &title).await?;
-        noted = again.json::<Noted>().unwrap_or(noted);
-        strange = noted.hold(question, &passage, &units);
-    }
-    if !strange.is_empty() {
-        // The quote itself is always supported.
-        noted.answer = noted.quote.clone();
-    }
-    let Noted { quote, answer } = noted;
+    noted.settle_quote(question, &passage, &units);
+    // An answer with a number or name that the passage does not have comes from elsewhere: from what the
+    // model believes, or from nothing.
+    let strange = unsupported_words(&noted.answer, &noted.quote, question, &passage);
+    let Noted { answer, quote } = noted;
+    let grounded = strange.is_empty();
     Ok(Some(Note {
         question: question.to_owned(),
         quote,
         answer,
         passage,
+        grounded,
         confidence: 0.0,
         rank,
     }))
 }
 
-/// What the model writes of a passage.
+/// What the model writes of a passage. The answer comes first: asked to quote first, small models take
+/// the sentence that resembles the question, not the one that answers it.
 #[derive(Deserialize)]
 struct Noted {
-    quote: String,
     answer: String,
+    quote: String,
 }
 
 impl Noted {
-    /// The words of the answer that the quote does not have. Where other units of the passage have them
-    /// all, those become the quote: a model often answers from the sentence after the one it quotes.
-    fn hold(&mut self, question: &str, passage: &Passage, units: &[Range<usize>]) -> Vec<String> {
-        let strange = unsupported_words(&self.answer, &self.quote, question, passage);
-        if strange.is_empty() {
-            return strange;
-        }
-        let quoted = citation::locate(&self.quote, &passage.text).map_or(0, |range| range.start);
-        let at = units.iter().position(|unit| unit.end > quoted).unwrap_or(0);
-        let mut windows: Vec<(usize, usize, usize)> = Vec::new();
-        for length in 1..=QUOTE_UNITS + 1 {
-            for first in 0..(units.len() + 1).saturating_sub(length) {
-                let last = first + length - 1;
-                let distance = if at < first {
-                    first - at
-                } else {
-                    at.saturating_sub(last)
-                };
-                windows.push((distance, length, first));
+    /// Makes the quote the units of the passage that say most of what the answer adds to the question: a
+    /// model often answers from one sentence and quotes its neighbour.
+    fn settle_quote(&mut self, question: &str, passage: &Passage, units: &[Range<usize>]) {
+        let asked = words(question);
+        let added: BTreeSet<String> = words(&self.answer).difference(&asked).cloned().collect();
+        let said = |quote: &str| {
+            let held = words(quote);
+            let strange = unsupported_words(&self.answer, quote, question, passage);
+            let share =
+                added.iter().filter(|word| held.contains(*word)).count() * 100 / added.len().max(1);
+            (strange.is_empty(), share)
+        };
+        let mut best = (said(&self.quote), self.quote.clone());
+        for length in 1..=QUOTE_UNITS {
+            for window in units.windows(length) {
+                let quote = window
+                    .iter()
+                    .map(|unit| folded(passage, unit))
+                    .collect::<Vec<_>>()
+                    .join(" ");
+                let says = said(&quote);
+                // Longer windows come later, so that of equals the shortest stays.
+                if says > best.0 {
+                    best = (says, quote);
+                }
             }
         }
-        windows.sort_unstable();
-        for (_, length, first) in windows {
-            let quote = units.get(first..first + length).unwrap_or_default();
-            let quote = quote
-                .iter()
-                .map(|unit| folded(passage, unit))
-                .collect::<Vec<_>>()
-                .join(" ");
-            if unsupported_words(&self.answer, &quote, question, passage).is_empty() {
-                self.quote = quote;
-                return Vec::new();
-            }
-        }
-        strange
+        self.quote = best.1;
     }
+}
+
+/// The words of a text that carry meaning, in lower case and without their endings.
+fn words(text: &str) -> BTreeSet<String> {
+    const EMPTY: &[&str] = &[
+        "the", "and", "for", "are", "was", "that", "this", "with", "from", "you", "can", "will",
+        "its", "not", "but", "has", "have", "which", "when", "what", "how", "use", "used", "using",
+        "yes", "there", "they", "then", "than",
+    ];
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .map(str::to_lowercase)
+        .filter(|word| {
+            (word.len() > 2 || word.starts_with(|c: char| c.is_ascii_digit()))
+                && !EMPTY.contains(&word.as_str())
+        })
+        .map(|word| word.chars().take(6).collect())
+        .collect()
 }
 
 /// What of a passage can be quoted: its sentences, items, rows and lines, but no heading, which says
@@ -198,10 +199,10 @@ fn note_schema(passage: &Passage, units: &[Range<usize>]) -> Value {
     json!({
         "type": "object",
         "properties": {
-            "quote": {"type": "string", "x-quote-from": [units], "x-quote-max": QUOTE_UNITS},
             "answer": {"type": "string", "minLength": 1, "maxLength": 400},
+            "quote": {"type": "string", "x-quote-from": [units], "x-quote-max": QUOTE_UNITS},
         },
-        "required": ["quote", "answer"], "additionalProperties": false,
+        "required": ["answer", "quote"], "additionalProperties": false,
     })
 }
 
@@ -245,24 +246,22 @@ mod tests {
     fn a_quote_moves_to_where_the_answer_stands() {
         let passage = passage(TEXT);
         let units = units(&passage);
-        let mut noted = Noted {
-            quote: "It cannot be changed later.".to_owned(),
-            answer: "The default is 100.".to_owned(),
-        };
-        assert!(
-            noted
-                .hold("What is the default?", &passage, &units)
-                .is_empty()
-        );
-        assert_eq!(noted.quote, "The default is 100.");
-        let mut noted = Noted {
-            quote: "It cannot be changed later.".to_owned(),
-            answer: "It is 200.".to_owned(),
+        let settled = |answer: &str| {
+            let quote = "It cannot be changed later.".to_owned();
+            let mut noted = Noted {
+                quote,
+                answer: answer.to_owned(),
+            };
+            noted.settle_quote("How many connections may there be?", &passage, &units);
+            noted.quote
         };
         assert_eq!(
-            noted.hold("What is the default?", &passage, &units),
-            ["200"]
+            settled("By default there may be 100 connections."),
+            "The default is 100."
         );
-        assert_eq!(noted.quote, "It cannot be changed later.");
+        assert_eq!(
+            settled("It cannot be changed."),
+            "It cannot be changed later."
+        );
     }
 }

@@ -22,12 +22,14 @@ pub(super) async fn weigh(
     question: &str,
     candidates: Vec<Note>,
 ) -> Result<(Vec<Note>, Vec<Note>)> {
+    let (candidates, mut rest): (Vec<Note>, Vec<Note>) =
+        candidates.into_iter().partition(|note| note.grounded);
     if candidates.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), rest));
     }
     let picked = choose(run, tools, question, &candidates).await?;
     let beliefs = verify(run, tools, question, &candidates).await?;
-    let (mut notes, mut rest) = (Vec::new(), Vec::new());
+    let mut notes = Vec::new();
     for ((mut note, picked), belief) in candidates.into_iter().zip(picked).zip(beliefs) {
         // The geometric mean: a note must be credible alone and beside the others.
         note.confidence = (picked * belief).sqrt();
