@@ -3,6 +3,10 @@
 //! JSON is asked for by the server's own schema mode; a server that does not know it is asked in words.
 //! Either way the answer is held against the schema, and asked for again with what is wrong with it.
 
+mod dialect;
+mod events;
+
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,12 +14,13 @@ use futures::future::BoxFuture;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response as HttpResponse, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::quotes;
-use crate::{
-    Error, Message, Model, Output, Request, Response, Result, Role, Stop, TextSink, Usage,
-};
+use crate::{Error, Message, Model, Output, Request, Response, Result, Role, TextSink, Usage};
+
+use dialect::Dialect;
+use events::Events;
 
 /// How often a call is tried when the server is down or overloaded.
 const TRIES: u32 = 4;
@@ -25,14 +30,19 @@ const REPAIRS: u32 = 2;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The longest silence before the server counts as down.
 const SILENCE: Duration = Duration::from_secs(120);
+/// The most that is read of a refusal, in bytes.
+const LONGEST_REFUSAL: usize = 1 << 16;
 
 /// A model of an OpenAI-compatible server.
 pub struct OpenAi {
     name: String,
     model: String,
     base_url: String,
+    /// The address without what a user may have put in for authentication.
+    shown_url: String,
     key: Option<String>,
     client: Client,
+    dialect: Mutex<Dialect>,
 }
 
 impl OpenAi {
@@ -70,25 +80,31 @@ impl OpenAi {
     /// [`Error::Setting`] when the address is none.
     pub fn with_key(model: &str, base_url: &str, key: Option<String>) -> Result<OpenAi> {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        if reqwest::Url::parse(&base_url).is_err() {
+        let Ok(mut shown) = reqwest::Url::parse(&base_url) else {
             return Err(Error::Setting {
-                message: format!("`{base_url}` is not an address"),
+                message: "the address of the server is none".to_owned(),
                 hint: "write it like http://127.0.0.1:8080/v1".to_owned(),
             });
-        }
+        };
+        // These fail for addresses that cannot have them.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        let shown_url = shown.as_str().trim_end_matches('/').to_owned();
         let builder = Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(SILENCE);
         let client = builder.build().map_err(|error| Error::Unreachable {
-            provider: base_url.clone(),
+            provider: shown_url.clone(),
             message: error.without_url().to_string(),
         })?;
         Ok(OpenAi {
             name: format!("openai:{model}"),
             model: model.to_owned(),
             base_url,
+            shown_url,
             key,
             client,
+            dialect: Mutex::default(),
         })
     }
 
@@ -111,7 +127,11 @@ impl OpenAi {
     }
 
     /// One request, tried again while the server is down or overloaded.
-    async fn send(&self, body: Option<&Value>, path: &str) -> Result<HttpResponse> {
+    async fn send(
+        &self,
+        body: Option<&Value>,
+        path: &str,
+    ) -> std::result::Result<HttpResponse, Failure> {
         let url = format!("{}/{path}", self.base_url);
         let mut attempt = 1;
         loop {
@@ -123,45 +143,51 @@ impl OpenAi {
                 Some(key) => request.bearer_auth(key),
                 None => request,
             };
-            let (error, wait) = match request.send().await {
+            let (failure, wait) = match request.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
                     let wait = retry_after(&response);
                     (self.refused(response).await, wait)
                 }
-                Err(error) => (self.broken(&error), None),
+                Err(error) => (Failure::from(self.broken(&error)), None),
             };
-            if attempt == TRIES || !may_pass(&error) {
-                return Err(error);
+            if attempt == TRIES || !may_pass(&failure.error) {
+                return Err(failure);
             }
-            let backoff = Duration::from_millis(500 * 2_u64.pow(attempt - 1) + jitter_ms());
-            tokio::time::sleep(wait.unwrap_or(backoff).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(wait.unwrap_or_else(|| backoff(attempt)).min(LONGEST_WAIT)).await;
             attempt += 1;
         }
     }
 
-    async fn refused(&self, response: HttpResponse) -> Error {
+    async fn refused(&self, mut response: HttpResponse) -> Failure {
         let status = response.status();
-        let body = response.text().await.unwrap_or_default();
-        let said = serde_json::from_str::<Value>(&body).ok();
-        let said = said
-            .as_ref()
-            .and_then(|v| v.pointer("/error/message").or_else(|| v.get("message")));
-        let message: String = said
-            .and_then(Value::as_str)
-            .unwrap_or(&body)
-            .chars()
-            .take(300)
-            .collect();
+        let mut body = Vec::new();
+        while let Ok(Some(bytes)) = response.chunk().await {
+            body.extend_from_slice(&bytes);
+            if body.len() > LONGEST_REFUSAL {
+                break;
+            }
+        }
+        let body = String::from_utf8_lossy(&body);
+        let said: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+        let message = said
+            .pointer("/error/message")
+            .or_else(|| said.get("message"));
+        let message = message.and_then(Value::as_str).unwrap_or(&body);
+        let message: String = message.chars().take(300).collect();
         let message = match &self.key {
             // Some servers repeat the key that they refuse.
             Some(key) => message.replace(key.as_str(), "[key]"),
             None => message,
         };
-        Error::Refused {
-            provider: self.base_url.clone(),
-            status: status.as_u16(),
-            message,
+        let parameter = said.pointer("/error/param").and_then(Value::as_str);
+        Failure {
+            error: Error::Refused {
+                provider: self.shown_url.clone(),
+                status: status.as_u16(),
+                message,
+            },
+            parameter: parameter.map(str::to_owned),
         }
     }
 
@@ -173,62 +199,96 @@ impl OpenAi {
             cause = error.source();
         }
         Error::Unreachable {
-            provider: self.base_url.clone(),
+            provider: self.shown_url.clone(),
             message,
         }
     }
 
-    /// One answer, streamed.
+    /// One answer in the dialect that the server understands, which may take some tries to find out.
     async fn answer(
         &self,
         messages: &[Message],
         request: &Request,
-        mode: Mode,
         sink: Option<&TextSink>,
     ) -> Result<Response> {
-        let mut body = json!({
-            "model": self.model,
-            "messages": messages.iter().map(|m| json!({"role": m.role, "content": m.content})).collect::<Vec<_>>(),
-            "max_tokens": request.max_tokens,
-            "temperature": request.temperature,
-            "seed": request.seed,
-            "stream": true,
-            "stream_options": {"include_usage": true},
-        });
-        if let (Output::Json(schema), Mode::Schema) = (&request.output, mode) {
-            let schema = quotes::without_extensions(schema);
-            body["response_format"] =
-                json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}});
+        loop {
+            let dialect = self.dialect().clone();
+            let body = dialect.body(&self.model, messages, request);
+            let failure = match self.stream(&body, sink).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            match dialect.without(&failure, request) {
+                Some(simpler) => *self.dialect() = simpler,
+                None => return Err(failure.error),
+            }
         }
-        let response = self.send(Some(&body), "chat/completions").await?;
+    }
+
+    fn dialect(&self) -> MutexGuard<'_, Dialect> {
+        self.dialect
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// One answer, streamed; asked for again when the stream is cut before anyone has seen of it.
+    async fn stream(
+        &self,
+        body: &Value,
+        sink: Option<&TextSink>,
+    ) -> std::result::Result<Response, Failure> {
+        let mut attempt = 1;
+        loop {
+            let response = self.send(Some(body), "chat/completions").await?;
+            let mut events = Events::default();
+            match self.read(response, &mut events, sink).await {
+                Ok(()) => {
+                    return Ok(Response {
+                        text: events.text,
+                        choices: Vec::new(),
+                        usage: events.usage,
+                        stop: events.stop,
+                    });
+                }
+                Err(error) => {
+                    let seen = sink.is_some() && !events.text.is_empty();
+                    if attempt == TRIES || seen {
+                        return Err(error.into());
+                    }
+                }
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn read(
+        &self,
+        response: HttpResponse,
+        events: &mut Events,
+        sink: Option<&TextSink>,
+    ) -> Result<()> {
+        let broken = |message: String| Error::Unreachable {
+            provider: self.shown_url.clone(),
+            message,
+        };
         let mut stream = response.bytes_stream();
-        let mut events = Events::default();
         while let Some(bytes) = stream.next().await {
             let bytes = bytes.map_err(|error| self.broken(&error))?;
-            let text = events
-                .take(&bytes)
-                .map_err(|message| Error::Malformed { message })?;
+            let text = events.take(&bytes).map_err(broken)?;
             if let Some(sink) = sink.filter(|_| !text.is_empty()) {
                 // Whoever reads the stream may have gone; the answer still comes whole.
                 let _ = sink.send(text);
             }
         }
-        if !events.ended {
-            let message = "the stream was cut off".to_owned();
-            return Err(Error::Unreachable {
-                provider: self.base_url.clone(),
-                message,
-            });
+        match events.ended {
+            true => Ok(()),
+            false => Err(broken("the stream was cut off".to_owned())),
         }
-        Ok(Response {
-            text: events.text,
-            choices: Vec::new(),
-            usage: events.usage,
-            stop: events.stop,
-        })
     }
 
-    /// JSON that fits `schema`: asked for again with what is wrong with it.
+    /// JSON that fits `schema`: asked for again with what is wrong with it. What is streamed may then
+    /// be more than one answer.
     async fn json(
         &self,
         request: &Request,
@@ -236,26 +296,9 @@ impl OpenAi {
         sink: Option<&TextSink>,
     ) -> Result<Response> {
         let mut messages = request.messages.clone();
-        let mut mode = Mode::Schema;
         let mut usage = Usage::default();
-        let mut repairs = 0;
-        loop {
-            let answer = self.answer(&messages, request, mode, sink).await;
-            let mut response = match answer {
-                // The server does not know the schema mode: say it in words.
-                Err(Error::Refused {
-                    status: 400 | 404 | 415 | 422,
-                    ..
-                }) if mode == Mode::Schema => {
-                    mode = Mode::Words;
-                    messages.push(user(format!(
-                        "Answer with JSON alone that fits this JSON schema:\n{}",
-                        quotes::without_extensions(schema)
-                    )));
-                    continue;
-                }
-                other => other?,
-            };
+        for repair in 0.. {
+            let mut response = self.answer(&messages, request, sink).await?;
             usage.prompt_tokens += response.usage.prompt_tokens;
             usage.cached_tokens += response.usage.cached_tokens;
             usage.output_tokens += response.usage.output_tokens;
@@ -263,9 +306,8 @@ impl OpenAi {
             response.text = unfenced(&response.text).to_owned();
             match quotes::check(schema, &response.text) {
                 Ok(()) => return Ok(response),
-                Err(message) if repairs == REPAIRS => return Err(Error::Malformed { message }),
+                Err(message) if repair == REPAIRS => return Err(Error::Malformed { message }),
                 Err(message) => {
-                    repairs += 1;
                     messages.push(Message {
                         role: Role::Assistant,
                         content: response.text,
@@ -276,14 +318,32 @@ impl OpenAi {
                 }
             }
         }
+        Err(Error::Malformed {
+            message: "it was asked for too often".to_owned(),
+        })
     }
 }
 
-/// How JSON is asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Schema,
-    Words,
+/// Why a request failed.
+struct Failure {
+    error: Error,
+    /// The parameter that the server blames.
+    parameter: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure {
+            error,
+            parameter: None,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
+    }
 }
 
 impl Model for OpenAi {
@@ -306,10 +366,7 @@ impl Model for OpenAi {
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
             match &request.output {
-                Output::Text => {
-                    self.answer(&request.messages, request, Mode::Words, sink.as_ref())
-                        .await
-                }
+                Output::Text => self.answer(&request.messages, request, sink.as_ref()).await,
                 Output::Json(schema) => self.json(request, schema, sink.as_ref()).await,
             }
         })
@@ -350,72 +407,15 @@ fn retry_after(response: &HttpResponse) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
+/// The wait after the given attempt, counted from 1.
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(500 * 2_u64.pow(attempt - 1) + jitter_ms())
+}
+
 /// Up to a quarter of a second, so that many callers do not come back together.
 fn jitter_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| u64::from(now.subsec_nanos()) % 250)
-}
-
-/// The server-sent events of one answer.
-#[derive(Default)]
-struct Events {
-    buffer: Vec<u8>,
-    text: String,
-    usage: Usage,
-    stop: Stop,
-    ended: bool,
-}
-
-impl Events {
-    /// Takes bytes of the stream; returns the text in them.
-    fn take(&mut self, bytes: &[u8]) -> std::result::Result<String, String> {
-        self.buffer.extend_from_slice(bytes);
-        let mut fresh = String::new();
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.buffer.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let Some(data) = line.trim().strip_prefix("data:") else {
-                continue;
-            };
-            match data.trim() {
-                "[DONE]" => self.ended = true,
-                data => fresh.push_str(&self.event(data)?),
-            }
-        }
-        self.text.push_str(&fresh);
-        Ok(fresh)
-    }
-
-    fn event(&mut self, data: &str) -> std::result::Result<String, String> {
-        let event: Value =
-            serde_json::from_str(data).map_err(|e| format!("the stream is not JSON: {e}"))?;
-        if let Some(message) = event.pointer("/error/message").and_then(Value::as_str) {
-            return Err(message.to_owned());
-        }
-        let count = |pointer: &str| {
-            let count = event.pointer(pointer).and_then(Value::as_u64);
-            count.and_then(|count| u32::try_from(count).ok())
-        };
-        if let Some(prompt_tokens) = count("/usage/prompt_tokens") {
-            self.usage = Usage {
-                prompt_tokens,
-                cached_tokens: count("/usage/prompt_tokens_details/cached_tokens").unwrap_or(0),
-                output_tokens: count("/usage/completion_tokens").unwrap_or(0),
-            };
-        }
-        match event
-            .pointer("/choices/0/finish_reason")
-            .and_then(Value::as_str)
-        {
-            Some("length") => (self.stop, self.ended) = (Stop::Length, true),
-            Some(_) => self.ended = true,
-            None => {}
-        }
-        let text = event
-            .pointer("/choices/0/delta/content")
-            .and_then(Value::as_str);
-        Ok(text.unwrap_or_default().to_owned())
-    }
 }
 
 #[cfg(test)]

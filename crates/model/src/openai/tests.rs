@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use serde_json::json;
+
 use super::*;
 
 /// A server on loopback that gives each connection the next of its replies and keeps what it was sent.
@@ -144,23 +146,87 @@ async fn what_cannot_succeed_is_not_tried_again_and_hides_the_key() {
     assert_eq!(requests.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_cut_stream_is_no_answer() {
+fn cut() -> String {
     let body = "data: {\"choices\":[{\"delta\":{\"content\":\"Hal\"}}]}\n\n";
-    let (address, _) = server(vec![reply(
-        "200 OK",
-        "content-type: text/event-stream\r\n",
-        body,
-    )])
-    .await;
+    reply("200 OK", "content-type: text/event-stream\r\n", body)
+}
+
+#[tokio::test]
+async fn a_cut_stream_that_was_seen_is_no_answer() {
+    let (address, requests) = server(vec![cut()]).await;
+    let (sink, _stream) = tokio::sync::mpsc::unbounded_channel();
     let error = model(&address)
-        .generate(&request(Output::Text), None)
+        .generate(&request(Output::Text), Some(sink))
         .await
         .unwrap_err();
     assert!(
         matches!(error, Error::Unreachable { .. }) && !error.is_answer(),
         "{error}"
     );
+    assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cut_stream_that_nobody_saw_is_asked_for_again() {
+    let (address, _) = server(vec![cut(), stream_of(&["Hallo."])]).await;
+    let response = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap();
+    assert_eq!(response.text, "Hallo.");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_no_json_is_the_servers_fault() {
+    let broken = "data: {\"choices\":[{\"del\n\n";
+    let head = "content-type: text/event-stream\r\n";
+    let replies = (0..TRIES).map(|_| reply("200 OK", head, broken)).collect();
+    let (address, _) = server(replies).await;
+    let error = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn parameters_that_a_model_does_not_know_are_left_out_from_then_on() {
+    let refusal = |parameter: &str| {
+        let body = json!({"error": {"message": "unsupported", "param": parameter}});
+        reply("400 Bad Request", "", &body.to_string())
+    };
+    let replies = vec![
+        refusal("max_tokens"),
+        refusal("temperature"),
+        stream_of(&["One."]),
+        stream_of(&["Two."]),
+    ];
+    let (address, requests) = server(replies).await;
+    let model = model(&address);
+    for expected in ["One.", "Two."] {
+        let response = model.generate(&request(Output::Text), None).await.unwrap();
+        assert_eq!(response.text, expected);
+    }
+    let requests = requests.lock().unwrap();
+    assert!(requests[0].contains("\"max_tokens\":20"), "{}", requests[0]);
+    for request in &requests[2..] {
+        assert!(
+            request.contains("\"max_completion_tokens\":20"),
+            "{request}"
+        );
+        assert!(!request.contains("temperature"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn what_authenticates_in_an_address_is_not_shown() {
+    let refusal = reply("403 Forbidden", "", "{\"message\":\"no\"}");
+    let (address, _) = server(vec![refusal]).await;
+    let address = address.replace("http://", "http://ada:hunter2@");
+    let model = OpenAi::with_key("small", &address, None).unwrap();
+    let error = model.models().await.unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
+    assert!(error.contains("127.0.0.1"), "{error}");
 }
 
 #[tokio::test]
@@ -194,13 +260,25 @@ async fn a_server_without_schema_mode_is_asked_in_words() {
         "",
         "{\"error\":{\"message\":\"unknown field response_format\"}}",
     );
-    let (address, requests) = server(vec![refusal, stream_of(&["{\"n\":3}"])]).await;
+    let mut replies = vec![refusal; 3];
+    replies.push(stream_of(&["{\"n\":3}"]));
+    let (address, requests) = server(replies).await;
     let response = model(&address)
         .generate(&request(Output::Json(schema)), None)
         .await
         .unwrap();
     assert_eq!(response.text, "{\"n\":3}");
-    assert!(requests.lock().unwrap()[1].contains("Answer with JSON alone"));
+    let requests = requests.lock().unwrap();
+    let asked = [
+        "\"strict\":true",
+        "\"strict\":false",
+        "json_object",
+        "Answer with JSON alone",
+    ];
+    for (request, asked) in requests.iter().zip(asked) {
+        assert!(request.contains(asked), "{asked}: {request}");
+    }
+    assert!(!requests[3].contains("response_format"));
 }
 
 #[tokio::test]
