@@ -9,15 +9,20 @@ use serde::{Deserialize, Serialize};
 
 /// A file read into text, without its boilerplate.
 ///
-/// `text` is the text that all ranges point into: for Markdown, plain text and reStructuredText the
-/// file's own text, for HTML and PDF the text extracted from it, blocks separated by blank lines.
+/// `text` is the text that all ranges point into. For Markdown, plain text and reStructuredText it is
+/// the file's own text without what is no text (front matter, comments, heads and feet of pages); for
+/// HTML and PDF it is the text extracted from the file, its blocks on lines of their own. What is
+/// added there are only marks: the ` | ` between cells, the `- ` or `1. ` of list items, ` — ` between
+/// a term and its definition, `^` before a power.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     /// The title that the document gives itself, else its file name.
     pub title: String,
     /// The readable text.
     pub text: String,
-    /// The blocks of `text` in reading order; they do not overlap.
+    /// The blocks of `text` in reading order; they do not overlap, none is empty, and each begins and
+    /// ends between characters. A paragraph of a PDF that goes on over a page break is two blocks with
+    /// a space or nothing between them.
     pub blocks: Vec<Block>,
 }
 
@@ -40,7 +45,7 @@ pub enum BlockKind {
     Heading(u8),
     /// Running text.
     Paragraph,
-    /// One item of a list, with what is nested in it.
+    /// One item of a list with its first paragraph; what is nested in it follows in blocks of its own.
     ListItem,
     /// A table, one row a line, cells separated by ` | `.
     Table,

@@ -192,7 +192,7 @@ fn content(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_document(path: &Path, content: &[u8]) -> Result<(Document, Vec<Draft>), String> {
-    let document = read_file(path, content).map_err(|error| error.to_string())?;
+    let document = read_file(path, content).map_err(|error| error.problem.to_string())?;
     let drafts = split(&document, &SplitOptions::default());
     Ok((document, drafts))
 }

@@ -2,41 +2,54 @@
 
 use crate::document::{Block, BlockKind, Document, Place};
 
-/// Collects blocks; each is set off by a blank line.
+/// What stands between two blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Nothing: a word goes on.
+    None,
+    /// A space: a paragraph goes on.
+    Space,
+    /// A line break, as between the items of a list.
+    Line,
+    /// An empty line.
+    Paragraph,
+}
+
+/// Collects blocks.
 #[derive(Default)]
 pub(super) struct Builder {
     document: Document,
 }
 
 impl Builder {
-    /// Adds a block unless its text is empty.
-    pub(super) fn push(&mut self, kind: BlockKind, text: &str, place: Option<Place>) {
-        let text = text.trim_matches('\n').trim_end();
+    /// Adds a block unless its text is empty; `gap` stands between it and the block before.
+    pub(super) fn push(&mut self, kind: BlockKind, text: &str, place: Option<Place>, gap: Gap) {
+        let text = text.trim_matches(['\n', '\r']).trim_end();
         if text.trim().is_empty() {
             return;
         }
-        if !self.document.text.is_empty() {
-            self.document.text.push_str("\n\n");
+        let whole = &mut self.document.text;
+        if !whole.is_empty() {
+            whole.push_str(match gap {
+                Gap::None => "",
+                Gap::Space => " ",
+                Gap::Line => "\n",
+                Gap::Paragraph => "\n\n",
+            });
         }
-        let start = self.document.text.len();
-        self.document.text.push_str(text);
-        self.document.blocks.push(Block {
-            kind,
-            range: start..self.document.text.len(),
-            place,
-        });
+        // White space before the first word is between blocks, in none of them; code keeps it, because
+        // its lines belong under each other.
+        let indent = match kind {
+            BlockKind::Code => 0,
+            _ => text.len() - text.trim_start().len(),
+        };
+        let start = whole.len() + indent;
+        whole.push_str(text);
+        let range = start..whole.len();
+        self.document.blocks.push(Block { kind, range, place });
     }
 
-    /// The text of the last block, if it is of this kind.
-    pub(super) fn last(&self, kind: BlockKind) -> Option<&str> {
-        let block = self
-            .document
-            .blocks
-            .last()
-            .filter(|block| block.kind == kind)?;
-        self.document.text.get(block.range.clone())
-    }
-
+    /// The document with its title.
     pub(super) fn finish(mut self, title: String) -> Document {
         self.document.title = title;
         self.document
