@@ -11,6 +11,9 @@ use crate::{Result, call};
 
 /// The belief that a quote answers, 0..1, above which it counts as a note.
 const ANSWERS: f32 = 0.5;
+/// The same when the question names something that no passage mentions: then the documents are likely
+/// about something else, and small models answer from that.
+const ANSWERS_UNMENTIONED: f32 = 0.8;
 
 /// Splits candidates into notes that answer the question, each with how sure that is, and the rest.
 ///
@@ -29,11 +32,16 @@ pub(super) async fn weigh(
     }
     let picked = choose(run, tools, question, &candidates).await?;
     let beliefs = verify(run, tools, question, &candidates).await?;
+    let least = if mentions_all(question, &candidates) {
+        ANSWERS
+    } else {
+        ANSWERS_UNMENTIONED
+    };
     let mut notes = Vec::new();
     for ((mut note, picked), belief) in candidates.into_iter().zip(picked).zip(beliefs) {
         // The geometric mean: a note must be credible alone and beside the others.
         note.confidence = (picked * belief).sqrt();
-        if note.confidence >= ANSWERS {
+        if note.confidence >= least {
             notes.push(note)
         } else {
             rest.push(note)
@@ -133,5 +141,73 @@ fn belief(response: &Response) -> f32 {
             Ok(value) if value["answers"] == "yes" => 0.9,
             _ => 0.1,
         },
+    }
+}
+
+/// Whether every name in the question occurs somewhere in what was read, by its first letters.
+fn mentions_all(question: &str, candidates: &[Note]) -> bool {
+    const LETTERS: usize = 5;
+    let read: String = candidates
+        .iter()
+        .map(|note| {
+            format!(
+                "{} {} {}\n",
+                note.passage.file,
+                headings(&note.passage),
+                note.passage.text
+            )
+        })
+        .collect::<String>()
+        .to_lowercase();
+    let words = question
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| word.len() > 2);
+    words
+        .enumerate()
+        .filter(|(index, word)| {
+            let inner = word.chars().skip(1).any(char::is_uppercase);
+            inner || (*index > 0 && word.starts_with(char::is_uppercase))
+        })
+        .all(|(_, name)| {
+            read.contains(
+                &name
+                    .to_lowercase()
+                    .chars()
+                    .take(LETTERS)
+                    .collect::<String>(),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_not_read_are_noticed() {
+        let text = "PostgreSQL keeps sessions.";
+        let passage = knowledge::Passage {
+            id: "0".to_owned(),
+            file: "a.md".to_owned(),
+            title: "Server".to_owned(),
+            headings: Vec::new(),
+            text: text.to_owned(),
+            range: 0..text.len(),
+            places: Vec::new(),
+            ordinal: 0,
+        };
+        let (question, quote, answer) = (String::new(), String::new(), String::new());
+        let note = Note {
+            question,
+            quote,
+            answer,
+            passage,
+            grounded: true,
+            confidence: 0.0,
+            rank: 0,
+        };
+        let mentions = |question| mentions_all(question, std::slice::from_ref(&note));
+        assert!(mentions("Where does Postgres keep its sessions?"));
+        assert!(!mentions("How do I set the pool of PgBouncer?"));
     }
 }

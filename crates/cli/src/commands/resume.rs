@@ -32,6 +32,6 @@ pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
     let agents = Agents::pinned(&record.definition)?;
     let models = models::open(&arguments.provider)?;
     let tools = research::tools(project, &models, &input.model, agents)?;
-    let run = journal.resume(&record.id.to_string()).await?;
+    let run = journal.resume(record.id.as_ref()).await?;
     research::work(project, &journal, run, tools, &arguments.output).await
 }
