@@ -1,0 +1,125 @@
+//! A stand-in for a model that reads word by word: what it answers follows from the last user message
+//! and the schema alone, so that two runs over the same documents are the same.
+//!
+//! The crash test of the binary serves the same answers over HTTP.
+
+use serde_json::{Value, json};
+
+/// What a request is for, told by the form of the answer that it wants.
+pub(crate) fn purpose(schema: &Value) -> &'static str {
+    let has = |property: &str| schema.pointer(&format!("/properties/{property}")).is_some();
+    match () {
+        () if schema.get("anyOf").is_some() => "criticise",
+        () if has("questions") => "split",
+        () if has("kind") => "plan",
+        () if has("queries") => "rephrase",
+        () if has("quote") => "note",
+        () if has("best") => "choose",
+        () if has("answers") => "verify",
+        () if has("sentences") => "write",
+        () => panic!("a schema that no agent is known to use: {schema}"),
+    }
+}
+
+/// The answer of a reader who takes every question literally.
+pub(crate) fn answer(user: &str, schema: &Value) -> Value {
+    let question = question(user);
+    match purpose(schema) {
+        "plan" if names(&question).len() > 1 => json!({"kind": "several"}),
+        "plan" => json!({"kind": "single"}),
+        "split" => {
+            let ask = |name: &String| format!("Which port does the {name} server listen on?");
+            let questions: Vec<String> = names(&question).iter().map(ask).collect();
+            json!({"kind": "several", "questions": questions})
+        }
+        "rephrase" => json!({"queries": ["network port of the server", "address and port"]}),
+        "note" => {
+            let quote = best_sentence(&question, user);
+            json!({"answer": quote, "quote": quote})
+        }
+        "choose" => {
+            let best = numbered(user).find(|(_, quote)| settles(&question, quote));
+            json!({"best": best.map_or(0, |(number, _)| number)})
+        }
+        "verify" => {
+            let quote = user.split("\n\nQuote").nth(1).unwrap_or_default();
+            json!({"answers": if settles(&question, quote) { "yes" } else { "no" }})
+        }
+        "write" => {
+            let sentences: Vec<Value> = numbered(user)
+                .map(|(number, note)| json!({"text": said(note), "notes": [number]}))
+                .collect();
+            json!({"sentences": sentences})
+        }
+        "criticise" => json!({"verdict": "accept"}),
+        other => panic!("no answer for {other}"),
+    }
+}
+
+/// The question that a message begins with.
+pub(crate) fn question(user: &str) -> String {
+    let line = user.lines().next().unwrap_or_default();
+    line.trim_start_matches("Question: ").to_owned()
+}
+
+/// The names of a question: its words with a capital, but for the first.
+fn names(question: &str) -> Vec<String> {
+    words(question)
+        .skip(1)
+        .filter(|word| word.starts_with(char::is_uppercase))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+}
+
+/// The words of a question that an answer must have.
+fn keys(question: &str) -> Vec<String> {
+    words(question)
+        .skip(1)
+        .filter(|word| word.len() >= 4 && !["does", "server"].contains(word))
+        .map(str::to_lowercase)
+        .collect()
+}
+
+fn settles(question: &str, quote: &str) -> bool {
+    let quote = quote.to_lowercase();
+    keys(question).iter().all(|key| quote.contains(key))
+}
+
+/// The sentence of the shown passage that has the most words of the question.
+fn best_sentence(question: &str, user: &str) -> String {
+    let passage = user.split_once("):\n").map_or("", |(_, passage)| passage);
+    let sentences = passage
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| line.split_inclusive(". "))
+        .map(str::trim)
+        .filter(|sentence| !sentence.is_empty());
+    let score = |sentence: &str| {
+        let sentence = sentence.to_lowercase();
+        let keys = keys(question);
+        keys.iter().filter(|key| sentence.contains(*key)).count()
+    };
+    // `max_by_key` takes the last of equals; the first is what a reader would take.
+    let sentences: Vec<&str> = sentences.collect();
+    let best = sentences.iter().rev().max_by_key(|text| score(text));
+    best.map_or("", |text| *text).to_owned()
+}
+
+/// The lines `[1] ...` of a list.
+fn numbered(user: &str) -> impl Iterator<Item = (usize, &str)> {
+    user.lines().filter_map(|line| {
+        let (number, rest) = line.strip_prefix('[')?.split_once("] ")?;
+        Some((number.parse().ok().filter(|number| *number > 0)?, rest))
+    })
+}
+
+/// What a note `(title) answer: "quote"` says.
+fn said(note: &str) -> &str {
+    let answer = note.split_once(") ").map_or(note, |(_, answer)| answer);
+    answer.split_once(": \"").map_or(answer, |(said, _)| said)
+}
