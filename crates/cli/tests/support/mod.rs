@@ -1,0 +1,96 @@
+//! The binary as a user has it: a project of its own, and nothing of the machine's settings.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A temporary folder with a project, documents, and an empty models folder.
+pub(crate) struct Project {
+    folder: tempfile::TempDir,
+    models: PathBuf,
+}
+
+impl Project {
+    /// A project without any model.
+    pub(crate) fn new(files: &[(&str, &str)]) -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        let models = folder.path().join("models");
+        std::fs::create_dir_all(&models).unwrap();
+        let project = Project { folder, models };
+        std::fs::create_dir_all(project.path("docs")).unwrap();
+        for (name, text) in files {
+            std::fs::write(project.path("docs").join(name), text).unwrap();
+        }
+        project
+    }
+
+    /// With the models of the folder `models`.
+    pub(crate) fn with_models(self, models: PathBuf) -> Project {
+        Project { models, ..self }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `plumb --project FOLDER ARGUMENTS` in that folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plumb"));
+        command
+            .current_dir(self.root())
+            .env_remove("OPENAI_API_KEY")
+            .env_remove("OPENAI_BASE_URL")
+            .env_remove("PLUMB_MODEL")
+            .env_remove("PLUMB_PROJECT")
+            .env_remove("PLUMB_THREADS")
+            .env("PLUMB_MODELS", &self.models)
+            .arg("--project")
+            .arg(self.root())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// The standard output, as JSON, of a command that must succeed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", shown(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Exit status, standard output and standard error, with the folder's path replaced.
+    pub(crate) fn shown(&self, arguments: &[&str]) -> String {
+        let root = self.root().display().to_string();
+        shown(&self.output(arguments)).replace(&root, "[project]")
+    }
+}
+
+/// Exit status, standard output and standard error.
+pub(crate) fn shown(output: &Output) -> String {
+    let status = output.status;
+    let status = status
+        .code()
+        .map_or(status.to_string(), |code| code.to_string());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!(
+        "exit {status}\n--- stdout\n{}--- stderr\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    )
+}
