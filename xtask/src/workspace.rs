@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 /// The folder of the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(here
+    // Asked at run time: clones that share a target directory share this program too.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Ok(Path::new(&here)
         .parent()
         .context("xtask has no parent folder")?
         .to_owned())

@@ -134,8 +134,8 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/verify.md"),
     ),
     (
-        "research/choose",
-        include_str!("../../../agents/research/choose.md"),
+        "research/guess",
+        include_str!("../../../agents/research/guess.md"),
     ),
     (
         "research/write",

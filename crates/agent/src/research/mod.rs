@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
-//!                     search ─► note ─► choose ─► verify ─► (rephrase)     ▲────────┘
+//!                     guess ─► search ─► note ─► verify ─► (rephrase)      ▲────────┘
 //! ```
 //! A factual question takes the short way: no plan, one search loop, no writer.
 //!
@@ -15,6 +15,7 @@ mod library;
 mod note;
 mod options;
 mod plan;
+mod plausibility;
 mod reading;
 mod report;
 mod weighing;

@@ -17,11 +17,8 @@ pub struct Note {
     pub passage: Passage,
     /// Whether its numbers and names stand in the quote.
     pub grounded: bool,
-    /// How sure the model is that the passage answers the question, 0..1; 0.5 where the model's
-    /// provider does not say.
+    /// How sure it is that the passage states the answer, 0..1.
     pub confidence: f32,
-    /// The rank of the passage in its search, from 0.
-    pub rank: usize,
 }
 
 impl Note {

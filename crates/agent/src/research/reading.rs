@@ -13,6 +13,10 @@ use super::Tools;
 use super::note::{Note, unsupported_words};
 use crate::{Definition, Result, call};
 
+/// Passages that one call of the model reads side by side.
+const GROUP: usize = 6;
+/// What the model answers when no passage of its group does.
+const NOT_STATED: &str = "not stated";
 /// The most units of a quote.
 const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
@@ -26,118 +30,175 @@ pub(super) fn place(passage: &Passage) -> String {
     }
 }
 
-/// What the model is shown: the question first, so that all passages of a question share a prefix.
-fn shown(question: &str, passage: &Passage) -> String {
-    format!(
-        "Question: {question}\n\nPassage ({}):\n{}",
-        headings(passage),
-        passage.text
-    )
-}
-
-/// The title and the headings of a passage.
-pub(super) fn headings(passage: &Passage) -> String {
+/// A passage as the model sees it, below its title and headings.
+pub(super) fn shown(passage: &Passage) -> String {
     let mut path: Vec<&str> = vec![&passage.title];
-    path.extend(
-        passage
-            .headings
-            .iter()
-            .map(String::as_str)
-            .filter(|h| *h != passage.title),
-    );
-    path.join(" > ")
+    let headings = passage.headings.iter().map(String::as_str);
+    path.extend(headings.filter(|heading| *heading != passage.title));
+    format!("({}):\n{}", path.join(" > "), passage.text)
 }
 
-/// Quotes and answers from each of the passages, all in one batch.
+/// An answer from each group of passages, with the words that say so; all groups in one batch.
+///
+/// The passages of a group are read side by side, because a small model compares better than it judges.
 pub(super) async fn take_notes(
     run: &Run,
     tools: &Tools,
     question: &str,
-    passages: Vec<Passage>,
+    passages: &[Passage],
 ) -> Result<Vec<Note>> {
     let definition = tools.agents.load("research/note")?;
-    let calls = passages.into_iter().enumerate().map(|(rank, passage)| {
-        let run = run.scope("note", rank);
+    let calls = passages.chunks(GROUP).enumerate().map(|(index, group)| {
+        let run = run.scope("note", index);
         let definition = &definition;
-        async move { take_note(&run, tools, definition, question, passage, rank).await }
+        async move { take_note(&run, tools, definition, question, group).await }
     });
     let notes = futures::future::try_join_all(calls).await?;
     Ok(notes.into_iter().flatten().collect())
 }
 
+/// Answers from one group; when the answer has a number or name that its passage does not have, once
+/// more without that passage: it led the model astray, perhaps on purpose.
 async fn take_note(
     run: &Run,
     tools: &Tools,
     definition: &Definition,
     question: &str,
-    passage: Passage,
-    rank: usize,
+    group: &[Passage],
 ) -> Result<Option<Note>> {
-    let units = units(&passage);
-    if units.is_empty() {
-        return Ok(None);
-    }
-    let schema = note_schema(&passage, &units);
-    let title = place(&passage);
-    let request = call::request(definition, &[shown(question, &passage)], schema);
-    let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
-    let Ok(mut noted) = response.json::<Noted>() else {
-        return Ok(None);
+    let note = read(run, tools, definition, question, group).await?;
+    let Some(strange) = note.as_ref().filter(|note| !note.grounded) else {
+        return Ok(note);
     };
-    noted.settle_quote(question, &passage, &units);
-    // An answer with a number or name that the passage does not have comes from elsewhere: from what the
-    // model believes, or from nothing.
-    let strange = unsupported_words(&noted.answer, &noted.quote, question, &passage);
-    let Noted { answer, quote } = noted;
-    let grounded = strange.is_empty();
-    Ok(Some(Note {
-        question: question.to_owned(),
-        quote,
-        answer,
-        passage,
-        grounded,
-        confidence: 0.0,
-        rank,
-    }))
+    let misleading = &strange.passage.id;
+    let others = group.iter().filter(|passage| passage.id != *misleading);
+    let others: Vec<Passage> = others.cloned().collect();
+    Ok(read(run, tools, definition, question, &others)
+        .await?
+        .or(note))
 }
 
-/// What the model writes of a passage. The answer comes first: asked to quote first, small models take
+async fn read(
+    run: &Run,
+    tools: &Tools,
+    definition: &Definition,
+    question: &str,
+    group: &[Passage],
+) -> Result<Option<Note>> {
+    let sources: Vec<Source<'_>> = group.iter().map(Source::of).collect();
+    if sources.iter().all(|source| source.units.is_empty()) {
+        return Ok(None);
+    }
+    let listed: Vec<String> = group
+        .iter()
+        .enumerate()
+        .map(|(index, passage)| format!("[{}] {}", index + 1, shown(passage)))
+        .collect();
+    // The question stands last, next to the answer.
+    let asked = format!("{}\n\nQuestion: {question}", listed.join("\n\n"));
+    let request = call::request(definition, &[asked], note_schema(&sources));
+    let title = format!("{} passages", group.len());
+    let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
+    let Ok(noted) = response.json::<Noted>() else {
+        return Ok(None);
+    };
+    if noted.answer.trim().eq_ignore_ascii_case(NOT_STATED) {
+        return Ok(None);
+    }
+    Ok(noted.settled(question, &sources))
+}
+
+/// A passage and what of it can be quoted.
+struct Source<'a> {
+    passage: &'a Passage,
+    /// Sentences, items, rows and lines, each on one line.
+    units: Vec<String>,
+}
+
+impl Source<'_> {
+    fn of(passage: &Passage) -> Source<'_> {
+        let units = units(passage)
+            .iter()
+            .map(|unit| folded(passage, unit))
+            .collect();
+        Source { passage, units }
+    }
+}
+
+/// What the model writes of a group. The answer comes first: asked to quote first, small models take
 /// the sentence that resembles the question, not the one that answers it.
 #[derive(Deserialize)]
 struct Noted {
     answer: String,
+    #[serde(default)]
     quote: String,
 }
 
 impl Noted {
-    /// Makes the quote the units of the passage that say most of what the answer adds to the question: a
-    /// model often answers from one sentence and quotes its neighbour.
-    fn settle_quote(&mut self, question: &str, passage: &Passage, units: &[Range<usize>]) {
+    /// The note whose quote says most of what the answer adds to the question: a model often answers from
+    /// one sentence and quotes its neighbour.
+    fn settled(self, question: &str, sources: &[Source<'_>]) -> Option<Note> {
         let asked = words(question);
-        let added: BTreeSet<String> = words(&self.answer).difference(&asked).cloned().collect();
-        let said = |quote: &str| {
-            let held = words(quote);
-            let strange = unsupported_words(&self.answer, quote, question, passage);
-            let share =
-                added.iter().filter(|word| held.contains(*word)).count() * 100 / added.len().max(1);
-            (strange.is_empty(), share)
-        };
-        let mut best = (said(&self.quote), self.quote.clone());
-        for length in 1..=QUOTE_UNITS {
-            for window in units.windows(length) {
-                let quote = window
-                    .iter()
-                    .map(|unit| folded(passage, unit))
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                let says = said(&quote);
-                // Longer windows come later, so that of equals the shortest stays.
-                if says > best.0 {
-                    best = (says, quote);
+        let answered = words(&self.answer);
+        let mut added: BTreeSet<&String> = answered.difference(&asked).collect();
+        if added.is_empty() {
+            // "Yes", or the question in other words: the quote is what resembles it most.
+            added = answered.iter().collect();
+        }
+        let mut best: Option<(Fit, &Passage, String)> = None;
+        for source in sources {
+            for quote in source.quotes() {
+                let held = words(&format!("{quote} {}", source.passage.headings.join(" ")));
+                let count = |words: &mut dyn Iterator<Item = &String>| {
+                    words.filter(|word| held.contains(*word)).count()
+                };
+                let strange = unsupported_words(&self.answer, &quote, question, source.passage);
+                let (grounded, chosen) = (strange.is_empty(), quote == self.quote);
+                let fit = Fit {
+                    grounded,
+                    taken_from: !grounded && chosen,
+                    said: count(&mut added.iter().copied()) * 100 / added.len().max(1),
+                    chosen,
+                    asked: count(&mut asked.iter()),
+                    short: std::cmp::Reverse(quote.len()),
+                };
+                if best.as_ref().is_none_or(|(other, ..)| fit > *other) {
+                    best = Some((fit, source.passage, quote));
                 }
             }
         }
-        self.quote = best.1;
+        let (fit, passage, quote) = best?;
+        Some(Note {
+            question: question.to_owned(),
+            quote,
+            answer: self.answer,
+            passage: passage.clone(),
+            grounded: fit.grounded,
+            confidence: 0.0,
+        })
+    }
+}
+
+/// How well a quote bears an answer; what counts more comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// Whether it has all numbers and names of the answer.
+    grounded: bool,
+    /// For an answer that no quote bears: whether the model named this one.
+    taken_from: bool,
+    /// How much of what the answer adds to the question it says, in percent.
+    said: usize,
+    /// Whether the model named it.
+    chosen: bool,
+    /// How many words of the question it has.
+    asked: usize,
+    short: std::cmp::Reverse<usize>,
+}
+
+impl Source<'_> {
+    /// All that can be quoted: one to a few consecutive units.
+    fn quotes(&self) -> impl Iterator<Item = String> {
+        (1..=QUOTE_UNITS).flat_map(|length| self.units.windows(length).map(|units| units.join(" ")))
     }
 }
 
@@ -194,16 +255,16 @@ fn folded(passage: &Passage, range: &Range<usize>) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn note_schema(passage: &Passage, units: &[Range<usize>]) -> Value {
-    let units: Vec<String> = units.iter().map(|unit| folded(passage, unit)).collect();
-    json!({
-        "type": "object",
-        "properties": {
+fn note_schema(sources: &[Source<'_>]) -> Value {
+    let units: Vec<&Vec<String>> = sources.iter().map(|source| &source.units).collect();
+    json!({"anyOf": [
+        {"type": "object", "properties": {"answer": {"enum": [NOT_STATED]}},
+            "required": ["answer"], "additionalProperties": false},
+        {"type": "object", "properties": {
             "answer": {"type": "string", "minLength": 1, "maxLength": 400},
-            "quote": {"type": "string", "x-quote-from": [units], "x-quote-max": QUOTE_UNITS},
-        },
-        "required": ["answer", "quote"], "additionalProperties": false,
-    })
+            "quote": {"type": "string", "x-quote-from": units, "x-quote-max": QUOTE_UNITS},
+        }, "required": ["answer", "quote"], "additionalProperties": false},
+    ]})
 }
 
 #[cfg(test)]
@@ -244,24 +305,25 @@ mod tests {
 
     #[test]
     fn a_quote_moves_to_where_the_answer_stands() {
-        let passage = passage(TEXT);
-        let units = units(&passage);
+        let (other, passage) = (passage("It has a hundred doors."), passage(TEXT));
+        let sources = [Source::of(&other), Source::of(&passage)];
         let settled = |answer: &str| {
-            let quote = "It cannot be changed later.".to_owned();
-            let mut noted = Noted {
-                quote,
+            let noted = Noted {
+                quote: "It cannot be changed later.".to_owned(),
                 answer: answer.to_owned(),
             };
-            noted.settle_quote("How many connections may there be?", &passage, &units);
-            noted.quote
+            let note = noted.settled("How many connections may there be?", &sources);
+            note.map(|note| (note.quote, note.grounded))
+                .unwrap_or_default()
         };
         assert_eq!(
             settled("By default there may be 100 connections."),
-            "The default is 100."
+            ("The default is 100.".to_owned(), true)
         );
         assert_eq!(
             settled("It cannot be changed."),
-            "It cannot be changed later."
+            ("It cannot be changed later.".to_owned(), true)
         );
+        assert!(!settled("There may be 4711 connections.").1);
     }
 }

@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 
 /// What a request is for, told by the form of the answer that it wants.
 pub(crate) fn purpose(schema: &Value) -> &'static str {
-    let has = |property: &str| schema.pointer(&format!("/properties/{property}")).is_some();
+    let has = |property: &str| {
+        let has = |schema: &Value| schema.pointer(&format!("/properties/{property}")).is_some();
+        has(schema) || schema.pointer("/anyOf/1").is_some_and(has)
+    };
     match () {
-        () if schema.get("anyOf").is_some() => "criticise",
+        () if has("verdict") => "criticise",
         () if has("questions") => "split",
         () if has("kind") => "plan",
+        () if has("text") => "guess",
         () if has("queries") => "rephrase",
         () if has("quote") => "note",
-        () if has("best") => "choose",
-        () if has("answers") => "verify",
+        () if has("stated") => "verify",
         () if has("sentences") => "write",
         () => panic!("a schema that no agent is known to use: {schema}"),
     }
@@ -32,18 +35,15 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
             let questions: Vec<String> = names(&question).iter().map(ask).collect();
             json!({"kind": "several", "questions": questions})
         }
+        "guess" => json!({"text": format!("The manual says: {question}")}),
         "rephrase" => json!({"queries": ["network port of the server", "address and port"]}),
-        "note" => {
-            let quote = best_sentence(&question, user);
-            json!({"answer": quote, "quote": quote})
-        }
-        "choose" => {
-            let best = numbered(user).find(|(_, quote)| settles(&question, quote));
-            json!({"best": best.map_or(0, |(number, _)| number)})
-        }
+        "note" => match best_sentence(&question, user) {
+            Some(quote) => json!({"answer": quote, "quote": quote}),
+            None => json!({"answer": "not stated"}),
+        },
         "verify" => {
-            let quote = user.split("\n\nQuote").nth(1).unwrap_or_default();
-            json!({"answers": if settles(&question, quote) { "yes" } else { "no" }})
+            let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
+            json!({"stated": if settles(&question, passage) { "yes" } else { "no" }})
         }
         "write" => {
             let sentences: Vec<Value> = numbered(user)
@@ -56,10 +56,13 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
     }
 }
 
-/// The question that a message begins with.
+/// The question that a message asks, after what it shows or before it.
 pub(crate) fn question(user: &str) -> String {
-    let line = user.lines().next().unwrap_or_default();
-    line.trim_start_matches("Question: ").to_owned()
+    let line = user
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("Question: "));
+    line.unwrap_or_default().to_owned()
 }
 
 /// The names of a question: its words with a capital, but for the first.
@@ -90,12 +93,11 @@ fn settles(question: &str, quote: &str) -> bool {
     keys(question).iter().all(|key| quote.contains(key))
 }
 
-/// The sentence of the shown passage that has the most words of the question.
-fn best_sentence(question: &str, user: &str) -> String {
-    let passage = user.split_once("):\n").map_or("", |(_, passage)| passage);
-    let sentences = passage
+/// The sentence of the shown passages that has the most words of the question.
+fn best_sentence(question: &str, user: &str) -> Option<String> {
+    let sentences = user
         .lines()
-        .filter(|line| !line.starts_with('#'))
+        .filter(|line| !line.starts_with(['#', '[']) && !line.starts_with("Question: "))
         .flat_map(|line| line.split_inclusive(". "))
         .map(str::trim)
         .filter(|sentence| !sentence.is_empty());
@@ -106,8 +108,8 @@ fn best_sentence(question: &str, user: &str) -> String {
     };
     // `max_by_key` takes the last of equals; the first is what a reader would take.
     let sentences: Vec<&str> = sentences.collect();
-    let best = sentences.iter().rev().max_by_key(|text| score(text));
-    best.map_or("", |text| *text).to_owned()
+    let best = sentences.iter().rev().max_by_key(|text| score(text))?;
+    (score(best) > 0).then(|| (*best).to_owned())
 }
 
 /// The lines `[1] ...` of a list.
