@@ -60,7 +60,11 @@ pub(super) async fn research(
         if round > 0 {
             passages.push(library::around(&run, tools, &found.nearest).await?);
         }
-        let fresh = interleave(passages, &mut read, settings.passages);
+        let most = match round {
+            0 => settings.passages,
+            _ => settings.passages.div_ceil(2),
+        };
+        let fresh = interleave(passages, &mut read, most);
         let places = fresh.iter().map(place).collect();
         (tools.progress)(Progress::Reading {
             branch: index,

@@ -18,6 +18,7 @@ mod plan;
 mod plausibility;
 mod reading;
 mod report;
+mod untrusted;
 mod weighing;
 mod write;
 

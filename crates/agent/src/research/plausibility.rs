@@ -61,12 +61,15 @@ fn mentions(passage: &Passage, name: &str) -> bool {
 }
 
 /// Whether an English question asks how much, how many, how long, ... or for a port or a size.
-fn wants_quantity(question: &str) -> bool {
+pub(super) fn wants_quantity(question: &str) -> bool {
     const AFTER_HOW: &[&str] = &[
         "many", "much", "long", "large", "big", "often", "wide", "old", "high", "fast", "deep",
         "small", "short",
     ];
     const AFTER_WHICH: &[&str] = &["port", "size", "percentage"];
+    const AFTER_THE: &[&str] = &[
+        "most", "maximum", "minimum", "largest", "smallest", "longest",
+    ];
     let words: Vec<String> = question
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
@@ -77,6 +80,7 @@ fn wants_quantity(question: &str) -> bool {
         [which, what] if which == "which" || which == "what" => {
             AFTER_WHICH.contains(&what.as_str())
         }
+        [the, what] if the == "the" => AFTER_THE.contains(&what.as_str()),
         _ => false,
     })
 }
@@ -85,7 +89,6 @@ fn wants_quantity(question: &str) -> bool {
 fn has_quantity(text: &str) -> bool {
     const WORDS: &[&str] = &[
         "zero",
-        "one",
         "two",
         "three",
         "four",
@@ -121,11 +124,18 @@ fn has_quantity(text: &str) -> bool {
         "monthly",
         "yearly",
     ];
+    // "One" is as often an article as a number.
+    const UNITS: &[&str] = &[
+        "second", "minute", "hour", "day", "week", "month", "year", "byte", "kilobyte", "megabyte",
+        "gigabyte", "terabyte", "percent",
+    ];
     let text = text.to_lowercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
     text.contains(|c: char| c.is_ascii_digit())
-        || text
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| WORDS.contains(&word))
+        || words.iter().any(|word| WORDS.contains(word))
+        || words
+            .windows(2)
+            .any(|pair| matches!(pair, ["one", unit] if UNITS.contains(unit)))
         || text.contains("no limit")
         || text.contains("not limited")
 }
@@ -155,6 +165,7 @@ mod tests {
             answer: answer.to_owned(),
             passage: passage.clone(),
             grounded: true,
+            readings: 1,
             confidence: 0.0,
         };
         plausibility(question, &note, read)

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::Tools;
 use super::note::{Note, unsupported_words};
+use super::plausibility::wants_quantity;
+use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
 
 /// Passages that one call of the model reads side by side.
@@ -35,10 +37,21 @@ pub(super) fn shown(passage: &Passage) -> String {
     let mut path: Vec<&str> = vec![&passage.title];
     let headings = passage.headings.iter().map(String::as_str);
     path.extend(headings.filter(|heading| *heading != passage.title));
-    format!("({}):\n{}", path.join(" > "), passage.text)
+    format!("({}):\n{}", path.join(" > "), without_orders(passage))
 }
 
-/// An answer from each group of passages, with the words that say so; all groups in one batch.
+/// How an answer is asked for: as a sentence, then as briefly as can be. A small model that overlooks
+/// the answer in one form often finds it in the other, and two that agree bear each other out. The second
+/// costs little, because all but its last line is in the prefix cache.
+fn forms(question: &str) -> [String; 2] {
+    let brief = match wants_quantity(question) {
+        true => "Answer with a number.",
+        false => "Answer in as few words as possible.",
+    };
+    [question.to_owned(), format!("{question}\n{brief}")]
+}
+
+/// Answers from each group of passages, with the words that say so; all groups in one batch.
 ///
 /// The passages of a group are read side by side, because a small model compares better than it judges.
 pub(super) async fn take_notes(
@@ -51,10 +64,48 @@ pub(super) async fn take_notes(
     let calls = passages.chunks(GROUP).enumerate().map(|(index, group)| {
         let run = run.scope("note", index);
         let definition = &definition;
-        async move { take_note(&run, tools, definition, question, group).await }
+        async move { answers(&run, tools, definition, question, group).await }
     });
     let notes = futures::future::try_join_all(calls).await?;
     Ok(notes.into_iter().flatten().collect())
+}
+
+/// The different answers from one group.
+async fn answers(
+    run: &Run,
+    tools: &Tools,
+    definition: &Definition,
+    question: &str,
+    group: &[Passage],
+) -> Result<Vec<Note>> {
+    let mut notes: Vec<Note> = Vec::new();
+    for asked in forms(question) {
+        let Some(note) = take_note(run, tools, definition, question, &asked, group).await? else {
+            continue;
+        };
+        let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
+        match notes.iter_mut().find(same) {
+            Some(other) => other.readings += 1,
+            None => notes.push(note),
+        }
+    }
+    Ok(notes)
+}
+
+/// Whether two answers to one question say the same: the same numbers, and all that the shorter adds to
+/// the question.
+fn agree(one: &Note, other: &Note) -> bool {
+    let numbers = |note: &Note| -> BTreeSet<String> {
+        let is_number = |word: &String| word.starts_with(|c: char| c.is_ascii_digit());
+        words(&note.answer).into_iter().filter(is_number).collect()
+    };
+    let asked = words(&one.question);
+    let added = |note: &Note| -> BTreeSet<String> {
+        words(&note.answer).difference(&asked).cloned().collect()
+    };
+    let (one_adds, other_adds) = (added(one), added(other));
+    numbers(one) == numbers(other)
+        && (one_adds.is_subset(&other_adds) || other_adds.is_subset(&one_adds))
 }
 
 /// Answers from one group; when the answer has a number or name that its passage does not have, once
@@ -64,25 +115,27 @@ async fn take_note(
     tools: &Tools,
     definition: &Definition,
     question: &str,
+    asked: &str,
     group: &[Passage],
 ) -> Result<Option<Note>> {
-    let note = read(run, tools, definition, question, group).await?;
+    let note = read(run, tools, definition, question, asked, group).await?;
     let Some(strange) = note.as_ref().filter(|note| !note.grounded) else {
         return Ok(note);
     };
     let misleading = &strange.passage.id;
     let others = group.iter().filter(|passage| passage.id != *misleading);
     let others: Vec<Passage> = others.cloned().collect();
-    Ok(read(run, tools, definition, question, &others)
-        .await?
-        .or(note))
+    let again = read(run, tools, definition, question, asked, &others).await?;
+    Ok(again.or(note))
 }
 
+/// One call: `asked` is the question with how it is to be answered.
 async fn read(
     run: &Run,
     tools: &Tools,
     definition: &Definition,
     question: &str,
+    asked: &str,
     group: &[Passage],
 ) -> Result<Option<Note>> {
     let sources: Vec<Source<'_>> = group.iter().map(Source::of).collect();
@@ -95,8 +148,8 @@ async fn read(
         .map(|(index, passage)| format!("[{}] {}", index + 1, shown(passage)))
         .collect();
     // The question stands last, next to the answer.
-    let asked = format!("{}\n\nQuestion: {question}", listed.join("\n\n"));
-    let request = call::request(definition, &[asked], note_schema(&sources));
+    let shown = format!("{}\n\nQuestion: {asked}", listed.join("\n\n"));
+    let request = call::request(definition, &[shown], note_schema(&sources));
     let title = format!("{} passages", group.len());
     let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
     let Ok(noted) = response.json::<Noted>() else {
@@ -174,6 +227,7 @@ impl Noted {
             answer: self.answer,
             passage: passage.clone(),
             grounded: fit.grounded,
+            readings: 1,
             confidence: 0.0,
         })
     }
@@ -230,7 +284,7 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
     let mut label: Option<usize> = None;
     for range in sentences(&passage.text) {
         let text = folded(passage, &range);
-        if is_heading(&text) {
+        if is_heading(&text) || is_order(&text) {
             continue;
         }
         let start = label.take().unwrap_or(range.start);

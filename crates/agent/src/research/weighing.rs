@@ -29,7 +29,8 @@ pub(super) async fn weigh(
         candidates.into_iter().partition(|note| note.grounded);
     let beliefs = verify(run, tools, question, &notes).await?;
     for (note, belief) in notes.iter_mut().zip(beliefs) {
-        note.confidence = belief * plausibility(question, note, read);
+        let believed = 1.0 - (1.0 - belief).powf(note.readings as f32);
+        note.confidence = believed * plausibility(question, note, read);
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
