@@ -130,9 +130,14 @@ fn has_quantity(text: &str) -> bool {
         "gigabyte", "terabyte", "percent",
     ];
     let text = text.to_lowercase();
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
-    text.contains(|c: char| c.is_ascii_digit())
-        || words.iter().any(|word| WORDS.contains(word))
+    // The digit in a name such as `sqlite3_limit` is none.
+    let words: Vec<&str> = text
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .collect();
+    let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    words
+        .iter()
+        .any(|word| is_number(word) || WORDS.contains(word))
         || words
             .windows(2)
             .any(|pair| matches!(pair, ["one", unit] if UNITS.contains(unit)))
@@ -203,6 +208,8 @@ mod tests {
         for answer in ["It has 8.", "It has eight.", "There is no limit."] {
             assert_eq!(of("How many places has it?", answer), 1.0, "{answer}");
         }
+        let question = "How many places has it?";
+        assert_eq!(of(question, "See pool3_size()."), WITHOUT_QUANTITY);
         assert_eq!(of("How do I make it larger?", "Set pool_size."), 1.0);
     }
 }

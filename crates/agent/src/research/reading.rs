@@ -276,9 +276,12 @@ fn words(text: &str) -> BTreeSet<String> {
 /// What of a passage can be quoted: its sentences, items, rows and lines, but no heading, which says
 /// nothing itself; a short label stays with what it labels.
 fn units(passage: &Passage) -> Vec<Range<usize>> {
+    let file = passage.file.trim_end_matches(".gz");
+    let is_markdown = file.ends_with(".md") || file.ends_with(".markdown");
     let is_heading = |text: &str| {
-        let text = text.trim_start_matches(['#', ' ']);
-        passage.headings.iter().any(|heading| text == heading)
+        let bare = text.trim_start_matches(['#', ' ']);
+        (is_markdown && text.starts_with('#'))
+            || passage.headings.iter().any(|heading| bare == heading)
     };
     let mut units: Vec<Range<usize>> = Vec::new();
     let mut label: Option<usize> = None;

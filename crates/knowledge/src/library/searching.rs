@@ -158,7 +158,7 @@ impl Library {
         by_vectors: &[u64],
         limit: usize,
     ) -> Result<Vec<Hit>> {
-        let fused = fused.get(..limit).unwrap_or(fused);
+        let fused = fused.get(..limit.saturating_mul(3)).unwrap_or(fused);
         let ids: Vec<u64> = fused.iter().map(|(id, _)| *id).collect();
         let scores: HashMap<u64, f32> = fused.iter().copied().collect();
         let rank_in = |ranking: &[u64], id: u64| {
@@ -177,6 +177,8 @@ impl Library {
                 passage,
             });
         }
+        let mut hits = spread(hits);
+        hits.truncate(limit);
         Ok(hits)
     }
 
@@ -324,6 +326,34 @@ impl Library {
         *kept = Some(Arc::clone(&scope));
         Ok(scope)
     }
+}
+
+/// Takes the best hit again and again, where each earlier hit of the same document, or of the same
+/// chapter of it, lessens a score: so that one long page does not fill the list.
+fn spread(mut hits: Vec<Hit>) -> Vec<Hit> {
+    const LESS: f32 = 0.9;
+    let mut spread = Vec::with_capacity(hits.len());
+    let mut taken: HashMap<(String, Option<String>), i32> = HashMap::new();
+    let part = |hit: &Hit| {
+        (
+            hit.passage.file.clone(),
+            hit.passage.headings.first().cloned(),
+        )
+    };
+    while !hits.is_empty() {
+        let worth = |hit: &Hit| {
+            let earlier = taken.get(&part(hit)).copied().unwrap_or(0);
+            hit.score * LESS.powi(earlier)
+        };
+        // `max_by` takes the last of equals; the first is the better ranked.
+        let places = hits.iter().enumerate().rev();
+        let best = places.max_by(|(_, a), (_, b)| worth(a).total_cmp(&worth(b)));
+        let best = best.map_or(0, |(place, _)| place);
+        let hit = hits.remove(best);
+        *taken.entry(part(&hit)).or_default() += 1;
+        spread.push(hit);
+    }
+    spread
 }
 
 /// Fuses rankings, each with its weight.
