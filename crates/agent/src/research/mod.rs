@@ -16,6 +16,7 @@ mod note;
 mod options;
 mod plan;
 mod plausibility;
+mod quoting;
 mod reading;
 mod report;
 mod untrusted;
