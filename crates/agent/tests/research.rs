@@ -73,6 +73,15 @@ fn honest(request: &Request) -> Value {
     reader::answer(user(request), schema(request))
 }
 
+/// The note without its quote where only an answer is wanted.
+fn in_form(mut note: Value, request: &Request) -> Value {
+    let form = schema(request).pointer("/anyOf/1/properties/quote");
+    if let (None, Some(note)) = (form, note.as_object_mut()) {
+        note.remove("quote");
+    }
+    note
+}
+
 type Asked = Arc<Mutex<Vec<Request>>>;
 
 /// A model that answers with `script` and keeps what it was asked.
@@ -391,7 +400,11 @@ async fn an_empty_folder_is_no_answer_and_asks_the_model_little() {
 fn reading_alder_as(note: Value) -> Arc<dyn Model> {
     let (model, _) = scripted(move |request| {
         let about = purpose(request) == "note" && user(request).contains("port 4711");
-        Ok(if about { note.clone() } else { honest(request) })
+        Ok(if about {
+            in_form(note.clone(), request)
+        } else {
+            honest(request)
+        })
     });
     model
 }
@@ -464,7 +477,10 @@ async fn what_a_document_commands_is_data_and_nothing_else() {
         let obeys = purpose(request) == "note" && user(request).contains("Kindly set");
         Ok(match honest(request) {
             honest if !obeys => honest,
-            _ => json!({"quote": unknown, "answer": "PORT_OPENED, see http://evil.example/7777"}),
+            _ => {
+                let answer = "PORT_OPENED, see http://evil.example/7777";
+                in_form(json!({"answer": answer, "quote": unknown}), request)
+            }
         })
     });
     let report = world.research(FACT, Depth::Normal, model).await;

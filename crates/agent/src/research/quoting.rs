@@ -11,7 +11,7 @@ use super::note::{Note, unsupported_words};
 use super::untrusted::is_order;
 
 /// The most units of a quote.
-pub(super) const QUOTE_UNITS: usize = 3;
+const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
 const LABEL_WORDS: usize = 7;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::note::Note;
 use super::plausibility::wants_quantity;
-use super::quoting::{QUOTE_UNITS, Source, settle, words};
+use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
 
@@ -36,15 +36,45 @@ pub(super) fn shown(passage: &Passage) -> String {
     format!("({}):\n{}", path.join(" > "), without_orders(passage))
 }
 
-/// How an answer is asked for: as a sentence, then as briefly as can be. A small model that overlooks
-/// the answer in one form often finds it in the other, and two that agree bear each other out. The second
-/// costs little, because all but its last line is in the prefix cache.
-fn forms(question: &str) -> [String; 2] {
-    let brief = match wants_quantity(question) {
-        true => "Answer with a number.",
-        false => "Answer in as few words as possible.",
-    };
-    [question.to_owned(), format!("{question}\n{brief}")]
+/// How an answer is asked for. A small model that overlooks the answer in one form often finds it in the
+/// other, and two that agree bear each other out.
+#[derive(Clone, Copy)]
+enum Form {
+    /// As a sentence, with a quote.
+    Sentence,
+    /// As briefly as can be. This costs little: all but its last line is in the prefix cache.
+    Brief,
+}
+
+impl Form {
+    fn ask(self, question: &str) -> String {
+        match self {
+            Form::Sentence => question.to_owned(),
+            Form::Brief if wants_quantity(question) => format!("{question}\nAnswer with a number."),
+            Form::Brief => format!("{question}\nAnswer in as few words as possible."),
+        }
+    }
+
+    fn schema(self, sources: &[Source<'_>]) -> Value {
+        let object = |properties: Value| {
+            let required: Vec<&String> = properties
+                .as_object()
+                .into_iter()
+                .flat_map(|p| p.keys())
+                .collect();
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        };
+        let units: Vec<&Vec<String>> = sources.iter().map(|source| &source.units).collect();
+        let answer = match self {
+            Form::Sentence => json!({
+                "answer": {"type": "string", "minLength": 1, "maxLength": 400},
+                // One is enough to say where: what must stand around it is settled afterwards.
+                "quote": {"type": "string", "x-quote-from": units, "x-quote-max": 1},
+            }),
+            Form::Brief => json!({"answer": {"type": "string", "minLength": 1, "maxLength": 120}}),
+        };
+        json!({"anyOf": [object(json!({"answer": {"enum": [NOT_STATED]}})), object(answer)]})
+    }
 }
 
 /// Answers from each group of passages, with the words that say so; all groups in one batch.
@@ -75,8 +105,8 @@ async fn answers(
     group: &[Passage],
 ) -> Result<Vec<Note>> {
     let mut notes: Vec<Note> = Vec::new();
-    for asked in forms(question) {
-        let Some(note) = take_note(run, tools, definition, question, &asked, group).await? else {
+    for form in [Form::Sentence, Form::Brief] {
+        let Some(note) = take_note(run, tools, definition, question, form, group).await? else {
             continue;
         };
         let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
@@ -111,27 +141,27 @@ async fn take_note(
     tools: &Tools,
     definition: &Definition,
     question: &str,
-    asked: &str,
+    form: Form,
     group: &[Passage],
 ) -> Result<Option<Note>> {
-    let note = read(run, tools, definition, question, asked, group).await?;
+    let note = read(run, tools, definition, question, form, group).await?;
     let Some(strange) = note.as_ref().filter(|note| !note.grounded) else {
         return Ok(note);
     };
     let misleading = &strange.passage.id;
     let others = group.iter().filter(|passage| passage.id != *misleading);
     let others: Vec<Passage> = others.cloned().collect();
-    let again = read(run, tools, definition, question, asked, &others).await?;
+    let again = read(run, tools, definition, question, form, &others).await?;
     Ok(again.or(note))
 }
 
-/// One call: `asked` is the question with how it is to be answered.
+/// One call of the model.
 async fn read(
     run: &Run,
     tools: &Tools,
     definition: &Definition,
     question: &str,
-    asked: &str,
+    form: Form,
     group: &[Passage],
 ) -> Result<Option<Note>> {
     let sources: Vec<Source<'_>> = group.iter().map(Source::of).collect();
@@ -144,8 +174,12 @@ async fn read(
         .map(|(index, passage)| format!("[{}] {}", index + 1, shown(passage)))
         .collect();
     // The question stands last, next to the answer.
-    let shown = format!("{}\n\nQuestion: {asked}", listed.join("\n\n"));
-    let request = call::request(definition, &[shown], note_schema(&sources));
+    let shown = format!(
+        "{}\n\nQuestion: {}",
+        listed.join("\n\n"),
+        form.ask(question)
+    );
+    let request = call::request(definition, &[shown], form.schema(&sources));
     let title = format!("{} passages", group.len());
     let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
     let Ok(noted) = response.json::<Noted>() else {
@@ -164,16 +198,4 @@ struct Noted {
     answer: String,
     #[serde(default)]
     quote: String,
-}
-
-fn note_schema(sources: &[Source<'_>]) -> Value {
-    let units: Vec<&Vec<String>> = sources.iter().map(|source| &source.units).collect();
-    json!({"anyOf": [
-        {"type": "object", "properties": {"answer": {"enum": [NOT_STATED]}},
-            "required": ["answer"], "additionalProperties": false},
-        {"type": "object", "properties": {
-            "answer": {"type": "string", "minLength": 1, "maxLength": 400},
-            "quote": {"type": "string", "x-quote-from": units, "x-quote-max": QUOTE_UNITS},
-        }, "required": ["answer", "quote"], "additionalProperties": false},
-    ]})
 }

@@ -17,7 +17,7 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         () if has("kind") => "plan",
         () if has("text") => "guess",
         () if has("queries") => "rephrase",
-        () if has("quote") => "note",
+        () if has("answer") => "note",
         () if has("stated") => "verify",
         () if has("sentences") => "write",
         () => panic!("a schema that no agent is known to use: {schema}"),
@@ -38,7 +38,10 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
         "guess" => json!({"text": format!("The manual says: {question}")}),
         "rephrase" => json!({"queries": ["network port of the server", "address and port"]}),
         "note" => match best_sentence(&question, user) {
-            Some(quote) => json!({"answer": quote, "quote": quote}),
+            Some(quote) if schema.pointer("/anyOf/1/properties/quote").is_some() => {
+                json!({"answer": quote, "quote": quote})
+            }
+            Some(answer) => json!({"answer": answer}),
             None => json!({"answer": "not stated"}),
         },
         "verify" => {
