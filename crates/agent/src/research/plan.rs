@@ -47,6 +47,9 @@ pub(super) async fn plan(
         "required": ["kind"], "additionalProperties": false});
     let asked = vec![format!("Question: {}", input.question)];
     if input.depth == Depth::Normal {
+        if !may_be_several(&input.question) {
+            return Ok(short);
+        }
         let request = call::request(&definition, &asked, kind);
         let planned: Planned = call::ask_json(
             run,
@@ -80,6 +83,35 @@ pub(super) async fn plan(
     } else {
         Ok(Plan { questions })
     }
+}
+
+/// Whether an English question has a word that joins or compares things. Without one it asks for one
+/// thing, whatever a small model makes of it.
+fn may_be_several(question: &str) -> bool {
+    const JOINING: &[&str] = &[
+        "and",
+        "or",
+        "both",
+        "each",
+        "between",
+        "versus",
+        "vs",
+        "than",
+        "respectively",
+    ];
+    const COMPARING: &[&str] = &[
+        "compar",
+        "differ",
+        "advantage",
+        "contrast",
+        "list",
+        "overview",
+    ];
+    let lower = question.to_lowercase();
+    let joins = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.contains(stem)));
+    joins || question.contains(['&', ';', '/']) || question.matches('?').count() > 1
 }
 
 /// Drops sub-questions that say the same words as an earlier one.
@@ -119,6 +151,24 @@ fn overlap(a: &str, b: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_that_joins_nothing_is_one() {
+        for several in [
+            "How do nginx and Apache differ?",
+            "Which is faster than DRD?",
+            "Compare the backup tools.",
+            "Which port does it use? Can it be changed?",
+        ] {
+            assert!(may_be_several(several), "{several}");
+        }
+        for one in [
+            "What happens to inserts while I build an index?",
+            "How does a run survive a crash?",
+        ] {
+            assert!(!may_be_several(one), "{one}");
+        }
+    }
 
     #[test]
     fn the_same_question_twice_is_asked_once() {

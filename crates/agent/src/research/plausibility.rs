@@ -111,7 +111,6 @@ fn has_quantity(text: &str) -> bool {
         "double",
         "never",
         "always",
-        "every",
         "forever",
         "unlimited",
         "infinite",
@@ -124,7 +123,7 @@ fn has_quantity(text: &str) -> bool {
         "monthly",
         "yearly",
     ];
-    // "One" is as often an article as a number.
+    // "One" and "every" are quantities before a unit only.
     const UNITS: &[&str] = &[
         "second", "minute", "hour", "day", "week", "month", "year", "byte", "kilobyte", "megabyte",
         "gigabyte", "terabyte", "percent",
@@ -140,7 +139,7 @@ fn has_quantity(text: &str) -> bool {
         .any(|word| is_number(word) || WORDS.contains(word))
         || words
             .windows(2)
-            .any(|pair| matches!(pair, ["one", unit] if UNITS.contains(unit)))
+            .any(|pair| matches!(pair, ["one" | "every", unit] if UNITS.contains(unit)))
         || text.contains("no limit")
         || text.contains("not limited")
 }
