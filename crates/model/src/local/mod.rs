@@ -114,8 +114,8 @@ fn backend() -> Result<&'static LlamaBackend> {
     })
 }
 
-/// Refuses to run into an illegal instruction: the engine is compiled for the processor that `make`
-/// found, and the binary may have been copied to another machine.
+/// Refuses to run into an illegal instruction: the engine is compiled for the processor that
+/// `cargo xtask setup` found, and the binary may have been copied to another machine.
 #[cfg(target_arch = "x86_64")]
 fn check_processor(model: &str) -> Result<()> {
     let has = [
@@ -134,7 +134,8 @@ fn check_processor(model: &str) -> Result<()> {
                 reason: format!(
                     "the engine was compiled for {feature}, which this processor lacks"
                 ),
-                hint: "build plumb on this machine with `make build`".to_owned(),
+                hint: "build plumb on this machine: `cargo xtask setup`, then `cargo build`"
+                    .to_owned(),
             });
         }
     }

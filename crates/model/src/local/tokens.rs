@@ -4,6 +4,8 @@
     reason = "one call that the safe binding lacks: the engine's compile flags"
 )]
 
+use std::sync::OnceLock;
+
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
@@ -32,8 +34,28 @@ pub(super) fn name(model: &LlamaModel, token: LlamaToken) -> String {
 }
 
 /// What instruction sets the engine was compiled for, as llama.cpp prints it.
-pub(super) fn system_info() -> String {
-    // SAFETY: llama.cpp returns a pointer to a static, null-terminated string.
-    let text = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
-    text.to_string_lossy().into_owned()
+pub(super) fn system_info() -> &'static str {
+    // Asked once: llama.cpp writes the text anew at each call, into one place for all threads.
+    static INFO: OnceLock<String> = OnceLock::new();
+    INFO.get_or_init(|| {
+        // SAFETY: the pointer is to a null-terminated string that only this call writes; the lock lets
+        // one thread in, and the text is copied before it lets go.
+        let text = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
+        text.to_string_lossy().into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_that_start_side_by_side_ask_what_was_compiled() {
+        let ask = || (0..2000).for_each(|_| assert!(system_info().contains(" = 1")));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(ask);
+            }
+        });
+    }
 }
