@@ -122,6 +122,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/plan.md"),
     ),
     (
+        "research/judge",
+        include_str!("../../../agents/research/judge.md"),
+    ),
+    (
         "research/note",
         include_str!("../../../agents/research/note.md"),
     ),

@@ -7,6 +7,7 @@ use knowledge::Passage;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::judging::judge;
 use super::note::Note;
 use super::options::Settings;
 use super::reading::{place, take_notes};
@@ -70,6 +71,7 @@ pub(super) async fn research(
             branch: index,
             places,
         });
+        let fresh = judge(&run, tools, question, fresh).await?;
         let candidates = take_notes(&run, tools, question, &fresh).await?;
         let (notes, rest) = weigh(&run, tools, question, candidates, &fresh).await?;
         found.notes.extend(notes);

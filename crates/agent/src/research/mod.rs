@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
-//!                     guess ─► search ─► note ─► verify ─► (rephrase)      ▲────────┘
+//!                     guess ─► search ─► judge ─► read ─► verify           ▲────────┘
 //! ```
 //! A factual question takes the short way: no plan, one search loop, no writer.
 //!
@@ -10,7 +10,9 @@
 //! a run that was killed goes on where it was. No text of a document ever becomes an instruction: it
 //! is shown to the model as a passage, and what comes back is constrained to a schema and checked.
 
+mod belief;
 mod branch;
+mod judging;
 mod library;
 mod note;
 mod options;

@@ -14,9 +14,9 @@ use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
 
-/// Passages that one call of the model reads side by side.
-const GROUP: usize = 6;
-/// What the model answers when no passage of its group does.
+/// Passages that are read side by side, of those that were judged.
+const SIDE_BY_SIDE: usize = 5;
+/// What the model answers when no passage does.
 const NOT_STATED: &str = "not stated";
 
 /// Names a passage for a person.
@@ -77,9 +77,12 @@ impl Form {
     }
 }
 
-/// Answers from each group of passages, with the words that say so; all groups in one batch.
+/// The different answers to `question` from the best of `passages`, which come first, with the words
+/// that say so.
 ///
-/// The passages of a group are read side by side, because a small model compares better than it judges.
+/// They are read side by side, because a small model compares better than it judges, and the best one
+/// stands last, next to the question, where such a model reads most carefully (Liu et al. 2023, "Lost
+/// in the middle").
 pub(super) async fn take_notes(
     run: &Run,
     tools: &Tools,
@@ -87,26 +90,11 @@ pub(super) async fn take_notes(
     passages: &[Passage],
 ) -> Result<Vec<Note>> {
     let definition = tools.agents.load("research/note")?;
-    let calls = passages.chunks(GROUP).enumerate().map(|(index, group)| {
-        let run = run.scope("note", index);
-        let definition = &definition;
-        async move { answers(&run, tools, definition, question, group).await }
-    });
-    let notes = futures::future::try_join_all(calls).await?;
-    Ok(notes.into_iter().flatten().collect())
-}
-
-/// The different answers from one group.
-async fn answers(
-    run: &Run,
-    tools: &Tools,
-    definition: &Definition,
-    question: &str,
-    group: &[Passage],
-) -> Result<Vec<Note>> {
+    let best = passages.iter().take(SIDE_BY_SIDE).rev();
+    let best: Vec<Passage> = best.cloned().collect();
     let mut notes: Vec<Note> = Vec::new();
     for form in [Form::Sentence, Form::Brief] {
-        let Some(note) = take_note(run, tools, definition, question, form, group).await? else {
+        let Some(note) = take_note(run, tools, &definition, question, form, &best).await? else {
             continue;
         };
         let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
@@ -134,22 +122,22 @@ fn agree(one: &Note, other: &Note) -> bool {
         && (one_adds.is_subset(&other_adds) || other_adds.is_subset(&one_adds))
 }
 
-/// Answers from one group; when the answer has a number or name that its passage does not have, once
-/// more without that passage: it led the model astray, perhaps on purpose.
+/// Answers once; when the answer has a number or name that its passage does not have, once more without
+/// that passage: it led the model astray, perhaps on purpose.
 async fn take_note(
     run: &Run,
     tools: &Tools,
     definition: &Definition,
     question: &str,
     form: Form,
-    group: &[Passage],
+    passages: &[Passage],
 ) -> Result<Option<Note>> {
-    let note = read(run, tools, definition, question, form, group).await?;
+    let note = read(run, tools, definition, question, form, passages).await?;
     let Some(strange) = note.as_ref().filter(|note| !note.grounded) else {
         return Ok(note);
     };
     let misleading = &strange.passage.id;
-    let others = group.iter().filter(|passage| passage.id != *misleading);
+    let others = passages.iter().filter(|passage| passage.id != *misleading);
     let others: Vec<Passage> = others.cloned().collect();
     let again = read(run, tools, definition, question, form, &others).await?;
     Ok(again.or(note))
@@ -162,13 +150,13 @@ async fn read(
     definition: &Definition,
     question: &str,
     form: Form,
-    group: &[Passage],
+    passages: &[Passage],
 ) -> Result<Option<Note>> {
-    let sources: Vec<Source<'_>> = group.iter().map(Source::of).collect();
+    let sources: Vec<Source<'_>> = passages.iter().map(Source::of).collect();
     if sources.iter().all(|source| source.units.is_empty()) {
         return Ok(None);
     }
-    let listed: Vec<String> = group
+    let listed: Vec<String> = passages
         .iter()
         .enumerate()
         .map(|(index, passage)| format!("[{}] {}", index + 1, shown(passage)))
@@ -180,8 +168,8 @@ async fn read(
         form.ask(question)
     );
     let request = call::request(definition, &[shown], form.schema(&sources));
-    let title = format!("{} passages", group.len());
-    let response = call::ask(run, "model", &*tools.model, &request, &title).await?;
+    let title = format!("{} passages", passages.len());
+    let response = call::ask(run, "note", &*tools.model, &request, &title).await?;
     let Ok(noted) = response.json::<Noted>() else {
         return Ok(None);
     };
@@ -191,7 +179,7 @@ async fn read(
     Ok(settle(question, &noted.answer, &noted.quote, &sources))
 }
 
-/// What the model writes of a group. The answer comes first: asked to quote first, small models take
+/// What the model writes. The answer comes first: asked to quote first, small models take
 /// the sentence that resembles the question, not the one that answers it.
 #[derive(Deserialize)]
 struct Noted {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use journal::Run;
 use knowledge::Passage;
-use model::Response;
-use serde_json::{Value, json};
 
 use super::Tools;
+use super::belief::stated;
 use super::note::Note;
 use super::plausibility::plausibility;
-use super::reading::{place, shown};
-use crate::{Result, call};
+use crate::Result;
+
+/// The agent that is asked.
+const VERIFY: &str = "research/verify";
 
 /// The belief in an answer, 0..1, from which on it counts as a note.
 const ANSWERS: f32 = 0.2;
@@ -86,51 +87,14 @@ async fn verify(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Res
                 text: note.quote.clone(),
                 ..note.passage.clone()
             };
+            let asked = format!("Question: {question}\nProposed answer: {}", note.answer);
             let (passage, quote) = futures::future::try_join(
-                ask(&run, tools, "passage", question, &note.passage, note),
-                ask(&run, tools, "quote", question, &quote, note),
+                stated(&run, tools, (VERIFY, "passage"), &note.passage, &asked),
+                stated(&run, tools, (VERIFY, "quote"), &quote, &asked),
             )
             .await?;
             Ok((passage * quote).sqrt())
         }
     });
     futures::future::try_join_all(calls).await
-}
-
-/// Asks as the step `name` whether `passage` states the answer of `note`.
-async fn ask(
-    run: &Run,
-    tools: &Tools,
-    name: &str,
-    question: &str,
-    passage: &Passage,
-    note: &Note,
-) -> Result<f32> {
-    let definition = tools.agents.load("research/verify")?;
-    let schema = json!({"type": "object", "properties": {"stated": {"enum": ["yes", "no"]}},
-        "required": ["stated"], "additionalProperties": false});
-    let asked = format!(
-        "Passage {}\n\nQuestion: {question}\nProposed answer: {}",
-        shown(passage),
-        note.answer
-    );
-    let request = call::request(&definition, &[asked], schema);
-    let response = call::ask(run, name, &*tools.model, &request, &place(passage)).await?;
-    Ok(belief(&response))
-}
-
-/// The probability that the model gives "yes".
-fn belief(response: &Response) -> f32 {
-    let choice = response
-        .choices
-        .iter()
-        .find(|choice| choice.pointer == "/stated");
-    match choice {
-        Some(choice) if choice.value == "yes" => choice.probability,
-        Some(choice) => 1.0 - choice.probability,
-        None => match response.json::<Value>() {
-            Ok(value) if value["stated"] == "yes" => 0.9,
-            _ => 0.1,
-        },
-    }
 }

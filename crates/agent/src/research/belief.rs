@@ -1,0 +1,46 @@
+//! How much the model believes that a passage states something.
+
+use journal::Run;
+use knowledge::Passage;
+use model::Response;
+use serde_json::{Value, json};
+
+use super::Tools;
+use super::reading::{place, shown};
+use crate::{Result, call};
+
+/// Asks the agent `agent`, as the step `name`, whether `passage` states what `asked` is about; returns
+/// the probability of its "yes", 0..1.
+///
+/// The probability tells right from wrong better than the word that is said.
+pub(super) async fn stated(
+    run: &Run,
+    tools: &Tools,
+    (agent, name): (&str, &str),
+    passage: &Passage,
+    asked: &str,
+) -> Result<f32> {
+    let definition = tools.agents.load(agent)?;
+    let schema = json!({"type": "object", "properties": {"stated": {"enum": ["yes", "no"]}},
+        "required": ["stated"], "additionalProperties": false});
+    let asked = format!("Passage {}\n\n{asked}", shown(passage));
+    let request = call::request(&definition, &[asked], schema);
+    let response = call::ask(run, name, &*tools.model, &request, &place(passage)).await?;
+    Ok(belief(&response))
+}
+
+/// The probability that the model gives "yes".
+fn belief(response: &Response) -> f32 {
+    let choice = response
+        .choices
+        .iter()
+        .find(|choice| choice.pointer == "/stated");
+    match choice {
+        Some(choice) if choice.value == "yes" => choice.probability,
+        Some(choice) => 1.0 - choice.probability,
+        None => match response.json::<Value>() {
+            Ok(value) if value["stated"] == "yes" => 0.9,
+            _ => 0.1,
+        },
+    }
+}
