@@ -188,7 +188,8 @@ fn forms(token: &str) -> Vec<String> {
     forms
 }
 
-fn number_word(word: &str) -> Option<usize> {
+/// The number that an English word in lower case says, up to twenty.
+pub fn number_word(word: &str) -> Option<usize> {
     const WORDS: [&str; 21] = [
         "zero",
         "one",

@@ -3,61 +3,122 @@
 //! Small models answer beside the question: about the documents' subject instead of the thing that was
 //! asked for, or with words where a number was wanted. Both show in the words alone.
 
+use std::collections::BTreeSet;
+
 use knowledge::Passage;
+use knowledge::citation::number_word;
 
 use super::note::Note;
 
-/// What is left of the belief in an answer from a passage that does not mention a name of the question.
-const ABOUT_SOMETHING_ELSE: f32 = 0.3;
+/// What is left of the belief in an answer from a passage that does not mention a name of the question:
+/// it is about something else.
+const ABOUT_SOMETHING_ELSE: f32 = 0.15;
+/// What is left of it when the name is in capitals throughout: such are often known by other words (NFS,
+/// network file system).
+const ABBREVIATED: f32 = 0.3;
 /// What is left of it when the question asks for a quantity and the answer has none.
 const WITHOUT_QUANTITY: f32 = 0.2;
+/// What is left of it when the answer only says the question again.
+const SAID_AGAIN: f32 = 0.2;
 /// Letters by which a name is recognised, so that `Postgres` is found in `PostgreSQL`.
 const LETTERS: usize = 5;
 
 /// How plausible the answer of `note` is, 0..1, given all passages that were `read` for the question.
 pub(super) fn plausibility(question: &str, note: &Note, read: &[Passage]) -> f32 {
-    let mut plausibility = 1.0;
-    if names_another(question, &note.passage, read) {
-        plausibility *= ABOUT_SOMETHING_ELSE;
+    let mut plausibility: f32 = 1.0;
+    for name in names(question) {
+        if names_another(&name, &note.passage, read) {
+            plausibility = plausibility.min(match name.abbreviated {
+                true => ABBREVIATED,
+                false => ABOUT_SOMETHING_ELSE,
+            });
+        }
     }
     if wants_quantity(question) && !has_quantity(&note.answer) {
         plausibility *= WITHOUT_QUANTITY;
     }
+    if !can_be_affirmed(question) && adds_nothing(question, &note.answer) {
+        plausibility *= SAID_AGAIN;
+    }
     plausibility
 }
 
-/// Whether the question has a name that the passage does not mention, unless most of what was read
-/// does: then it is what the documents are about and goes without saying.
-fn names_another(question: &str, passage: &Passage, read: &[Passage]) -> bool {
-    names(question).iter().any(|name| {
-        let mentioning = read.iter().filter(|other| mentions(other, name)).count();
-        !mentions(passage, name) && mentioning * 2 < read.len()
-    })
+/// A name in a question.
+struct Name {
+    /// Its beginning, in lower case.
+    beginning: String,
+    /// Whether it is in capitals throughout.
+    abbreviated: bool,
 }
 
-/// The beginnings of the names in a question: words with a capital that do not begin it, or with a
-/// capital, digit or underscore inside.
-fn names(question: &str) -> Vec<String> {
-    question
-        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| word.len() > 2)
-        .enumerate()
-        .filter(|(index, word)| {
-            let telling = |c: char| c.is_uppercase() || c.is_ascii_digit() || c == '_';
+/// Whether the passage does not mention `name`, unless most of what was `read` does: then it is what the
+/// documents are about and goes without saying.
+fn names_another(name: &Name, passage: &Passage, read: &[Passage]) -> bool {
+    let mentioning = read.iter().filter(|other| mentions(other, name)).count();
+    !mentions(passage, name) && mentioning * 2 < read.len()
+}
+
+/// The names in a question: words with a capital that do not begin a sentence, or with a capital, digit
+/// or underscore inside.
+fn names(question: &str) -> Vec<Name> {
+    let telling = |c: char| c.is_uppercase() || c.is_ascii_digit() || c == '_';
+    let mut names = Vec::new();
+    for sentence in question.split_inclusive(['.', '?', '!', ':']) {
+        let words = sentence.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let words = words.filter(|word| !word.is_empty()).enumerate();
+        for (index, word) in words.filter(|(_, word)| word.len() > 2) {
             let inner = word.chars().skip(1).any(telling);
             let is_number = word.chars().all(|c| c.is_ascii_digit());
-            !is_number && (inner || (*index > 0 && word.starts_with(char::is_uppercase)))
-        })
-        .map(|(_, word)| word.to_lowercase().chars().take(LETTERS).collect())
-        .collect()
+            if !is_number && (inner || (index > 0 && word.starts_with(char::is_uppercase))) {
+                names.push(Name {
+                    beginning: word.to_lowercase().chars().take(LETTERS).collect(),
+                    abbreviated: word.chars().all(char::is_uppercase),
+                });
+            }
+        }
+    }
+    names
 }
 
-fn mentions(passage: &Passage, name: &str) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(name);
+fn mentions(passage: &Passage, name: &Name) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(&name.beginning);
     has(&passage.text)
         || has(&passage.title)
         || has(&passage.file)
         || passage.headings.iter().any(|heading| has(heading))
+}
+
+/// Whether an English question can be answered with yes or no.
+fn can_be_affirmed(question: &str) -> bool {
+    const FIRST: &[&str] = &[
+        "is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "may",
+        "might", "must", "will", "would", "shall", "should",
+    ];
+    let first = tokens(question).next();
+    first.is_some_and(|first| FIRST.contains(&first.as_str()))
+}
+
+/// Whether an English answer has no word of meaning that its question does not have.
+fn adds_nothing(question: &str, answer: &str) -> bool {
+    const EMPTY: &[&str] = &[
+        "a", "an", "the", "this", "that", "these", "those", "it", "its", "they", "them", "their",
+        "there", "you", "your", "i", "my", "we", "our", "is", "are", "was", "be", "been", "do",
+        "does", "has", "have", "can", "will", "to", "of", "in", "on", "at", "as", "by", "for",
+        "from", "with", "and", "or", "so", "if", "when", "which", "what", "who", "how",
+    ];
+    let stem = |word: String| word.chars().take(LETTERS).collect::<String>();
+    let asked: BTreeSet<String> = tokens(question).map(stem).collect();
+    tokens(answer)
+        .filter(|word| !EMPTY.contains(&word.as_str()))
+        .all(|word| asked.contains(&stem(word)))
+}
+
+/// The words of a text in lower case, without the punctuation around them.
+fn tokens(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace()
+        .map(|word| word.trim_matches(|c: char| ".,;:!?()[]\"'".contains(c)))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
 }
 
 /// Whether an English question asks how much, how many, how long, ... or for a port or a size.
@@ -88,19 +149,6 @@ pub(super) fn wants_quantity(question: &str) -> bool {
 /// Whether an English text says a number, a frequency, or that there is no limit.
 fn has_quantity(text: &str) -> bool {
     const WORDS: &[&str] = &[
-        "zero",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "twenty",
         "thirty",
         "hundred",
         "thousand",
@@ -134,9 +182,10 @@ fn has_quantity(text: &str) -> bool {
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))
         .collect();
     let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let is_more_than_one = |word: &str| number_word(word).is_some_and(|number| number != 1);
     words
         .iter()
-        .any(|word| is_number(word) || WORDS.contains(word))
+        .any(|word| is_number(word) || is_more_than_one(word) || WORDS.contains(word))
         || words
             .windows(2)
             .any(|pair| matches!(pair, ["one" | "every", unit] if UNITS.contains(unit)))
@@ -194,6 +243,41 @@ mod tests {
             passage("Sessions", "A session of Alder ends after an hour."),
         ];
         assert_eq!(of("How large is Alder's pool?", "It is 8.", &read), 1.0);
+    }
+
+    #[test]
+    fn a_name_does_not_begin_a_sentence_and_an_abbreviation_counts_less() {
+        let read = [
+            passage(
+                "Pools",
+                "A pool on a network file system ends after an hour.",
+            ),
+            passage("Sessions", "A session ends after an hour."),
+            passage("Doors", "A door stays open."),
+        ];
+        let of = |question| of(question, "An hour.", &read);
+        assert_eq!(of("I made a pool. After what time does it end?"), 1.0);
+        assert_eq!(of("When does a pool on NFS end?"), ABBREVIATED);
+        assert_eq!(of("When does a Birch pool end?"), ABOUT_SOMETHING_ELSE);
+        assert_eq!(of("When does a BirchFS pool end?"), ABOUT_SOMETHING_ELSE);
+    }
+
+    #[test]
+    fn the_question_said_again_is_no_answer() {
+        let read = [passage("Pools", "The pool shows grey suggestions.")];
+        let of = |question, answer| of(question, answer, &read);
+        let question = "How do I get the grey suggestions that the pool shows?";
+        let again = "The pool shows you the grey suggestions.";
+        assert_eq!(of(question, again), SAID_AGAIN);
+        for answer in [
+            "With -g.",
+            "By pool --suggest.",
+            "Ask the pool for suggestions.",
+        ] {
+            assert_eq!(of(question, answer), 1.0, "{answer}");
+        }
+        let question = "Can the pool show grey suggestions?";
+        assert_eq!(of(question, "The pool can show grey suggestions."), 1.0);
     }
 
     #[test]

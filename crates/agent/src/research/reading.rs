@@ -108,7 +108,7 @@ pub(super) async fn take_notes(
 
 /// Whether two answers to one question say the same: the same numbers, and all that the shorter adds to
 /// the question.
-fn agree(one: &Note, other: &Note) -> bool {
+pub(super) fn agree(one: &Note, other: &Note) -> bool {
     let numbers = |note: &Note| -> BTreeSet<String> {
         let is_number = |word: &String| word.starts_with(|c: char| c.is_ascii_digit());
         words(&note.answer).into_iter().filter(is_number).collect()

@@ -9,11 +9,15 @@ use super::branch::Found;
 use super::note::{Note, unsupported_words};
 use super::options::Settings;
 use super::plan::Plan;
+use super::reading::agree;
 use super::{Input, Progress, Tools};
 use crate::{Result, call};
 
 /// Notes that the writer is shown of each sub-question.
 const NOTES_OF_A_QUESTION: usize = 2;
+
+/// The part of the belief in the best answer that another must have to be given beside it.
+const AS_MUCH: f32 = 0.9;
 
 /// A sentence of the report with the notes it rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,9 +56,10 @@ pub(super) async fn write(
     found: &[Found],
 ) -> Result<Vec<Written>> {
     if plan.is_short() {
-        // One question, answered by its best note: there is nothing to put together.
-        let best = found.iter().flat_map(|found| found.notes.first());
-        return Ok(best
+        // One question: there is nothing to put together.
+        return Ok(found
+            .iter()
+            .flat_map(|found| most_believed(&found.notes))
             .map(|note| check(&note.answer, vec![note.clone()], &input.question))
             .collect());
     }
@@ -71,6 +76,21 @@ pub(super) async fn write(
         .into_iter()
         .map(|sentence| repaired(sentence, &notes, &input.question))
         .collect())
+}
+
+/// The best of `notes`, and the next if it says something else and is believed as much: which of the two
+/// is right, whoever asks can tell from the quotes better than the model can.
+fn most_believed(notes: &[Note]) -> impl Iterator<Item = &Note> {
+    let alike = move |other: &&Note| {
+        let best = notes.first();
+        best.is_some_and(|best| {
+            !agree(best, other) && other.confidence >= AS_MUCH * best.confidence
+        })
+    };
+    notes
+        .first()
+        .into_iter()
+        .chain(notes.iter().skip(1).find(alike))
 }
 
 /// Drafts until the critic accepts or the revisions are used up.
@@ -226,5 +246,52 @@ fn check(text: &str, notes: Vec<Note>, question: &str) -> Written {
         text: text.trim().to_owned(),
         notes,
         strange,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use knowledge::Passage;
+
+    use super::*;
+
+    fn note(answer: &str, confidence: f32) -> Note {
+        Note {
+            question: "How long is a session kept?".to_owned(),
+            quote: answer.to_owned(),
+            answer: answer.to_owned(),
+            passage: Passage {
+                id: "0".to_owned(),
+                file: "a.md".to_owned(),
+                title: "Sessions".to_owned(),
+                headings: Vec::new(),
+                text: answer.to_owned(),
+                range: 0..answer.len(),
+                places: Vec::new(),
+                ordinal: 0,
+            },
+            grounded: true,
+            readings: 1,
+            confidence,
+        }
+    }
+
+    #[test]
+    fn another_answer_is_given_only_if_it_is_believed_as_much() {
+        let given = |notes: &[Note]| {
+            let answers = most_believed(notes).map(|note| note.answer.clone());
+            answers.collect::<Vec<_>>()
+        };
+        let [half, same] = [
+            note("For 30 minutes.", 0.8),
+            note("30 minutes without a request.", 0.8),
+        ];
+        let (hour, day) = (note("For 1 hour.", 0.75), note("For 1 day.", 0.5));
+        assert!(given(&[]).is_empty());
+        assert_eq!(given(&[half.clone(), day.clone()]), ["For 30 minutes."]);
+        assert_eq!(
+            given(&[half, same, hour, day]),
+            ["For 30 minutes.", "For 1 hour."]
+        );
     }
 }
