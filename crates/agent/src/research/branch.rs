@@ -61,11 +61,7 @@ pub(super) async fn research(
         if round > 0 {
             passages.push(library::around(&run, tools, &found.nearest).await?);
         }
-        let most = match round {
-            0 => settings.passages,
-            _ => settings.passages.div_ceil(2),
-        };
-        let fresh = interleave(passages, &mut read, most);
+        let fresh = interleave(passages, &mut read, settings.passages);
         let places = fresh.iter().map(place).collect();
         (tools.progress)(Progress::Reading {
             branch: index,

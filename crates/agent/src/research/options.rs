@@ -37,7 +37,7 @@ pub struct Input {
 pub(super) struct Settings {
     /// The most sub-questions that a plan may have; 1 means that no plan is made.
     pub questions: usize,
-    /// Passages read in each round of a branch.
+    /// Passages judged in each round of a branch.
     pub passages: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
     pub rounds: usize,

@@ -106,20 +106,20 @@ pub(super) async fn take_notes(
     Ok(notes)
 }
 
-/// Whether two answers to one question say the same: the same numbers, and all that the shorter adds to
-/// the question.
+/// Whether two answers to one question say the same: one has all that the other adds to the question,
+/// words and numbers.
 pub(super) fn agree(one: &Note, other: &Note) -> bool {
-    let numbers = |note: &Note| -> BTreeSet<String> {
-        let is_number = |word: &String| word.starts_with(|c: char| c.is_ascii_digit());
-        words(&note.answer).into_iter().filter(is_number).collect()
-    };
     let asked = words(&one.question);
     let added = |note: &Note| -> BTreeSet<String> {
         words(&note.answer).difference(&asked).cloned().collect()
     };
-    let (one_adds, other_adds) = (added(one), added(other));
-    numbers(one) == numbers(other)
-        && (one_adds.is_subset(&other_adds) || other_adds.is_subset(&one_adds))
+    let (one, other) = (added(one), added(other));
+    let (less, more) = match one.len() < other.len() {
+        true => (&one, &other),
+        false => (&other, &one),
+    };
+    // An answer that adds nothing ("yes") agrees with its like alone.
+    less.is_subset(more) && less.is_empty() == more.is_empty()
 }
 
 /// Answers once; when the answer has a number or name that its passage does not have, once more without

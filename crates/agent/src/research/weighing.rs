@@ -11,6 +11,11 @@ use super::note::Note;
 use super::plausibility::plausibility;
 use crate::Result;
 
+/// By how much the odds of an answer rise when another reading gives it too. Of 42 answers to 34
+/// questions, 23 of the 25 that both readings gave were right, whatever the model said of them when
+/// it was asked, and 9 of the 17 that one gave.
+const AGREEMENT: f32 = 6.0;
+
 /// The agent that is asked.
 const VERIFY: &str = "research/verify";
 
@@ -30,8 +35,7 @@ pub(super) async fn weigh(
         candidates.into_iter().partition(|note| note.grounded);
     let beliefs = verify(run, tools, question, &notes).await?;
     for (note, belief) in notes.iter_mut().zip(beliefs) {
-        let believed = 1.0 - (1.0 - belief).powf(note.readings as f32);
-        note.confidence = believed * plausibility(question, note, read);
+        note.confidence = agreed(belief, note.readings) * plausibility(question, note, read);
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
@@ -42,6 +46,14 @@ pub(super) async fn weigh(
         list.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
     Ok((notes, rest))
+}
+
+/// The belief in an answer that came of so many readings.
+fn agreed(belief: f32, readings: u32) -> f32 {
+    // Never quite 1, so that the odds are finite.
+    let belief = belief.clamp(0.001, 0.999);
+    let odds = belief / (1.0 - belief) * AGREEMENT.powi(readings.saturating_sub(1).cast_signed());
+    odds / (1.0 + odds)
 }
 
 /// Two answers with the same numbers from different passages bear each other out.
@@ -97,4 +109,18 @@ async fn verify(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Res
         }
     });
     futures::future::try_join_all(calls).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_two_readings_is_believed_more() {
+        let near = |a: f32, b: f32| assert!((a - b).abs() < 0.01, "{a} is not {b}");
+        near(agreed(0.5, 1), 0.5);
+        near(agreed(0.5, 2), 6.0 / 7.0);
+        near(agreed(0.1, 2), 0.4);
+        assert!(agreed(1.0, 2) < 1.0 && agreed(0.0, 2) > 0.0);
+    }
 }
