@@ -16,6 +16,10 @@ use crate::Result;
 /// it was asked, and 9 of the 17 that one gave.
 const AGREEMENT: f32 = 6.0;
 
+/// The belief below which agreement does not help: where the documents do not answer, the two readings
+/// often agree on the same sentence beside the point.
+const DENIED: f32 = 0.12;
+
 /// The agent that is asked.
 const VERIFY: &str = "research/verify";
 
@@ -50,8 +54,11 @@ pub(super) async fn weigh(
 
 /// The belief in an answer that came of so many readings.
 fn agreed(belief: f32, readings: u32) -> f32 {
+    if belief < DENIED {
+        return belief;
+    }
     // Never quite 1, so that the odds are finite.
-    let belief = belief.clamp(0.001, 0.999);
+    let belief = belief.min(0.999);
     let odds = belief / (1.0 - belief) * AGREEMENT.powi(readings.saturating_sub(1).cast_signed());
     odds / (1.0 + odds)
 }
@@ -120,7 +127,8 @@ mod tests {
         let near = |a: f32, b: f32| assert!((a - b).abs() < 0.01, "{a} is not {b}");
         near(agreed(0.5, 1), 0.5);
         near(agreed(0.5, 2), 6.0 / 7.0);
-        near(agreed(0.1, 2), 0.4);
-        assert!(agreed(1.0, 2) < 1.0 && agreed(0.0, 2) > 0.0);
+        near(agreed(0.2, 2), 0.6);
+        assert_eq!(agreed(0.1, 2), 0.1);
+        assert!(agreed(1.0, 2) < 1.0);
     }
 }
