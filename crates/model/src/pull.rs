@@ -101,16 +101,33 @@ struct Fetch<'a> {
     progress: Progress<'a>,
 }
 
+/// The right to fetch a file; given back when dropped, and when the process dies.
+struct Lock(File);
+
+impl Lock {
+    /// `None` when another has it.
+    fn take(path: &Path) -> Result<Option<Lock>> {
+        let file = File::create(path).map_err(|error| file_error(path, error))?;
+        let taken = file.try_lock().is_ok();
+        Ok(taken.then_some(Lock(file)))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it does not do: a program that another thread is just starting has it open, too.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Fetch<'_> {
     async fn run(&self) -> Result<PathBuf> {
         let folder = &self.places.folder;
         std::fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
         let path = folder.join(&self.entry.file);
-        let lock = path.with_extension("lock");
-        let lock = File::create(&lock).map_err(|error| file_error(&lock, error))?;
-        if lock.try_lock().is_err() {
+        let Some(_lock) = Lock::take(&path.with_extension("lock"))? else {
             return Err(self.failed("another process is fetching it", "wait for it to end"));
-        }
+        };
         // Whoever had the lock may have fetched it.
         if path.exists() {
             self.entry.verify(&path)?;

@@ -167,6 +167,17 @@ async fn a_fetch_that_was_cut_off_goes_on_at_the_package_it_had_come_to() {
     );
 }
 
+#[test]
+fn a_lock_is_given_back_although_a_program_being_started_has_the_file_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.lock");
+    let lock = Lock::take(&path).unwrap().unwrap();
+    assert!(Lock::take(&path).unwrap().is_none());
+    let _inherited = lock.0.try_clone().unwrap();
+    drop(lock);
+    assert!(Lock::take(&path).unwrap().is_some());
+}
+
 #[tokio::test]
 async fn another_file_is_refused_and_deleted() {
     let machine = Machine::new(Source::Packages);
