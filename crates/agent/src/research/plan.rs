@@ -78,7 +78,7 @@ pub(super) async fn plan(
     let planned: Planned =
         call::ask_json(run, "plan", &*tools.model, &request, "sub-questions").await?;
     let questions = distinct(planned.questions, settings.questions);
-    if questions.len() < 2 {
+    if questions.len() < 2 || !questions.iter().all(|question| stands_alone(question)) {
         Ok(short)
     } else {
         Ok(Plan { questions })
@@ -112,6 +112,24 @@ fn may_be_several(question: &str) -> bool {
         .split(|c: char| !c.is_alphanumeric())
         .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.contains(stem)));
     joins || question.contains(['&', ';', '/']) || question.matches('?').count() > 1
+}
+
+/// Whether an English question can be worked on without the one it was split from: "What do I do about
+/// it?" cannot, because nothing in it says what "it" is.
+fn stands_alone(question: &str) -> bool {
+    const STANDING_FOR: &[&str] = &[
+        "it", "its", "they", "them", "their", "this", "these", "those",
+    ];
+    const EMPTY: &[&str] = &[
+        "what", "when", "where", "which", "does", "have", "will", "about", "should", "could",
+        "would", "must", "with", "from", "need", "there",
+    ];
+    let lower = question.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let pronoun = words.iter().position(|word| STANDING_FOR.contains(word));
+    let said = |word: &&str| word.len() >= 4 && !EMPTY.contains(word);
+    pronoun.is_none_or(|pronoun| words.iter().take(pronoun).any(said))
 }
 
 /// Drops sub-questions that say the same words as an earlier one.
@@ -168,6 +186,16 @@ mod tests {
         ] {
             assert!(!may_be_several(one), "{one}");
         }
+    }
+
+    #[test]
+    fn a_question_that_rests_on_another_is_not_worked_on_alone() {
+        assert!(!stands_alone("What do I have to do about it?"));
+        assert!(!stands_alone("How should they be set?"));
+        assert!(stands_alone(
+            "How long is a session kept, and can it be changed?"
+        ));
+        assert!(stands_alone("What is a session?"));
     }
 
     #[test]
