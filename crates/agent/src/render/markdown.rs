@@ -84,10 +84,13 @@ pub(super) fn summary(report: &Report) -> String {
         .iter()
         .filter(|citation| citation.verified)
         .count();
+    let claims = match report.claims.len() {
+        1 => "1 claim".to_owned(),
+        count => format!("{count} claims"),
+    };
     format!(
-        "{} claims, {} unsupported; {verified} of {} citations verified; {:.0} s, {} model calls, \
+        "{claims}, {} unsupported; {verified} of {} citations verified; {:.0} s, {} model calls, \
          {} prompt tokens ({} from cache), {} output tokens; run {}",
-        report.claims.len(),
         report.unsupported,
         report.citations.len(),
         report.seconds,
