@@ -46,7 +46,7 @@ pub(super) async fn plan(
     let kind = json!({"type": "object", "properties": {"kind": {"enum": ["single", "several"]}},
         "required": ["kind"], "additionalProperties": false});
     let asked = vec![format!("Question: {}", input.question)];
-    if input.depth == Depth::Normal {
+    if input.depth == Depth::Normal && !joins_names(&input.question) {
         if !may_be_several(&input.question) {
             return Ok(short);
         }
@@ -112,6 +112,25 @@ fn may_be_several(question: &str) -> bool {
         .split(|c: char| !c.is_alphanumeric())
         .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.contains(stem)));
     joins || question.contains(['&', ';', '/']) || question.matches('?').count() > 1
+}
+
+/// Whether an English question asks one thing of two names ("Postgres and SQLite"): that is several
+/// questions, which a small model overlooks.
+fn joins_names(question: &str) -> bool {
+    let words = question.split_whitespace();
+    let words: Vec<&str> = words
+        .map(|word| word.trim_matches([',', '?', '.']))
+        .collect();
+    let is_name = |word: &str| word.starts_with(char::is_uppercase);
+    // The capital of the first word says nothing.
+    words
+        .iter()
+        .skip(1)
+        .zip(words.iter().skip(2))
+        .zip(words.iter().skip(3))
+        .any(|((one, joint), other)| {
+            ["and", "or"].contains(joint) && is_name(one) && is_name(other)
+        })
 }
 
 /// Whether an English question can be worked on without the one it was split from: "What do I do about
@@ -186,6 +205,19 @@ mod tests {
         ] {
             assert!(!may_be_several(one), "{one}");
         }
+    }
+
+    #[test]
+    fn one_thing_of_two_names_is_several_questions() {
+        assert!(joins_names("Which port do Postgres and SQLite use?"));
+        assert!(joins_names(
+            "What is the size of a page in Postgres or SQLite?"
+        ));
+        assert!(!joins_names("Are Postgres servers fast and safe?"));
+        assert!(!joins_names(
+            "Which port does Postgres use, and can I change it?"
+        ));
+        assert!(!joins_names("When and where?"));
     }
 
     #[test]
