@@ -8,8 +8,8 @@ use super::belief::stated;
 use crate::Result;
 
 /// Puts the passages that most likely state the answer first: the model judges each by itself, all in
-/// one batch, and what counts is the probability of its "yes" (pointwise ranking; Liang et al. 2022,
-/// "Holistic evaluation of language models", section B.2; Sachan et al. 2022 for the use of likelihoods).
+/// one batch, and what counts is the probability of its "yes" (pointwise ranking, as in Liang et al.
+/// 2022, "Holistic evaluation of language models").
 pub(super) async fn judge(
     run: &Run,
     tools: &Tools,

@@ -1,4 +1,4 @@
-//! Reading passages: a quote from each, and the answer that it supports.
+//! Reading passages: the answers that they give, with the words that say so.
 
 use std::collections::BTreeSet;
 
