@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong with its input.
         message: String,
     },
+    /// The user: the run waits for a person and has left memory.
+    #[error("run {run} waits: {reason}")]
+    Waits {
+        /// The run.
+        run: String,
+        /// What it waits for.
+        reason: String,
+    },
     /// The journal refused, or the run was cancelled.
     #[error(transparent)]
     Journal(#[from] journal::Error),
@@ -48,11 +56,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the run can go on later: it was cancelled, or something outside was down.
+    /// Whether the run can go on later: it waits, its work was stopped, something outside was down, or
+    /// the code does not fit its journal.
     pub fn parks(&self) -> bool {
+        use journal::Error::{Cancelled, Clock, Diverged, StepFault};
         matches!(
             self,
-            Error::Journal(journal::Error::Cancelled | journal::Error::StepFault { .. })
+            Error::Waits { .. }
+                | Error::Journal(Cancelled | StepFault { .. } | Diverged { .. } | Clock { .. })
         )
     }
 }

@@ -135,12 +135,9 @@ impl World {
     }
 
     async fn start(&self, question: &str, depth: Depth) -> Run {
-        let new = NewRun {
-            id: None,
-            agent: "research".to_owned(),
-            definition: Agents::default().pin().unwrap(),
-            input: serde_json::to_value(input(self, question, depth)).unwrap(),
-        };
+        let input = serde_json::to_value(input(self, question, depth)).unwrap();
+        let mut new = NewRun::new("research", input);
+        new.definition = Agents::default().pin().unwrap();
         self.journal.start(new).await.unwrap()
     }
 

@@ -72,6 +72,7 @@ fn journaled(path: &Path, runs: u64, effect: Effect, time: Duration) -> f64 {
                 agent,
                 definition,
                 input: Value::from(number),
+                budget: Default::default(),
             };
             let run = journal.start(new).await.unwrap();
             tasks.push(tokio::spawn(async move {

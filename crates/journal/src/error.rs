@@ -58,6 +58,54 @@ pub enum Error {
         /// Address of the step.
         path: String,
     },
+    /// A replay came to a step that the journal has no result for.
+    #[error("the recording of run {run} ends at step {path}, which the code asks for now")]
+    RecordingEnds {
+        /// The run.
+        run: String,
+        /// Address of the step.
+        path: String,
+    },
+    /// In a fork, a step that writes was about to be done for real.
+    #[error(
+        "step {path} of the fork {run} writes to the world and has no recorded answer: a fork does \
+         not do that by itself; give its answer with `plumb runs settle {run} {path} --done '<json>'`{}",
+        if *.idempotent { ", or fork again with --live" } else { "" }
+    )]
+    NotLive {
+        /// The fork.
+        run: String,
+        /// Address of the step.
+        path: String,
+        /// Whether it may be done live when the user says so.
+        idempotent: bool,
+    },
+    /// A question's schema, or its default, is not as it must be.
+    #[error("the question {path} cannot be asked: {message}")]
+    Question {
+        /// Address of the question.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A limit of the budget is reached and nobody wants to raise it.
+    #[error(
+        "the budget of run {run} is exhausted: {used} of {most} {} are used or set aside, {asked} \
+         more are needed",
+        dimension.unit()
+    )]
+    OverBudget {
+        /// The run whose limit it is: the one that asked, or an ancestor.
+        run: String,
+        /// Which limit.
+        dimension: crate::Dimension,
+        /// The limit.
+        most: u64,
+        /// What is used or set aside.
+        used: u64,
+        /// What the step needs.
+        asked: u64,
+    },
     /// A step or scope name that cannot stand in an address.
     #[error(
         "`{name}` cannot name a step or scope: names are not empty and contain none of `/`, `[`, `]` \
@@ -110,6 +158,68 @@ pub enum Error {
         /// The run.
         id: String,
     },
+    /// The run has been cancelled, for good.
+    #[error("run {run} has been cancelled: {reason}")]
+    RunCancelled {
+        /// The run.
+        run: String,
+        /// Why.
+        reason: String,
+    },
+    /// The run has no step with this address.
+    #[error("run {run} has no step {path}; `plumb runs show {run}` lists them")]
+    NoStep {
+        /// The run.
+        run: String,
+        /// The address.
+        path: String,
+    },
+    /// The run has no open question with this address.
+    #[error("run {run} has no open question {path}: {why}")]
+    NoQuestion {
+        /// The run.
+        run: String,
+        /// The address.
+        path: String,
+        /// What is the matter with it.
+        why: String,
+    },
+    /// The question has been answered meanwhile.
+    #[error("the question {path} of run {run} has been answered already; the first answer counts")]
+    Answered {
+        /// The run.
+        run: String,
+        /// The address.
+        path: String,
+    },
+    /// An answer that the question's schema does not allow. The question stays open.
+    #[error("this does not answer {path} of run {run}: {message}; the question is still open")]
+    WrongAnswer {
+        /// The run.
+        run: String,
+        /// Address of the question.
+        path: String,
+        /// What is wrong, in words.
+        message: String,
+    },
+    /// There is nothing to settle about this step.
+    #[error("step {path} of run {run} is not in doubt: {why}")]
+    NotInDoubt {
+        /// The run.
+        run: String,
+        /// Address of the step.
+        path: String,
+        /// How it stands.
+        why: String,
+    },
+    /// A file that is not an export of a run.
+    #[error("line {line} of the export: {message}; nothing has been imported")]
+    Import {
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Somebody else works on this run.
     #[error("run {id} is being worked on by {by}; wait for it or stop it first")]
     Held {
@@ -154,6 +264,18 @@ pub enum Error {
     },
 
     // The operator has to act.
+    /// The clock has been set back while runs were being worked on.
+    #[error(
+        "the clock was set back by {} s: the journal writes nothing that would seem to have happened \
+         before what is in it; set the clock right and resume the run",
+        (latest_ms - now_ms) / 1000
+    )]
+    Clock {
+        /// The time now, milliseconds since 1970 (UTC).
+        now_ms: i64,
+        /// The latest time that this process has seen.
+        latest_ms: i64,
+    },
     /// SQLite refused. A run that meets this stops: it never goes on without its journal.
     #[error("the journal could not {doing}: {source}{}", hint(source))]
     Store {

@@ -1,4 +1,12 @@
 //! The journal as a caller opens it: runs are started, resumed and looked up here.
+//!
+//! `forking` makes forks, `replaying` compares code with what is recorded, `people` takes answers and
+//! other words of people, `comparing` tells two runs apart.
+
+mod comparing;
+mod forking;
+mod people;
+mod replaying;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,10 +14,16 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
+pub use self::comparing::Difference;
+pub use self::forking::Fork;
+pub(crate) use self::people::cancel;
+pub use self::people::{OpenQuestion, Settlement};
+pub use self::replaying::Replay;
+use crate::budget::Spending;
 use crate::records::{Event, NewRun, Page, RunId, RunRecord, RunStatus, StepRecord};
 use crate::redact::Secrets;
-use crate::run::{Run, Taken};
-use crate::store::{EventRow, Kind, Payloads, RunKey, Store, Take};
+use crate::run::{ForkTerms, Run, Taken};
+use crate::store::{Begin, EventRow, Kind, Payloads, Reader, Recorded, RunKey, Store, Take};
 use crate::{Error, Options, Result};
 
 /// A cheap handle to one journal file. Clones share the file and its writer.
@@ -46,6 +60,32 @@ impl Journal {
 
     /// Creates a run and takes its lease. [`Error::Exists`] when the id is taken.
     pub async fn start(&self, new: NewRun) -> Result<Run> {
+        let token = rand::random();
+        let (key, id, input, definition) = self.begin(new, Some(token)).await?;
+        let ledgers = self.store.read(move |reader| reader.ledgers(key)).await?;
+        let now_ms = self.store.stamp()?;
+        let taken = Taken {
+            key: RunKey::new(key, id, token, ledgers, now_ms),
+            input,
+            definition,
+            recorded: Vec::new(),
+            fork: None,
+            replay: false,
+        };
+        Ok(self.handle(taken))
+    }
+
+    /// Creates a run for an [`Engine`](crate::Engine) to take up, in this process or another. Gives
+    /// its id. [`Error::Exists`] when the id is taken.
+    pub async fn submit(&self, new: NewRun) -> Result<RunId> {
+        self.begin(new, None).await.map(|(_, id, ..)| id)
+    }
+
+    async fn begin(
+        &self,
+        new: NewRun,
+        token: Option<[u8; 16]>,
+    ) -> Result<(i64, RunId, Value, String)> {
         let chosen = new.id.as_deref().map(RunId::parse).transpose()?;
         let agent = self.secrets.text(&new.agent);
         let definition = self.secrets.text(&new.definition);
@@ -54,73 +94,62 @@ impl Journal {
         body.insert("agent".to_string(), agent.as_str().into());
         body.insert("definition".to_string(), definition.as_str().into());
         body.insert("input".to_string(), input.clone());
-        let (event, nodes) =
-            EventRow::new(Kind::RunStarted, &body).map_err(|error| Error::Serialise {
-                path: "(start)".to_string(),
-                what: "input",
-                message: error.to_string(),
-            })?;
-        let token = rand::random();
-        loop {
-            let id = chosen
-                .clone()
-                .unwrap_or_else(|| RunId::generate(event.at_ms));
-            let key = self
-                .store
-                .begin(
-                    id.clone(),
-                    agent.clone(),
-                    token,
-                    event.clone(),
-                    nodes.clone(),
-                )
-                .await;
-            return match key {
-                Ok(key) => {
-                    let key = RunKey {
-                        key,
-                        id,
-                        token,
-                        fate: Arc::default(),
-                    };
-                    let taken = Taken {
-                        key,
-                        input,
-                        definition,
-                        recorded: Default::default(),
-                    };
-                    Ok(Run::new(
-                        self.store.clone(),
-                        Arc::clone(&self.secrets),
-                        taken,
-                    ))
-                }
-                // Two runs of one millisecond drew the same number: draw again.
-                Err(Error::Exists { .. }) if chosen.is_none() => continue,
-                Err(error) => Err(error),
-            };
+        if !new.budget.is_unlimited() {
+            let budget = serde_json::to_value(new.budget).unwrap_or_default();
+            body.insert("budget".to_string(), budget);
         }
+        let (event, nodes) = start_row(&body)?;
+        loop {
+            let made_up = || RunId::generate(self.store.clock().now_ms());
+            let id = chosen.clone().unwrap_or_else(made_up);
+            let begin = Begin {
+                id: id.clone(),
+                agent: agent.clone(),
+                token,
+                event: event.clone(),
+                nodes: Default::default(),
+                budget: new.budget,
+                parent: None,
+                forked: None,
+            };
+            match self.store.begin(begin, nodes.clone()).await {
+                Ok(key) => return Ok((key, id, input, definition)),
+                // Two runs of one millisecond drew the same number: draw again.
+                Err(Error::Exists { .. }) if chosen.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn handle(&self, taken: Taken) -> Run {
+        Run::new(self.store.clone(), Arc::clone(&self.secrets), taken)
     }
 
     /// Takes a run up again, by its id or a prefix that no other run has.
     ///
-    /// Errors: [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Finished`], [`Error::Held`] while
-    /// a living process works on it, [`Error::Damaged`].
+    /// Errors: [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Finished`],
+    /// [`Error::RunCancelled`], [`Error::Held`] while a living process works on it,
+    /// [`Error::Damaged`].
     pub async fn resume(&self, id: &str) -> Result<Run> {
         let asked = id.to_string();
-        let found = self
+        // Before the lease is taken, so that a damaged run is left as it is.
+        let mut found = self
             .store
             .read(move |reader| {
-                let (key, id) = reader.find(&asked)?;
-                let record = reader.run(key)?;
-                if record.status == RunStatus::Finished {
-                    return Err(Error::Finished { id: id.to_string() });
+                let (key, _) = reader.find(&asked)?;
+                let past = past(reader, key)?;
+                match past.record.status {
+                    RunStatus::Finished => Err(Error::Finished {
+                        id: past.record.id.to_string(),
+                    }),
+                    RunStatus::Cancelled => Err(Error::RunCancelled {
+                        run: past.record.id.to_string(),
+                        reason: past.record.reason.unwrap_or_default(),
+                    }),
+                    RunStatus::Running | RunStatus::Parked | RunStatus::Failed => Ok(past),
                 }
-                // Before the lease is taken, so that a damaged run is left as it is.
-                Ok((key, reader.recorded(key, &id)?, record))
             })
             .await?;
-        let (key, mut recorded, record) = found;
         let (event, _) = EventRow::new(Kind::RunResumed, &Map::new()).map_err(|error| {
             let path = "(resume)".to_string();
             Error::Serialise {
@@ -129,13 +158,8 @@ impl Journal {
                 message: error.to_string(),
             }
         })?;
-        let RunRecord {
-            id,
-            input,
-            definition,
-            ..
-        } = record;
         let token = rand::random();
+        let (key, id) = (found.key, found.record.id.clone());
         let take = Take {
             key,
             id: id.clone(),
@@ -143,31 +167,23 @@ impl Journal {
             event,
         };
         let before = self.store.take(take).await?;
-        let run = RunKey {
+        let run = RunKey::new(
             key,
-            id: id.clone(),
+            id,
             token,
-            fate: Arc::default(),
-        };
-        if before != recorded.last_seq {
+            std::mem::take(&mut found.ledgers),
+            self.store.stamp()?,
+        );
+        if before != found.last_seq {
             // Somebody else got on with it in between. Now that the lease is ours, nobody does.
-            let again = self
-                .store
-                .read(move |reader| reader.recorded(key, &id))
-                .await;
-            recorded = again.inspect_err(|_| self.store.release(&run))?;
+            let again = self.store.read(move |reader| past(reader, key)).await;
+            found = again.inspect_err(|_| self.store.release(&run))?;
         }
-        let taken = Taken {
-            key: run,
-            input,
-            definition,
-            recorded: recorded.steps,
-        };
-        Ok(Run::new(
-            self.store.clone(),
-            Arc::clone(&self.secrets),
-            taken,
-        ))
+        Ok(self.handle(found.taken(run, false)))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Runs, newest first. A damaged one is listed with its `damage` noted.
@@ -204,6 +220,19 @@ impl Journal {
             .await
     }
 
+    /// How the limits of a run's own budget stand; empty when it has none.
+    pub async fn spending(&self, id: &RunId) -> Result<Vec<Spending>> {
+        let id = id.clone();
+        self.store
+            .read(move |reader| reader.spending(reader.find(id.as_str())?.0))
+            .await
+    }
+
+    /// The text without the secrets that have been registered, for logs and messages.
+    pub fn redacted(&self, text: &str) -> String {
+        self.secrets.text(text)
+    }
+
     /// Tells every event from now on, of all runs that this process works on, once it is on disk. A
     /// receiver that falls thousands of events behind is told so and misses the oldest.
     pub fn watch(&self) -> broadcast::Receiver<Event> {
@@ -225,6 +254,52 @@ impl std::fmt::Debug for Journal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Journal").finish_non_exhaustive()
     }
+}
+
+/// The row of a run's first event.
+fn start_row(body: &Map<String, Value>) -> Result<(EventRow, Vec<crate::payload::Node>)> {
+    EventRow::new(Kind::RunStarted, body).map_err(|error| Error::Serialise {
+        path: "(start)".to_string(),
+        what: "input",
+        message: error.to_string(),
+    })
+}
+
+/// All that a run's code needs to be run again.
+struct Past {
+    key: i64,
+    record: RunRecord,
+    last_seq: i64,
+    recorded: Vec<(String, Recorded)>,
+    fork: Option<ForkTerms>,
+    ledgers: Vec<i64>,
+}
+
+impl Past {
+    fn taken(self, key: RunKey, replay: bool) -> Taken {
+        Taken {
+            key,
+            input: self.record.input,
+            definition: self.record.definition,
+            recorded: self.recorded,
+            fork: self.fork,
+            replay,
+        }
+    }
+}
+
+fn past(reader: &Reader<'_>, key: i64) -> Result<Past> {
+    let record = reader.run(key)?;
+    let history = reader.recorded(key, &record.id)?;
+    let fork = forking::terms(reader, key, &record.id, &history.steps)?;
+    Ok(Past {
+        key,
+        last_seq: history.last_seq,
+        recorded: history.steps,
+        fork,
+        ledgers: reader.ledgers(key)?,
+        record,
+    })
 }
 
 /// The JSON value of an input or a result.

@@ -15,27 +15,30 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), journal::Error> {
-//! use journal::{Effect, Journal, NewRun};
+//! use journal::{Effect, Journal, NewRun, Outcome};
 //!
 //! let journal = Journal::in_memory()?;
-//! let run = journal
-//!     .start(NewRun {
-//!         id: Some("travel-42".to_string()),
-//!         agent: "greeter".to_string(),
-//!         definition: String::new(),
-//!         input: "Ada".into(),
+//! let mut new = NewRun::new("greeter", "Ada".into());
+//! new.id = Some("travel-42".to_string());
+//! let run = journal.start(new).await?;
+//! let outcome = run
+//!     .execute(|run| async move {
+//!         let name = run.input().clone();
+//!         let greeting: String = run
+//!             .step("greet", Effect::Read, &name, |_context| async { Ok("Hello, Ada".to_string()) })
+//!             .await?;
+//!         Ok(greeting.into())
 //!     })
 //!     .await?;
-//! let name = run.input().clone();
-//! let greeting: String = run
-//!     .step("greet", Effect::Read, &name, |_context| async { Ok("Hello, Ada".to_string()) })
-//!     .await?;
-//! run.finish(&greeting.into()).await?;
+//! assert_eq!(outcome, Outcome::Finished("Hello, Ada".into()));
 //! assert_eq!(journal.run("travel").await?.output, Some("Hello, Ada".into()));
 //! # Ok(())
 //! # }
 //! ```
 
+mod budget;
+mod clock;
+mod engine;
 mod error;
 mod journal;
 mod lease;
@@ -47,14 +50,17 @@ mod step;
 mod store;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use budget::{Budget, Cost, Dimension, Spending};
+pub use clock::{Clock, ManualClock, Sleep, SystemClock};
+pub use engine::{Engine, EngineOptions, Workflow};
 pub use error::Error;
-pub use journal::Journal;
+pub use journal::{Difference, Fork, Journal, OpenQuestion, Replay, Settlement};
 pub use records::{
-    Effect, Event, EventKind, NewRun, Page, RunId, RunRecord, RunStatus, StepRecord, StepStatus,
+    Effect, Event, EventKind, ForkedFrom, NewRun, Page, RunId, RunRecord, RunStatus, StepKind,
+    StepRecord, StepStatus,
 };
-pub use run::Run;
+pub use run::{Child, NewChild, Outcome, Question, Reconciled, Run, StepOptions, WorkflowError};
 pub use step::{StepContext, StepError};
 
 /// What the functions of this crate return.
@@ -70,9 +76,16 @@ pub struct Options {
     pub busy_timeout_ms: u64,
     /// How large the file may grow. Beyond that, runs stop as they do on a full disk.
     pub max_bytes: Option<u64>,
-    /// Called on the writer's thread for each event, right before and right after it becomes
-    /// durable. For tests that cut the process off at a certain event.
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Called for each event, right before and right after it becomes durable. For tests that cut the
+    /// process off at a certain event, or let a write fail.
     pub probe: Option<Probe>,
+    /// Called when a step's work begins and when it has ended. For tests that count.
+    pub work_probe: Option<WorkProbe>,
+    /// Write in the caller's own thread, each command in a commit of its own and without waiting for
+    /// the disk. For simulations, which must be the same each time.
+    pub inline: bool,
 }
 
 impl Default for Options {
@@ -81,27 +94,34 @@ impl Default for Options {
             lease_ms: 30_000,
             busy_timeout_ms: 10_000,
             max_bytes: None,
+            clock: Arc::new(SystemClock),
             probe: None,
+            work_probe: None,
+            inline: false,
         }
     }
 }
 
-/// See [`Options::probe`].
-pub type Probe = Arc<dyn Fn(Moment, &Event) + Send + Sync>;
+/// See [`Options::probe`]. A fault makes the group of writes fail, when it comes before the commit.
+pub type Probe = Arc<dyn Fn(Moment, &Event) -> std::result::Result<(), StoreFault> + Send + Sync>;
 
-/// Which side of an event's commit.
+/// See [`Options::work_probe`].
+pub type WorkProbe = Arc<dyn Fn(Moment, &RunId, &StepContext) + Send + Sync>;
+
+/// Which side of an event's commit, or of a step's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// The event is about to be committed: a crash now loses it.
+    /// It is about to be: a crash now loses it.
     Before,
-    /// The event is on disk: a crash now does not lose it.
+    /// It is done: a crash now does not lose an event.
     After,
 }
 
-/// Milliseconds since 1970 (UTC); 0 on a clock that stands before.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// A failure of the store that a test asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// The write fails.
+    Write,
+    /// The disk is full.
+    Full,
 }

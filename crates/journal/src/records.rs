@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::budget::Budget;
 use crate::{Error, Result};
 
 /// The id of a run: made up by the caller, or by the journal (lower-case, sorts by time of start).
@@ -30,6 +31,11 @@ impl RunId {
         let bits = (u128::from(now_ms.unsigned_abs()) << 25) | u128::from(chance & 0x1ff_ffff);
         let digit = |place: u32| char::from(DIGITS[((bits >> (5 * place)) & 31) as usize]);
         RunId((0..14).rev().map(digit).collect())
+    }
+
+    /// The id of a child: always the same for the step (by its idempotency key) that spawns it.
+    pub(crate) fn of_child(key: &str) -> RunId {
+        RunId(format!("c{}", key.get(..21).unwrap_or(key)))
     }
 
     /// The id as text.
@@ -61,6 +67,21 @@ pub struct NewRun {
     pub definition: String,
     /// What the run is to work on.
     pub input: Value,
+    /// What the run and all its descendants may use up.
+    pub budget: Budget,
+}
+
+impl NewRun {
+    /// A run of `agent` on `input` with an id made up by the journal, no definition and no budget.
+    pub fn new(agent: &str, input: Value) -> NewRun {
+        NewRun {
+            id: None,
+            agent: agent.to_string(),
+            definition: String::new(),
+            input,
+            budget: Budget::default(),
+        }
+    }
 }
 
 /// What a step does to the world, and so what may be done when a crash cuts it off.
@@ -100,6 +121,47 @@ pub enum RunStatus {
     Finished,
     /// Ended with an error. May be resumed once the cause is gone; failed steps stay failed.
     Failed,
+    /// Ended because somebody said so, or because its parent ended. Cannot be resumed.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// The status as it is written in JSON and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Running => "running",
+            RunStatus::Parked => "parked",
+            RunStatus::Finished => "finished",
+            RunStatus::Failed => "failed",
+            RunStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a step is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// Work that the code brings along: a model call, a tool call, a search.
+    #[default]
+    Call,
+    /// A question to a person, see [`Run::ask`](crate::Run::ask).
+    Question,
+    /// Waiting for a time, see [`Run::sleep_until`](crate::Run::sleep_until).
+    Timer,
+    /// A run of its own, see [`Run::spawn`](crate::Run::spawn).
+    Child,
+    /// The mark of a version of the code, see [`Run::version`](crate::Run::version).
+    Version,
+}
+
+/// Where a fork comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    /// The run whose first steps the fork shares.
+    pub run: RunId,
+    /// The step from which on the fork is live; none: from the start.
+    pub at: Option<String>,
 }
 
 /// A run as the journal knows it.
@@ -129,6 +191,13 @@ pub struct RunRecord {
     pub finished_steps: u64,
     /// Who works on it now.
     pub held_by: Option<String>,
+    /// From when on an engine may take it up, milliseconds since 1970 (UTC); none: it has ended, or
+    /// waits for a person.
+    pub ready_ms: Option<i64>,
+    /// The run that spawned it.
+    pub parent: Option<RunId>,
+    /// What it is a fork of.
+    pub forked_from: Option<ForkedFrom>,
     /// What cannot be read of this record, if anything; the fields concerned are empty.
     pub damage: Option<String>,
 }
@@ -150,6 +219,8 @@ pub enum StepStatus {
 pub struct StepRecord {
     /// Its address, such as `research/search[3]/model[1]`.
     pub path: String,
+    /// What it is.
+    pub kind: StepKind,
     /// What it does to the world.
     pub effect: Effect,
     /// Where it stands.
@@ -168,6 +239,8 @@ pub struct StepRecord {
     pub finished_ms: Option<i64>,
     /// What the work noted about itself: model, tokens, a title.
     pub attributes: Map<String, Value>,
+    /// Whether it belongs to the run that this one is a fork of.
+    pub shared: bool,
 }
 
 /// Which part of a long list is wanted, newest first.
@@ -225,10 +298,24 @@ pub enum EventKind {
         /// The error.
         error: String,
     },
+    /// A run was cancelled.
+    RunCancelled {
+        /// Why.
+        reason: String,
+    },
+    /// A limit of a run's budget was raised.
+    BudgetRaised {
+        /// Which limit.
+        dimension: crate::Dimension,
+        /// What it is now.
+        most: u64,
+    },
     /// A step began.
     StepStarted {
         /// Address of the step.
         path: String,
+        /// What it is.
+        step: StepKind,
         /// What it does to the world.
         effect: Effect,
         /// 1 the first time, more when it is tried again.
@@ -254,5 +341,10 @@ pub enum EventKind {
         path: String,
         /// What the work said.
         error: String,
+    },
+    /// Somebody said that a step in doubt had not happened: it may be done again.
+    StepSettled {
+        /// Address of the step.
+        path: String,
     },
 }

@@ -1,27 +1,47 @@
 //! The handle that running code holds: steps, scopes, and how a run ends.
 //!
 //! `perform` has what happens to a step on its way: its address, its answer from the journal, its
-//! intent and its end. `recall` has what earlier processes recorded.
+//! intent and its end. `recall` has what earlier processes recorded, `fork` what a fork makes of it.
+//! `waits` has timers, `question` and `child` what their names say, `budget` what happens when one is
+//! exhausted. `execute` runs a workflow until it ends or only waits, and `activity` sees that.
 
+mod activity;
+mod budget;
+mod child;
+mod execute;
+mod fork;
+mod options;
 mod perform;
+mod question;
 mod recall;
+mod waits;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use self::perform::{Answer, is_name, read_back, row};
+use self::activity::Activity;
+pub use self::child::{Child, NewChild};
+pub use self::execute::{Outcome, WorkflowError};
+pub(crate) use self::execute::{Ran, journal_error};
+use self::fork::Fork;
+pub(crate) use self::fork::ForkTerms;
+pub use self::options::{Reconciled, StepOptions};
+use self::perform::{Prepared, is_name, read_back, row};
+pub use self::question::Question;
+pub(crate) use self::question::{AnswerTo, validate};
 use self::recall::Recall;
+use crate::engine::Turns;
 use crate::journal::to_json;
-use crate::records::{Effect, EventKind, RunId};
+use crate::records::{Effect, EventKind, RunId, StepKind};
 use crate::redact::Secrets;
 use crate::step::{StepContext, StepError};
-use crate::store::{Kind, Notice, Recorded, RunKey, Store};
-use crate::{Error, Result};
+use crate::store::{Kind, Notice, Record, Recorded, RunKey, Store, Wait};
+use crate::{Moment, Result};
 
 /// A run that this process works on. Clones share it; the last one to go lets go of the run, which
 /// can then be resumed, unless it has ended.
@@ -41,6 +61,10 @@ pub(crate) struct Taken {
     pub(crate) definition: String,
     /// In the order in which the steps were first begun.
     pub(crate) recorded: Vec<(String, Recorded)>,
+    /// What a fork makes of what it shares.
+    pub(crate) fork: Option<ForkTerms>,
+    /// Only to be compared with what is recorded: nothing is done and nothing written.
+    pub(crate) replay: bool,
 }
 
 struct Shared {
@@ -54,11 +78,30 @@ struct Shared {
     /// What earlier processes recorded and this one has not asked for yet.
     recorded: Mutex<Recall>,
     cancel: CancellationToken,
+    activity: Activity,
+    fork: Option<Fork>,
+    replay: Option<Mutex<Replaying>>,
+    /// The engine that works on it, for turns.
+    turns: OnceLock<Arc<Turns>>,
+    /// What was answered to the questions whether to raise a limit, by address.
+    raises: tokio::sync::Mutex<HashMap<String, Value>>,
+}
+
+/// How far a replay has come.
+#[derive(Default)]
+pub(crate) struct Replaying {
+    /// How the code ended the run.
+    pub(crate) end: Option<(Kind, Value)>,
+    /// Steps answered from the recording.
+    pub(crate) answered: u64,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.store.release(&self.key);
+        if self.replay.is_none() {
+            self.store.forget(&self.key.id);
+            self.store.release(&self.key);
+        }
     }
 }
 
@@ -69,7 +112,13 @@ impl Run {
             input,
             definition,
             recorded,
+            fork,
+            replay,
         } = taken;
+        let cancel = CancellationToken::new();
+        if !replay {
+            store.remember(&key, cancel.clone());
+        }
         let shared = Shared {
             store,
             secrets,
@@ -78,7 +127,12 @@ impl Run {
             definition,
             ordinals: Mutex::default(),
             recorded: Mutex::new(Recall::new(recorded)),
-            cancel: CancellationToken::new(),
+            cancel,
+            activity: Activity::default(),
+            fork: fork.map(Fork::new),
+            replay: replay.then(Mutex::default),
+            turns: OnceLock::new(),
+            raises: tokio::sync::Mutex::default(),
         };
         Run {
             shared: Arc::new(shared),
@@ -138,27 +192,69 @@ impl Run {
         F: FnOnce(StepContext) -> Fut + Send,
         Fut: Future<Output = std::result::Result<T, StepError>> + Send,
     {
-        let asked = self.ask(name, effect, input);
+        self.step_with(name, effect, input, StepOptions::default(), work)
+    }
+
+    /// Like [`Run::step`], for a step that may cost something, or that can find out by itself what
+    /// became of it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// use journal::{Budget, Cost, Effect, Journal, NewRun, StepOptions};
+    ///
+    /// let journal = Journal::in_memory()?;
+    /// let mut new = NewRun::new("writer", "a poem".into());
+    /// new.budget.tokens = Some(1_000);
+    /// let run = journal.start(new).await?;
+    /// let options = StepOptions::reserve(Cost { tokens: 800, ..Cost::default() });
+    /// let poem: String = run
+    ///     .step_with("model", Effect::Read, run.input(), options, |context| async move {
+    ///         context.spent(Cost { tokens: 120, ..Cost::default() });
+    ///         Ok("Roses are red".to_string())
+    ///     })
+    ///     .await?;
+    /// let tokens = journal.spending(run.id()).await?[0];
+    /// assert_eq!((tokens.most, tokens.spent, tokens.reserved), (1_000, 120, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn step_with<'a, I, T, F, Fut>(
+        &'a self,
+        name: &str,
+        effect: Effect,
+        input: &I,
+        options: StepOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<'a, I, T, F, Fut>
+    where
+        I: Serialize + Sync + ?Sized,
+        T: Serialize + DeserializeOwned + Send,
+        F: FnOnce(StepContext) -> Fut + Send,
+        Fut: Future<Output = std::result::Result<T, StepError>> + Send,
+    {
+        let asked = self.address(name, StepKind::Call, effect, input);
         async move {
             let asked = asked?;
-            self.check_alive()?;
-            let recorded = self.recorded().take(&asked.path);
-            let attempt = match recorded {
-                None => 1,
-                Some(recorded) => match self.answer(&asked, recorded).await? {
-                    Answer::Result(value) => return read_back(value, &asked.path),
-                    Answer::Again(attempt) => attempt,
-                },
+            let _busy = self.shared.activity.busy();
+            let context = match self.prepare(&asked, options).await? {
+                Prepared::Answered(value) => return read_back(value, &asked.path),
+                Prepared::Go(context) => context,
             };
-            let context = StepContext::new(&asked.path, self.idempotency_key(&asked.path));
-            self.write_start(&asked, attempt).await?;
+            let turn = match self.shared.turns.get() {
+                Some(turns) => Some(turns.take(self.shared.key.key).await),
+                None => None,
+            };
             // Cancelled while the intent was written: the work must not begin.
             self.check_alive()?;
+            self.tell_work(Moment::Before, &context);
             let ended = tokio::select! {
                 biased;
-                () = self.shared.cancel.cancelled() => return Err(Error::Cancelled),
+                () = self.shared.cancel.cancelled() => return Err(self.cancelled_error()),
                 ended = work(context.clone()) => ended,
             };
+            self.tell_work(Moment::After, &context);
+            drop(turn);
             match ended {
                 Ok(result) => {
                     let value = to_json(&result, &asked.path, "result")?;
@@ -173,12 +269,37 @@ impl Run {
     }
 
     /// The time in milliseconds since 1970 (UTC), journaled: a resume sees the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("clock", ().into())).await?;
+    /// let began_ms = run.now_ms().await?;
+    /// let took_ms = run.now_ms().await? - began_ms;
+    /// assert!(took_ms >= 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn now_ms(&self) -> Result<i64> {
-        self.step("now", Effect::Read, &(), |_| async { Ok(crate::now_ms()) })
-            .await
+        self.step("now", Effect::Read, &(), |_| async {
+            Ok(self.shared.store.clock().now_ms())
+        })
+        .await
     }
 
     /// A random number, journaled: a resume sees the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("dice", ().into())).await?;
+    /// let dice = run.random().await? % 6 + 1;
+    /// assert!((1..=6).contains(&dice));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn random(&self) -> Result<u64> {
         self.step("random", Effect::Read, &(), |_| async {
             Ok(rand::random())
@@ -192,6 +313,22 @@ impl Run {
         self.shared.cancel.cancel();
     }
 
+    /// Of a replay: how many steps have been answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.replaying().map_or(0, |replay| replay.answered)
+    }
+
+    /// Recorded steps that the code has not asked for, in the order in which they were begun.
+    pub(crate) fn not_asked(&self) -> Vec<String> {
+        self.recorded().not_asked()
+    }
+
+    /// Takes turns with the other runs of an engine.
+    pub(crate) fn take_turns(&self, turns: Arc<Turns>) {
+        // Only the first engine counts; there is no second one.
+        let _ = self.shared.turns.set(turns);
+    }
+
     /// Whether [`Run::cancel`] has been called.
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancel.is_cancelled()
@@ -202,6 +339,40 @@ impl Run {
         self.shared.cancel.cancelled().await;
     }
 
+    /// The version of the code that this run follows at this place: `version` when the run comes here
+    /// for the first time, what it was then when it comes again, and 0 when it had come past here
+    /// before this call was in the code.
+    ///
+    /// So a workflow can be changed while runs of it are under way:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("greeter", ().into())).await?;
+    /// let greeting = if run.version("polite", 1).await? >= 1 { "Good day" } else { "Hi" };
+    /// assert_eq!(greeting, "Good day");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn version(&self, name: &str, version: u32) -> Result<u32> {
+        let asked = self.address(name, StepKind::Version, Effect::Pure, &())?;
+        let _busy = self.shared.activity.busy();
+        {
+            let recorded = self.recorded();
+            if !recorded.has(&asked.path) && recorded.is_behind() {
+                return Ok(0);
+            }
+        }
+        let context = match self.prepare(&asked, StepOptions::default()).await? {
+            Prepared::Answered(value) => return read_back(value, &asked.path),
+            Prepared::Go(context) => context,
+        };
+        self.write_result(&asked.path, &version.into(), &context)
+            .await?;
+        Ok(version)
+    }
+
     /// Ends the run with its output. No step may follow.
     pub async fn finish(&self, output: &Value) -> Result<()> {
         let output = self.shared.secrets.value(output.clone());
@@ -210,7 +381,7 @@ impl Run {
             "output",
             output,
             EventKind::RunFinished,
-            None,
+            Vec::new(),
         )
         .await
     }
@@ -222,18 +393,23 @@ impl Run {
             error: error.clone(),
         };
         let value = error.as_str().into();
-        self.end(Kind::RunFailed, "error", value, kind, Some(error))
+        self.end(Kind::RunFailed, "error", value, kind, Vec::new())
             .await
     }
 
     /// Puts the run aside, to be resumed. No step may follow on this handle.
     pub async fn park(&self, reason: &str) -> Result<()> {
+        self.park_until(reason, Vec::new()).await
+    }
+
+    /// Puts the run aside until one of these has happened; none: until somebody resumes it.
+    async fn park_until(&self, reason: &str, waits: Vec<Wait>) -> Result<()> {
         let reason = self.shared.secrets.text(reason);
         let kind = EventKind::RunParked {
             reason: reason.clone(),
         };
         let value = reason.as_str().into();
-        self.end(Kind::RunParked, "reason", value, kind, Some(reason))
+        self.end(Kind::RunParked, "reason", value, kind, waits)
             .await
     }
 
@@ -243,18 +419,25 @@ impl Run {
         field: &str,
         value: Value,
         notice: EventKind,
-        reason: Option<String>,
+        waits: Vec<Wait>,
     ) -> Result<()> {
+        if let Some(mut replay) = self.replaying() {
+            replay.end = Some((kind, value));
+            return Ok(());
+        }
+        let reason = match kind {
+            Kind::RunFinished => None,
+            _ => value.as_str().map(String::from),
+        };
         let body = Map::from_iter([(field.to_string(), value)]);
         let (event, nodes) = row(kind, &body, "(end)", "result")?;
         let notice = Notice {
             kind: notice,
             reason,
         };
-        self.shared
-            .store
-            .append(&self.shared.key, event, nodes, notice)
-            .await
+        let mut record = Record::new(event, nodes, notice);
+        record.waits = waits;
+        self.shared.store.append(&self.shared.key, record).await
     }
 }
 

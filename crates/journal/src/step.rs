@@ -4,21 +4,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
+use crate::budget::Cost;
+
 /// Handed to a step's work: who it is, and where it notes things about itself.
 #[derive(Clone, Debug)]
 pub struct StepContext {
     path: Arc<str>,
     key: Arc<str>,
     attributes: Arc<Mutex<Map<String, Value>>>,
+    cost: Arc<Mutex<Option<Cost>>>,
+    reserved: Cost,
 }
 
 impl StepContext {
-    pub(crate) fn new(path: &str, key: String) -> StepContext {
+    pub(crate) fn new(path: &str, key: String, reserved: Cost) -> StepContext {
         StepContext {
             path: path.into(),
             key: key.into(),
             attributes: Arc::default(),
+            cost: Arc::default(),
+            reserved,
         }
+    }
+
+    /// Says what the step has cost; what is said several times adds up. A step that says nothing has
+    /// cost what was set aside for it, and one that ended with a fault nothing.
+    pub fn spent(&self, cost: Cost) {
+        let mut slot = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(slot.unwrap_or_default().plus(cost));
+    }
+
+    /// What was set aside.
+    pub(crate) fn reserved(&self) -> Cost {
+        self.reserved
+    }
+
+    /// What the work said that it has cost.
+    pub(crate) fn said_cost(&self) -> Option<Cost> {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes something about the step that is not its result: the model, tokens used, a title. Kept

@@ -25,11 +25,12 @@ mod untrusted;
 mod weighing;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use journal::{Journal, Run};
+use journal::{Journal, Outcome, Run, WorkflowError};
 use knowledge::Library;
 use model::Model;
+use serde_json::Value;
 
 use crate::{Agents, Error, Result};
 
@@ -95,29 +96,49 @@ pub enum Progress {
 /// # Errors
 /// [`crate::Error`]; a parked run can be resumed.
 pub async fn execute(journal: &Journal, run: Run, tools: &Tools) -> Result<Report> {
-    let outcome = match serde_json::from_value::<Input>(run.input().clone()) {
-        Ok(input) => research(&run, tools, &input).await,
-        Err(error) => Err(Error::Input {
-            run: run.id().to_string(),
-            message: error.to_string(),
-        }),
-    };
+    let kept = Mutex::new(None);
+    let outcome = run
+        .execute(|run| async {
+            let worked = workflow(journal, run, tools).await;
+            worked.map_err(|error| {
+                let told: WorkflowError = match &error {
+                    // The journal decides by its own errors what becomes of the run.
+                    Error::Journal(error) => Box::new(error.clone()),
+                    other => other.to_string().into(),
+                };
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                told
+            })
+        })
+        .await?;
+    if let Some(error) = kept.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let id = run.id().to_string();
     match outcome {
-        Ok(mut report) => {
-            report.usage = Usage::of(&journal.steps(run.id()).await?);
-            let output = serde_json::to_value(&report).unwrap_or_default();
-            run.finish(&output).await?;
-            Ok(report)
-        }
-        Err(error) if error.parks() => {
-            run.park(&error.to_string()).await?;
-            Err(error)
-        }
-        Err(error) => {
-            run.fail(&error.to_string()).await?;
-            Err(error)
+        Outcome::Finished(output) => serde_json::from_value(output).map_err(|error| Error::Input {
+            run: id,
+            message: format!("its output is not a report: {error}"),
+        }),
+        Outcome::Parked(reason) | Outcome::Failed(reason) | Outcome::Cancelled(reason) => {
+            Err(Error::Waits { run: id, reason })
         }
     }
+}
+
+/// The code of a research run: gives the report as its output.
+///
+/// # Errors
+/// [`crate::Error`], see [`execute`].
+pub async fn workflow(journal: &Journal, run: Run, tools: &Tools) -> Result<Value> {
+    let input = serde_json::from_value::<Input>(run.input().clone());
+    let input = input.map_err(|error| Error::Input {
+        run: run.id().to_string(),
+        message: error.to_string(),
+    })?;
+    let mut report = research(&run, tools, &input).await?;
+    report.usage = Usage::of(&journal.steps(run.id()).await?);
+    Ok(serde_json::to_value(&report).unwrap_or_default())
 }
 
 /// Answers the question of `input` as `run`, which stays open.

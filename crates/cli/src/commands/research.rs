@@ -41,12 +41,8 @@ pub async fn run(project: &Project, arguments: Research) -> Result<ExitCode> {
     // Before the run exists, so that a missing model leaves no run behind.
     let tools = tools(project, &models, &input.model, agents)?;
     let journal = project.journal()?;
-    let new = NewRun {
-        id: None,
-        agent: "research".to_owned(),
-        definition,
-        input: serde_json::to_value(&input)?,
-    };
+    let mut new = NewRun::new("research", serde_json::to_value(&input)?);
+    new.definition = definition;
     let run = journal.start(new).await?;
     work(project, &journal, run, tools, &arguments.output).await
 }

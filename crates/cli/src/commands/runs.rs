@@ -172,12 +172,7 @@ fn step_json(step: &StepRecord) -> Value {
 }
 
 fn status(run: &RunRecord) -> &'static str {
-    match run.status {
-        journal::RunStatus::Running => "running",
-        journal::RunStatus::Parked => "parked",
-        journal::RunStatus::Finished => "finished",
-        journal::RunStatus::Failed => "failed",
-    }
+    run.status.as_str()
 }
 
 /// The question of a research run, else the agent's name.

@@ -6,14 +6,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::options::{Reconciled, StepOptions};
 use super::recall::{self, Recall};
-use super::{Run, Shared};
+use super::{Replaying, Run, Shared};
+use crate::budget::{Amounts, Cost, Dimension, Entry};
 use crate::journal::to_json;
 use crate::payload::{self, Hash};
-use crate::records::{Effect, EventKind};
+use crate::records::{Effect, EventKind, RunId, StepKind};
 use crate::step::{StepContext, StepError};
-use crate::store::{EventRow, Kind, Notice, Outcome, Reader, Recorded};
-use crate::{Error, Result};
+use crate::store::{
+    EventRow, Kind, Notice, Outcome, QuestionChange, Reader, Record, Recorded, Wait,
+};
+use crate::{Error, Moment, Result};
 
 /// How much of an input a divergence shows.
 const EXCERPT_CHARACTERS: usize = 160;
@@ -21,16 +25,58 @@ const EXCERPT_CHARACTERS: usize = 160;
 /// A step about to happen.
 pub(super) struct Asked {
     pub(super) path: String,
-    effect: Effect,
-    input: Value,
-    fingerprint: Hash,
+    pub(super) kind: StepKind,
+    pub(super) effect: Effect,
+    pub(super) input: Value,
+    pub(super) fingerprint: Hash,
 }
 
 /// What the journal says to a step that was begun before.
 pub(super) enum Answer {
     Result(Value),
-    /// Nothing: do it, as attempt number so and so.
-    Again(u32),
+    /// Nothing: it has to be done.
+    Again(Again),
+}
+
+/// How a step that has no result yet stands.
+#[derive(Clone, Copy)]
+pub(super) struct Again {
+    /// Which attempt the next one is, from 1.
+    pub(super) attempt: u32,
+    /// What an attempt that was cut off has left set aside.
+    pub(super) held: Cost,
+    /// Nobody knows whether it has happened.
+    in_doubt: bool,
+    /// When it was first begun, milliseconds since 1970 (UTC).
+    pub(super) started_ms: Option<i64>,
+}
+
+impl Again {
+    const FIRST: Again = Again {
+        attempt: 1,
+        held: Cost {
+            money_micros: 0,
+            tokens: 0,
+        },
+        in_doubt: false,
+        started_ms: None,
+    };
+}
+
+/// What is to be done about a step.
+pub(super) enum Prepared {
+    Answered(Value),
+    /// Its intent is written; the work may begin.
+    Go(StepContext),
+}
+
+/// How a step begins.
+pub(super) struct Beginning {
+    /// 1 the first time.
+    pub(super) attempt: u32,
+    /// What is to be set aside.
+    pub(super) reserve: Cost,
+    pub(super) question: Option<QuestionChange>,
 }
 
 impl Run {
@@ -41,19 +87,39 @@ impl Run {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn replaying(&self) -> Option<MutexGuard<'_, Replaying>> {
+        let replay = self.shared.replay.as_ref()?;
+        Some(replay.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn check_alive(&self) -> Result<()> {
         self.shared.key.fate.check()?;
         if self.is_cancelled() {
-            Err(Error::Cancelled)
+            Err(self.cancelled_error())
         } else {
             Ok(())
         }
     }
 
+    /// Why the work was stopped: the run was cancelled for good, or only its work here.
+    pub(super) fn cancelled_error(&self) -> Error {
+        match self.shared.key.fate.check() {
+            Err(error) => error,
+            Ok(()) => Error::Cancelled,
+        }
+    }
+
+    pub(super) fn tell_work(&self, moment: Moment, context: &StepContext) {
+        if let Some(probe) = self.shared.store.work_probe() {
+            probe(moment, self.id(), context);
+        }
+    }
+
     /// Settles a step's address and input.
-    pub(super) fn ask<I: Serialize + ?Sized>(
+    pub(super) fn address<I: Serialize + ?Sized>(
         &self,
         name: &str,
+        kind: StepKind,
         effect: Effect,
         input: &I,
     ) -> Result<Asked> {
@@ -83,32 +149,167 @@ impl Run {
         })?;
         Ok(Asked {
             path,
+            kind,
             effect,
             input,
             fingerprint,
         })
     }
 
+    /// Answers a step from what is recorded, or writes its intent.
+    pub(super) async fn prepare(&self, asked: &Asked, options: StepOptions) -> Result<Prepared> {
+        let StepOptions { reserve, reconcile } = options;
+        let again = match self.recall(asked).await? {
+            Answer::Result(value) => return Ok(Prepared::Answered(value)),
+            Answer::Again(again) => again,
+        };
+        let Again { attempt, held, .. } = again;
+        let path = &asked.path;
+        let set_aside = if held.is_zero() { reserve } else { held };
+        let context = StepContext::new(path, self.idempotency_key(path), set_aside);
+        if self.may_not_be_live(asked.effect) {
+            if attempt == 1 {
+                let beginning = Beginning {
+                    attempt,
+                    reserve: Cost::default(),
+                    question: None,
+                };
+                self.write_start(asked, beginning).await?;
+            }
+            let error = Error::NotLive {
+                run: self.id().to_string(),
+                path: path.clone(),
+                idempotent: asked.effect == Effect::Idempotent,
+            };
+            return Err(self.doubt(path, error).await?);
+        }
+        if again.in_doubt {
+            let found = match reconcile {
+                Some(reconcile) => reconcile(context.clone()).await,
+                None => Ok(Reconciled::Unknown),
+            };
+            match found {
+                Ok(Reconciled::Done(value)) => {
+                    let value = self.shared.secrets.value(value);
+                    context.attribute("reconciled", true);
+                    self.write_result(path, &value, &context).await?;
+                    return Ok(Prepared::Answered(value));
+                }
+                Ok(Reconciled::NotDone) => {}
+                Ok(Reconciled::Unknown) | Err(_) => {
+                    let error = Error::InDoubt {
+                        run: self.id().to_string(),
+                        path: path.clone(),
+                    };
+                    return Err(self.doubt(path, error).await?);
+                }
+            }
+        }
+        // What a crash left set aside for this step counts for its next attempt.
+        let reserve = if held.is_zero() {
+            reserve
+        } else {
+            Cost::default()
+        };
+        loop {
+            let beginning = Beginning {
+                attempt,
+                reserve,
+                question: None,
+            };
+            match self.write_start(asked, beginning).await {
+                Ok(()) => break,
+                Err(Error::OverBudget {
+                    run,
+                    dimension,
+                    most,
+                    used,
+                    asked,
+                }) => {
+                    self.ask_to_raise(&run, dimension, [most, used, asked])
+                        .await?
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Prepared::Go(context))
+    }
+
+    /// What the journal has to say to a step. Shared by all kinds of steps.
+    pub(super) async fn recall(&self, asked: &Asked) -> Result<Answer> {
+        self.check_alive()?;
+        let recorded = self.recorded().take(&asked.path);
+        let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
+        if !own && let Some(value) = self.given(asked).await? {
+            return Ok(Answer::Result(value));
+        }
+        let answer = match recorded {
+            Some(recorded) => self.answer(asked, recorded).await?,
+            None => match self.beyond(asked).await? {
+                Some(value) => Answer::Result(value),
+                None => Answer::Again(Again::FIRST),
+            },
+        };
+        if let Some(mut replay) = self.replaying() {
+            if let Answer::Again(..) = answer {
+                return Err(Error::RecordingEnds {
+                    run: self.id().to_string(),
+                    path: asked.path.clone(),
+                });
+            }
+            replay.answered += 1;
+        }
+        Ok(answer)
+    }
+
+    /// A person has to say what became of a step, or what is to be taken for its result. Where
+    /// somebody parks the run once it only waits, this waits; else it parks the run and gives the error.
+    async fn doubt(&self, path: &str, error: Error) -> Result<Error> {
+        let reason = match &error {
+            Error::InDoubt { .. } => format!("step {path} is in doubt"),
+            other => other.to_string(),
+        };
+        if self.shared.activity.is_driven() {
+            return Err(self
+                .wait_for_ever(Wait::Doubt(path.to_string()), reason)
+                .await);
+        }
+        self.park(&reason).await?;
+        Ok(error)
+    }
+
     pub(super) fn idempotency_key(&self, path: &str) -> String {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.id().as_str().as_bytes());
-        hasher.update(b"\0");
-        hasher.update(path.as_bytes());
-        hasher.finalize().to_hex().to_string()
+        key_of(self.id(), path)
     }
 
     /// What the journal has to say to a step that was begun before.
     pub(super) async fn answer(&self, asked: &Asked, recorded: Recorded) -> Result<Answer> {
         let Recorded {
             place,
+            kind,
             effect,
             fingerprint,
             attempts,
             started,
+            started_ms,
+            reserved,
+            cleared,
+            shared,
             outcome,
+            ..
         } = recorded;
         let path = &asked.path;
-        if fingerprint != asked.fingerprint {
+        if kind != asked.kind {
+            let name = |kind: StepKind| format!("a step of the kind {kind:?}");
+            return Err(Error::Diverged {
+                path: path.clone(),
+                recorded: name(kind),
+                asked: name(asked.kind),
+            });
+        }
+        // What a fork shares was answered to what the code asked then; that it asks something else now
+        // may be why it was forked.
+        if fingerprint != asked.fingerprint && !shared {
             let was = self
                 .field(path, started, "input")
                 .await?
@@ -140,18 +341,13 @@ impl Run {
                     message,
                 })
             }
-            // What it was declared to be when it began is what counts, whatever the code says now.
-            Outcome::Open => match effect {
-                Effect::Pure | Effect::Read | Effect::Idempotent => Ok(Answer::Again(attempts + 1)),
-                Effect::Irreversible => {
-                    let error = Error::InDoubt {
-                        run: self.id().to_string(),
-                        path: path.clone(),
-                    };
-                    self.park(&format!("step {path} is in doubt")).await?;
-                    Err(error)
-                }
-            },
+            Outcome::Open => Ok(Answer::Again(Again {
+                attempt: attempts + 1,
+                held: reserved,
+                // What it was declared to be when it began is what counts, whatever the code says now.
+                in_doubt: effect == Effect::Irreversible && !cleared,
+                started_ms: Some(started_ms),
+            })),
         }
     }
 
@@ -199,36 +395,64 @@ impl Run {
         Ok(output)
     }
 
-    pub(super) async fn write_start(&self, asked: &Asked, attempt: u32) -> Result<()> {
+    pub(super) async fn write_start(&self, asked: &Asked, beginning: Beginning) -> Result<()> {
         let Asked {
             path,
+            kind,
             effect,
             input,
             fingerprint,
         } = asked;
-        let (kind, body) = match attempt {
-            1 => (
-                Kind::StepStarted,
-                Map::from_iter([("input".to_string(), input.clone())]),
-            ),
-            // The input is the same, it has been checked; once is enough.
-            _ => (Kind::StepRestarted, Map::new()),
+        let Beginning {
+            attempt,
+            reserve,
+            question,
+        } = beginning;
+        let mut body = Map::new();
+        let event_kind = match attempt {
+            1 => Kind::StepStarted,
+            _ => Kind::StepRestarted,
         };
-        let (mut event, nodes) = row(kind, &body, path, "input")?;
+        if attempt == 1 && *kind != StepKind::Call {
+            // The first field, so that readers find it without reading the input.
+            body.insert("kind".to_string(), to_json(kind, path, "input")?);
+        }
+        reserve.note("reserve", &mut body);
+        if attempt == 1 {
+            // A later attempt has the same input, that has been checked; once is enough.
+            body.insert("input".to_string(), input.clone());
+        }
+        let (mut event, nodes) = row(event_kind, &body, path, "input")?;
         event.path = Some(path.clone());
         event.effect = Some(*effect);
         event.fingerprint = Some(*fingerprint);
-        let kind = EventKind::StepStarted {
-            path: path.clone(),
-            effect: *effect,
-            attempt,
+        let notice = Notice {
+            kind: EventKind::StepStarted {
+                path: path.clone(),
+                step: *kind,
+                effect: *effect,
+                attempt,
+            },
+            reason: None,
         };
-        let notice = Notice { kind, reason: None };
+        let mut record = Record::new(event, nodes, notice);
+        record.question = question;
         let Shared { store, key, .. } = &*self.shared;
-        if effect.writes() {
-            store.append(key, event, nodes, notice).await
+        let work = *kind == StepKind::Call;
+        if work && !key.ledgers.is_empty() {
+            let steps = i64::from(attempt == 1);
+            record.entry = Entry {
+                reserve: reserve.amounts(),
+                spend: Amounts::default().with(Dimension::Steps, steps),
+                begins: true,
+                ..Entry::default()
+            };
+        }
+        // A refusal for the budget, or a question that may be answered, must be known at once.
+        if effect.writes() || record.entry.begins || question.is_some() {
+            store.append(key, record).await
         } else {
-            store.append_later(key, event, nodes, notice).await
+            store.append_later(key, record).await
         }
     }
 
@@ -238,16 +462,15 @@ impl Run {
         value: &Value,
         context: &StepContext,
     ) -> Result<()> {
-        let attributes = self.attributes(context);
         let kind = EventKind::StepFinished {
             path: path.to_string(),
-            attributes: attributes.clone(),
+            attributes: Map::new(),
         };
         self.write_end(
             Kind::StepFinished,
             path,
             ("output", value.clone()),
-            attributes,
+            context,
             kind,
         )
         .await
@@ -260,7 +483,6 @@ impl Run {
         error: StepError,
         context: &StepContext,
     ) -> Result<Error> {
-        let attributes = self.attributes(context);
         let path = path.to_string();
         let clean = |message: String| self.shared.secrets.text(&message);
         let (row, message, kind, error) = match error {
@@ -289,7 +511,7 @@ impl Run {
                 (Kind::StepFaulted, message, kind, error)
             }
         };
-        self.write_end(row, &path, ("error", message.into()), attributes, kind)
+        self.write_end(row, &path, ("error", message.into()), context, kind)
             .await?;
         Ok(error)
     }
@@ -299,23 +521,36 @@ impl Run {
         kind: Kind,
         path: &str,
         field: (&str, Value),
-        attributes: Map<String, Value>,
-        notice: EventKind,
+        context: &StepContext,
+        mut notice: EventKind,
     ) -> Result<()> {
         let mut body = Map::from_iter([(field.0.to_string(), field.1)]);
-        if !attributes.is_empty() {
-            body.insert("attributes".to_string(), attributes.into());
+        let noted = self.attributes(context);
+        if !noted.is_empty() {
+            body.insert("attributes".to_string(), noted.clone().into());
         }
+        if let EventKind::StepFinished { attributes, .. } = &mut notice {
+            *attributes = noted;
+        }
+        let cost = match (context.said_cost(), kind) {
+            (Some(cost), _) => cost,
+            (None, Kind::StepFaulted) => Cost::default(),
+            (None, _) => context.reserved(),
+        };
+        cost.note("cost", &mut body);
         let (mut event, nodes) = row(kind, &body, path, "result")?;
         event.path = Some(path.to_string());
         let notice = Notice {
             kind: notice,
             reason: None,
         };
-        self.shared
-            .store
-            .append(&self.shared.key, event, nodes, notice)
-            .await
+        let mut record = Record::new(event, nodes, notice);
+        record.entry = Entry {
+            release: context.reserved().amounts(),
+            spend: cost.amounts(),
+            ..Entry::default()
+        };
+        self.shared.store.append(&self.shared.key, record).await
     }
 
     fn attributes(&self, context: &StepContext) -> Map<String, Value> {
@@ -324,6 +559,15 @@ impl Run {
             _ => Map::new(),
         }
     }
+}
+
+/// The idempotency key of a step.
+pub(super) fn key_of(run: &RunId, path: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(run.as_str().as_bytes());
+    hasher.update(b"\0");
+    hasher.update(path.as_bytes());
+    hasher.finalize().to_hex().to_string()
 }
 
 pub(super) fn is_name(name: &str) -> bool {

@@ -32,6 +32,21 @@ impl Recall {
         self.steps.remove(path)
     }
 
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.steps.contains_key(path)
+    }
+
+    /// Whether there are steps that nobody has asked for yet: the run had come further than this.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// The addresses that nobody has asked for, in the order in which they were begun.
+    pub(super) fn not_asked(&self) -> Vec<String> {
+        let left = self.order.iter().filter(|path| self.has(path));
+        left.cloned().collect()
+    }
+
     /// The steps begun after this place, and then those begun before it, whose results are in
     /// payloads, with their bodies. (Before it, because many branches side by side may be polled in
     /// another order than the last time.)

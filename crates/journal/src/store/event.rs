@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     RunParked,
     RunFinished,
     RunFailed,
+    RunCancelled,
+    BudgetRaised,
     /// The first beginning of a step: carries its input.
     StepStarted,
     /// A later beginning of the same step.
@@ -20,19 +22,24 @@ pub(crate) enum Kind {
     StepFinished,
     StepFailed,
     StepFaulted,
+    /// A step in doubt has not happened, somebody says.
+    StepSettled,
 }
 
-const KINDS: [(Kind, i64); 10] = [
+const KINDS: [(Kind, i64); 13] = [
     (Kind::RunStarted, 1),
     (Kind::RunResumed, 2),
     (Kind::RunParked, 3),
     (Kind::RunFinished, 4),
     (Kind::RunFailed, 5),
+    (Kind::RunCancelled, 6),
+    (Kind::BudgetRaised, 7),
     (Kind::StepStarted, 10),
     (Kind::StepRestarted, 11),
     (Kind::StepFinished, 12),
     (Kind::StepFailed, 13),
     (Kind::StepFaulted, 14),
+    (Kind::StepSettled, 15),
 ];
 
 impl Kind {
@@ -56,13 +63,16 @@ impl Kind {
             Kind::RunParked => Some(RunStatus::Parked),
             Kind::RunFinished => Some(RunStatus::Finished),
             Kind::RunFailed => Some(RunStatus::Failed),
+            Kind::RunCancelled => Some(RunStatus::Cancelled),
             Kind::RunStarted
             | Kind::RunResumed
+            | Kind::BudgetRaised
             | Kind::StepStarted
             | Kind::StepRestarted
             | Kind::StepFinished
             | Kind::StepFailed
-            | Kind::StepFaulted => None,
+            | Kind::StepFaulted
+            | Kind::StepSettled => None,
         }
     }
 }
@@ -93,6 +103,7 @@ pub(crate) fn status_code(status: RunStatus) -> i64 {
         RunStatus::Parked => 1,
         RunStatus::Finished => 2,
         RunStatus::Failed => 3,
+        RunStatus::Cancelled => 4,
     }
 }
 
@@ -102,6 +113,7 @@ pub(crate) fn status_from_code(code: i64) -> Option<RunStatus> {
         RunStatus::Parked,
         RunStatus::Finished,
         RunStatus::Failed,
+        RunStatus::Cancelled,
     ]
     .into_iter()
     .find(|status| status_code(*status) == code)
@@ -119,7 +131,7 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    /// Makes the row, and the nodes that its body refers to.
+    /// Makes the row, and the nodes that its body refers to. Its time is set when it is queued.
     pub(crate) fn new(
         kind: Kind,
         body: &Map<String, Value>,
@@ -127,7 +139,7 @@ impl EventRow {
         let encoded = payload::encode(body)?;
         let row = EventRow {
             kind,
-            at_ms: crate::now_ms(),
+            at_ms: 0,
             path: None,
             effect: None,
             fingerprint: None,

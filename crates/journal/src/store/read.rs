@@ -1,57 +1,29 @@
 //! Queries. Whatever is read is checked: events against their digest, payloads against their hash.
 
+mod history;
+mod lists;
 mod row;
 mod source;
-
-use std::collections::HashMap;
+mod steps;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
+pub(crate) use self::history::{Outcome, Recorded};
 use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
 use self::source::{Inline, Source};
-use super::event::{EventRow, Kind};
+pub(crate) use self::steps::Payloads;
+use super::event::EventRow;
 use crate::lease::Holder;
-use crate::payload::{self, Hash};
-use crate::records::{Effect, Page, RunId, RunRecord, RunStatus, StepRecord, StepStatus};
+use crate::payload;
+use crate::records::{Page, RunId, RunRecord, RunStatus};
 use crate::{Error, Result};
-
-/// What the journal knows of a step when its run is taken up again.
-#[derive(Clone, Debug)]
-pub(crate) struct Recorded {
-    /// Its place in the order of first beginnings.
-    pub(crate) place: usize,
-    pub(crate) effect: Effect,
-    pub(crate) fingerprint: Hash,
-    pub(crate) attempts: u32,
-    /// Body of the step's first start: has the input.
-    pub(crate) started: String,
-    pub(crate) outcome: Outcome,
-}
-
-/// How a recorded step ended. The bodies still refer to payloads.
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    Open,
-    /// The body of its end.
-    Finished(String),
-    Failed(String),
-    /// Finished, and its output has been read already.
-    Known(Value),
-}
-
-/// What the journal knows of a run's steps.
-pub(crate) struct History {
-    /// The number of the run's last event.
-    pub(crate) last_seq: i64,
-    /// In the order in which they were first begun.
-    pub(crate) steps: Vec<(String, Recorded)>,
-}
 
 /// A connection to read with.
 pub(crate) struct Reader<'a> {
     pub(super) connection: &'a Connection,
     pub(super) holder: &'a Holder,
+    pub(super) now_ms: i64,
 }
 
 /// Who holds a run's lease, if it is still good.
@@ -112,7 +84,7 @@ impl Reader<'_> {
     pub(crate) fn run(&self, key: i64) -> Result<RunRecord> {
         let (mut record, started, ended) = self
             .connection
-            .prepare_cached(&format!("{RUN_COLUMNS} WHERE key = ?1"))
+            .prepare_cached(&format!("{RUN_COLUMNS} WHERE run.key = ?1"))
             .and_then(|mut statement| statement.query_row([key], run_columns))
             .map_err(at)??;
         self.complete(key, &mut record, started, ended)?;
@@ -125,7 +97,7 @@ impl Reader<'_> {
             Some(id) => self.find(id.as_str())?.0,
             None => i64::MAX,
         };
-        let sql = format!("{RUN_COLUMNS} WHERE key < ?1 ORDER BY key DESC LIMIT ?2");
+        let sql = format!("{RUN_COLUMNS} WHERE run.key < ?1 ORDER BY run.key DESC LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![before, limit]).map_err(at)?;
@@ -151,8 +123,7 @@ impl Reader<'_> {
         started: i64,
         ended: Option<i64>,
     ) -> Result<()> {
-        record.held_by =
-            holder_of(self.connection, key, crate::now_ms(), self.holder).map_err(at)?;
+        record.held_by = holder_of(self.connection, key, self.now_ms, self.holder).map_err(at)?;
         let id = record.id.clone();
         let place = "its start";
         let mut body = self.decode(&id, place, &self.event(&id, started, place)?.body)?;
@@ -160,6 +131,9 @@ impl Reader<'_> {
             record.definition = definition;
         }
         record.input = body.remove("input").unwrap_or_default();
+        record.forked_from = body
+            .remove("fork")
+            .and_then(|fork| serde_json::from_value(fork).ok());
         if let Some(seq) = ended.filter(|_| record.status == RunStatus::Finished) {
             let place = "its end";
             let body = self.event(&id, seq, place)?.body;
@@ -189,165 +163,28 @@ impl Reader<'_> {
         })
     }
 
-    /// Calls `each` for every event of a run, in order; gives the number of the last one.
-    fn each_event(
+    /// Calls `each` for every event of a run with a number below `before`, in order, with its number;
+    /// gives the number of the last one.
+    pub(crate) fn each_event(
         &self,
         key: i64,
         id: &RunId,
-        mut each: impl FnMut(EventRow) -> Result<()>,
+        before: i64,
+        mut each: impl FnMut(i64, EventRow) -> Result<()>,
     ) -> Result<i64> {
-        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 ORDER BY seq");
+        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 AND seq < ?2 ORDER BY seq");
         let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
-        let mut rows = statement.query([key]).map_err(at)?;
+        let mut rows = statement.query([key, before]).map_err(at)?;
         let mut last_seq = 0;
         while let Some(row) = rows.next().map_err(at)? {
             last_seq = row.get("seq").map_err(at)?;
-            each(event_columns(row, id)?)?;
+            each(last_seq, event_columns(row, id)?)?;
         }
         Ok(last_seq)
     }
 
-    /// Every step of a run. Payloads are left where they are.
-    pub(crate) fn recorded(&self, key: i64, id: &RunId) -> Result<History> {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut steps: Vec<(String, Recorded)> = Vec::new();
-        let last_seq = self.each_event(key, id, |event| {
-            let Some(path) = event.path else {
-                return Ok(());
-            };
-            if event.kind == Kind::StepStarted {
-                let (Some(effect), Some(fingerprint)) = (event.effect, event.fingerprint) else {
-                    return Err(misplaced(id, &path));
-                };
-                let place = steps.len();
-                places.insert(path.clone(), place);
-                let step = Recorded {
-                    place,
-                    effect,
-                    fingerprint,
-                    attempts: 1,
-                    started: event.body,
-                    outcome: Outcome::Open,
-                };
-                steps.push((path, step));
-                return Ok(());
-            }
-            let place = places.get(&path).copied();
-            let Some((_, step)) = place.and_then(|place| steps.get_mut(place)) else {
-                return Err(misplaced(id, &path));
-            };
-            match event.kind {
-                Kind::StepRestarted => step.attempts += 1,
-                Kind::StepFinished => step.outcome = Outcome::Finished(event.body),
-                Kind::StepFailed => step.outcome = Outcome::Failed(event.body),
-                Kind::StepFaulted
-                | Kind::StepStarted
-                | Kind::RunStarted
-                | Kind::RunResumed
-                | Kind::RunParked
-                | Kind::RunFinished
-                | Kind::RunFailed => {}
-            }
-            Ok(())
-        })?;
-        Ok(History { last_seq, steps })
-    }
-
-    /// Every step of a run in the order in which they were first begun; with their inputs and
-    /// outputs, or without.
-    pub(crate) fn steps(
-        &self,
-        key: i64,
-        id: &RunId,
-        payloads: Payloads,
-    ) -> Result<Vec<StepRecord>> {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut steps: Vec<StepRecord> = Vec::new();
-        self.each_event(key, id, |event| {
-            let Some(path) = &event.path else {
-                return Ok(());
-            };
-            if event.kind == Kind::StepStarted {
-                places.insert(path.clone(), steps.len());
-                steps.push(self.begun(id, path, &event, payloads)?);
-                return Ok(());
-            }
-            let step = places.get(path).and_then(|place| steps.get_mut(*place));
-            let Some(step) = step else {
-                return Err(misplaced(id, path));
-            };
-            self.note(id, path, &event, payloads, step)
-        })?;
-        Ok(steps)
-    }
-
-    fn begun(
-        &self,
-        id: &RunId,
-        path: &str,
-        event: &EventRow,
-        payloads: Payloads,
-    ) -> Result<StepRecord> {
-        let input = match payloads {
-            Payloads::With => self.decode(id, path, &event.body)?.remove("input"),
-            Payloads::Without => None,
-        };
-        Ok(StepRecord {
-            path: path.to_string(),
-            effect: event.effect.ok_or_else(|| misplaced(id, path))?,
-            status: StepStatus::Started,
-            attempts: 1,
-            input: input.unwrap_or_default(),
-            output: None,
-            error: None,
-            started_ms: event.at_ms,
-            finished_ms: None,
-            attributes: Map::new(),
-        })
-    }
-
-    /// Adds to a step what a later event says of it.
-    fn note(
-        &self,
-        id: &RunId,
-        path: &str,
-        event: &EventRow,
-        payloads: Payloads,
-        step: &mut StepRecord,
-    ) -> Result<()> {
-        step.status = match event.kind {
-            Kind::StepRestarted => {
-                step.attempts += 1;
-                return Ok(());
-            }
-            Kind::StepFinished => StepStatus::Finished,
-            Kind::StepFailed => StepStatus::Failed,
-            Kind::StepFaulted => StepStatus::Started,
-            Kind::StepStarted
-            | Kind::RunStarted
-            | Kind::RunResumed
-            | Kind::RunParked
-            | Kind::RunFinished
-            | Kind::RunFailed => return Err(misplaced(id, path)),
-        };
-        if step.status != StepStatus::Started {
-            step.finished_ms = Some(event.at_ms);
-        }
-        if payloads == Payloads::With {
-            step.output = self.field(id, path, &event.body, "output")?;
-        }
-        step.error = match self.field(id, path, &event.body, "error")? {
-            Some(Value::String(error)) => Some(error),
-            _ => None,
-        };
-        if let Some(Value::Object(attributes)) = self.field(id, path, &event.body, "attributes")? {
-            step.attributes = attributes;
-        }
-        Ok(())
-    }
-
     /// An event's body put together.
-    fn decode(&self, id: &RunId, place: &str, body: &str) -> Result<Map<String, Value>> {
+    pub(crate) fn decode(&self, id: &RunId, place: &str, body: &str) -> Result<Map<String, Value>> {
         payload::decode(
             body.as_bytes(),
             &mut Source {
@@ -385,13 +222,6 @@ impl Reader<'_> {
     ) -> Result<Option<Value>> {
         payload::decode_field(body.as_bytes(), field, &mut Inline { id, place })
     }
-}
-
-/// Whether steps are wanted with their inputs and outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Payloads {
-    With,
-    Without,
 }
 
 fn misplaced(id: &RunId, path: &str) -> Error {

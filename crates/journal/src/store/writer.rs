@@ -10,20 +10,25 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, oneshot};
 
 use self::apply::{Group, Lease, Written, apply};
-pub(crate) use self::known::Known;
-use self::known::Packed;
+pub(crate) use self::ending::{cancel_run, delete_run, wake};
+pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
+pub(crate) use self::rows::insert_event;
 use super::event::{EventRow, Notice};
-use super::{RunKey, Token};
+use super::{RunKey, Running, Token};
+use crate::budget::{Budget, Entry};
 use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunId};
-use crate::{Error, Moment, Options, Result};
+use crate::{Error, Moment, Options, Result, StoreFault};
 
 mod apply;
+mod ending;
 mod known;
+mod ledger;
+mod rows;
 
 /// Commands in a group at most.
 const GROUP: usize = 1024;
@@ -37,16 +42,22 @@ pub(crate) enum Command {
     Begin(Box<Begin>, Reply<i64>),
     Take(Box<Take>, Reply<i64>),
     Append(Box<Append>),
+    Write(Write, Reply<i64>),
     Release(i64, Token),
 }
 
-/// Create a run and take its lease.
+/// Create a run.
 pub(crate) struct Begin {
     pub(crate) id: RunId,
     pub(crate) agent: String,
-    pub(crate) token: Token,
+    /// Of the lease to be taken with it; none: the run is left for an engine.
+    pub(crate) token: Option<Token>,
     pub(crate) event: EventRow,
-    pub(crate) nodes: Vec<Packed>,
+    pub(crate) nodes: Nodes,
+    pub(crate) budget: Budget,
+    pub(crate) parent: Option<i64>,
+    /// The run whose first events it shares, and the number of the first event that it does not.
+    pub(crate) forked: Option<(i64, i64)>,
 }
 
 /// Take the lease of a run that exists.
@@ -62,28 +73,81 @@ pub(crate) struct Append {
     pub(crate) run: RunKey,
     pub(crate) event: EventRow,
     pub(crate) digest: i64,
-    pub(crate) nodes: Vec<Packed>,
+    pub(crate) nodes: Nodes,
     pub(crate) notice: Notice,
+    pub(crate) entry: Entry,
+    pub(crate) waits: Vec<Wait>,
+    pub(crate) question: Option<QuestionChange>,
     pub(crate) reply: Option<Reply<()>>,
     /// Its place in the queue, given back when the command is done.
     pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// Something that takes no lease: an answer, a cancellation, an import.
+#[expect(clippy::type_complexity, reason = "it is said once, here")]
+pub(crate) struct Write(
+    pub(crate) Box<dyn FnMut(&Ground<'_>) -> rusqlite::Result<Result<Vec<Event>>> + Send>,
+);
+
+/// What a [`Write`] stands on.
+pub(crate) struct Ground<'a> {
+    pub(crate) transaction: &'a Transaction<'a>,
+    pub(crate) holder: &'a Holder,
+    pub(crate) now_ms: i64,
+}
+
+/// What a parked run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// An answer to the question at this address.
+    Question(String),
+    /// This time.
+    Timer(i64),
+    /// The end of the run with this key.
+    Child(i64),
+    /// Somebody's word on what became of the step at this address.
+    Doubt(String),
+    /// Nothing: it may go on at once, in another process.
+    Engine,
+}
+
+/// What an event does to the list of open questions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum QuestionChange {
+    Open {
+        expires_ms: Option<i64>,
+    },
+    /// Refused when somebody has answered it meanwhile.
+    Close,
 }
 
 impl Command {
     /// Whether somebody waits for it.
     fn urgent(&self) -> bool {
         match self {
-            Command::Begin(..) | Command::Take(..) | Command::Release(..) => true,
+            Command::Begin(..) | Command::Take(..) | Command::Write(..) | Command::Release(..) => {
+                true
+            }
             Command::Append(append) => append.reply.is_some(),
+        }
+    }
+
+    /// Whether a run may become ready by it.
+    fn readies(&self) -> bool {
+        match self {
+            Command::Begin(..) | Command::Write(..) | Command::Release(..) => true,
+            Command::Take(..) => false,
+            Command::Append(append) => append.event.kind.ending().is_some(),
         }
     }
 }
 
 pub(crate) struct Writer {
     connection: Connection,
-    receiver: Receiver<Command>,
     known: Arc<Known>,
     events: broadcast::Sender<Event>,
+    ready: Arc<Notify>,
+    running: Arc<Running>,
     holder: Holder,
     /// Marks the leases of this writer.
     owner: Token,
@@ -92,6 +156,8 @@ pub(crate) struct Writer {
     /// Leases found to be ours when the database stood at `data_version`; empty after a failure.
     ours: HashSet<Token>,
     data_version: i64,
+    /// How often payloads have been collected, see [`Nodes`].
+    collections: i64,
     next_renewal: Instant,
     options: Options,
 }
@@ -99,32 +165,46 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         connection: Connection,
-        receiver: Receiver<Command>,
         known: Arc<Known>,
-        events: broadcast::Sender<Event>,
         holder: Holder,
         options: Options,
-    ) -> Writer {
-        Writer {
+    ) -> Result<Writer> {
+        let collections = collections(&connection).map_err(|error| Error::store("read", error))?;
+        known.begin(collections);
+        Ok(Writer {
             connection,
-            receiver,
             known,
-            events,
+            events: broadcast::Sender::new(1),
+            ready: Arc::default(),
+            running: Arc::default(),
             holder,
             owner: rand::random(),
             held: HashSet::new(),
             ours: HashSet::new(),
             data_version: 0,
+            collections,
             next_renewal: Instant::now() + Duration::from_millis(options.lease_ms / 3),
             options,
-        }
+        })
+    }
+
+    /// Whom to tell what has been written.
+    pub(crate) fn tell(
+        &mut self,
+        events: broadcast::Sender<Event>,
+        ready: Arc<Notify>,
+        running: Arc<Running>,
+    ) {
+        self.events = events;
+        self.ready = ready;
+        self.running = running;
     }
 
     /// Works until nobody can send commands any more.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, receiver: &Receiver<Command>) {
         let mut group = Vec::new();
         loop {
-            let open = self.collect(&mut group);
+            let open = self.collect(receiver, &mut group);
             if !group.is_empty() {
                 self.commit(std::mem::take(&mut group));
             }
@@ -143,12 +223,21 @@ impl Writer {
         }
     }
 
+    fn now_ms(&self) -> i64 {
+        self.options.clock.now_ms()
+    }
+
+    fn expires_ms(&self) -> i64 {
+        let lease_ms = i64::try_from(self.options.lease_ms).unwrap_or(i64::MAX);
+        self.now_ms().saturating_add(lease_ms)
+    }
+
     /// Waits for commands; `false` when there will be no more.
-    fn collect(&mut self, group: &mut Vec<Command>) -> bool {
+    fn collect(&mut self, receiver: &Receiver<Command>, group: &mut Vec<Command>) -> bool {
         let mut deadline = self.next_renewal;
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
-            match self.receiver.recv_timeout(wait) {
+            match receiver.recv_timeout(wait) {
                 Ok(command) => {
                     if group.is_empty() {
                         deadline = deadline.min(Instant::now() + LINGER);
@@ -156,7 +245,7 @@ impl Writer {
                     let mut urgent = command.urgent();
                     group.push(command);
                     while group.len() < GROUP
-                        && let Ok(command) = self.receiver.try_recv()
+                        && let Ok(command) = receiver.try_recv()
                     {
                         urgent |= command.urgent();
                         group.push(command);
@@ -172,11 +261,15 @@ impl Writer {
     }
 
     /// Writes a group and answers its commands.
-    fn commit(&mut self, group: Vec<Command>) {
-        match self.attempt(&group) {
+    pub(crate) fn commit(&mut self, mut group: Vec<Command>) {
+        match self.attempt(&mut group) {
             Ok(outcomes) => {
+                let readies = group.iter().any(Command::readies);
                 for (command, outcome) in group.into_iter().zip(outcomes) {
                     self.settle(command, outcome);
+                }
+                if readies {
+                    self.ready.notify_waiters();
                 }
             }
             // What one command ran into is not the others' fault. (Nobody gets past a lock, though.)
@@ -195,14 +288,16 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, commands: &[Command]) -> rusqlite::Result<Vec<Result<Written>>> {
+    fn attempt(&mut self, commands: &mut [Command]) -> rusqlite::Result<Vec<Result<Written>>> {
+        let (now_ms, expires_ms) = (self.now_ms(), self.expires_ms());
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let lease = Lease {
             holder: &self.holder,
             owner: self.owner,
-            expires_ms: expires_ms(&self.options),
+            now_ms,
+            expires_ms,
         };
         let mut group = Group::default();
         // Changes when another connection has written: then every lease is looked at again.
@@ -211,7 +306,10 @@ impl Writer {
             .query_row([], |row| row.get(0))?;
         if version == self.data_version {
             group.ours = std::mem::take(&mut self.ours);
+        } else {
+            self.collections = collections(&transaction)?;
         }
+        group.collections = self.collections;
         self.data_version = version;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
@@ -225,10 +323,13 @@ impl Writer {
                 )?
                 .execute(params![key, tally.begun, tally.ended, tally.at_ms])?;
         }
-        probe(&self.options, Moment::Before, &outcomes);
+        probe(&self.options, Moment::Before, &outcomes)?;
         transaction.commit()?;
-        probe(&self.options, Moment::After, &outcomes);
+        // After the commit, nothing can be taken back.
+        let _ = probe(&self.options, Moment::After, &outcomes);
         self.ours = group.ours;
+        self.collections = group.collections;
+        self.known.begin(self.collections);
         Ok(outcomes)
     }
 
@@ -237,12 +338,14 @@ impl Writer {
         match command {
             Command::Begin(begin, reply) => {
                 if outcome.is_ok() {
-                    self.held.insert(begin.token);
-                    self.known.add(begin.nodes.iter().map(|node| node.hash));
+                    self.held.extend(begin.token);
+                    self.known.add(begin.nodes.hashes());
                 }
                 let mut unwanted = None;
                 self.answer(outcome, |key| unwanted = reply.send(key).err());
-                self.give_back(unwanted.and_then(Result::ok), begin.token);
+                if let Some(token) = begin.token {
+                    self.give_back(unwanted.and_then(Result::ok), token);
+                }
             }
             Command::Take(take, reply) => {
                 if outcome.is_ok() {
@@ -252,6 +355,10 @@ impl Writer {
                 self.answer(outcome, |key| unwanted = reply.send(key).err());
                 self.give_back(unwanted.and_then(Result::ok).map(|_| take.key), take.token);
             }
+            Command::Write(_, reply) => self.answer(outcome, |key| {
+                // Whoever asked may have gone; it is done all the same.
+                let _ = reply.send(key);
+            }),
             Command::Release(_, token) => {
                 self.held.remove(&token);
                 if let Err(error) = outcome {
@@ -272,12 +379,14 @@ impl Writer {
     fn settle_append(&mut self, append: Append, outcome: Result<Written>) {
         match &outcome {
             Ok(_) => {
-                self.known.add(append.nodes.iter().map(|node| node.hash));
+                self.known.add(append.nodes.hashes());
                 if append.event.kind.ending().is_some() {
                     append.run.fate.end(closed(&append.run.id, &append.notice));
                     self.held.remove(&append.run.token);
                 }
             }
+            // The run may go on: nothing was to be written for good.
+            Err(Error::OverBudget { .. } | Error::Answered { .. }) => {}
             Err(error) => {
                 append.run.fate.end(error.clone());
                 self.held.remove(&append.run.token);
@@ -294,7 +403,10 @@ impl Writer {
     fn answer(&self, outcome: Result<Written>, reply: impl FnOnce(Result<i64>)) {
         match outcome {
             Ok(written) => {
-                if let Some(event) = written.event {
+                for event in written.event.into_iter().chain(written.more) {
+                    if let EventKind::RunCancelled { reason } = &event.kind {
+                        self.running.cancelled(&event.run, reason);
+                    }
                     // Nobody may be watching.
                     let _ = self.events.send(event);
                 }
@@ -311,7 +423,7 @@ impl Writer {
             return;
         }
         let sql = "UPDATE lease SET expires_ms = ?2 WHERE owner = ?1";
-        let expires_ms = expires_ms(&self.options);
+        let expires_ms = self.expires_ms();
         if let Err(error) = self
             .connection
             .execute(sql, params![self.owner, expires_ms])
@@ -330,20 +442,31 @@ fn is_locked(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn expires_ms(options: &Options) -> i64 {
-    crate::now_ms().saturating_add(i64::try_from(options.lease_ms).unwrap_or(i64::MAX))
-}
-
-fn probe(options: &Options, moment: Moment, outcomes: &[Result<Written>]) {
-    if let Some(probe) = &options.probe {
-        for event in outcomes
-            .iter()
-            .flatten()
-            .filter_map(|written| written.event.as_ref())
-        {
-            probe(moment, event);
+fn probe(options: &Options, moment: Moment, outcomes: &[Result<Written>]) -> rusqlite::Result<()> {
+    let Some(probe) = &options.probe else {
+        return Ok(());
+    };
+    for written in outcomes.iter().flatten() {
+        for event in written.event.iter().chain(&written.more) {
+            if let Err(fault) = probe(moment, event) {
+                let code = match fault {
+                    StoreFault::Write => rusqlite::ffi::SQLITE_IOERR_WRITE,
+                    StoreFault::Full => rusqlite::ffi::SQLITE_FULL,
+                };
+                let message = Some("a fault that was asked for".to_string());
+                let error = rusqlite::ffi::Error::new(code);
+                return Err(rusqlite::Error::SqliteFailure(error, message));
+            }
         }
     }
+    Ok(())
+}
+
+/// How often payloads have been collected.
+fn collections(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE name = 'collections'")?
+        .query_row([], |row| row.get(0))
 }
 
 fn closed(run: &RunId, notice: &Notice) -> Error {
@@ -351,8 +474,11 @@ fn closed(run: &RunId, notice: &Notice) -> Error {
         EventKind::RunFinished => "finished".to_string(),
         EventKind::RunFailed { error } => format!("failed ({error})"),
         EventKind::RunParked { reason } => format!("parked ({reason})"),
+        EventKind::RunCancelled { reason } => format!("cancelled ({reason})"),
         EventKind::RunStarted { .. }
         | EventKind::RunResumed
+        | EventKind::BudgetRaised { .. }
+        | EventKind::StepSettled { .. }
         | EventKind::StepStarted { .. }
         | EventKind::StepFinished { .. }
         | EventKind::StepFailed { .. }

@@ -90,6 +90,7 @@ fn act(role: &Value, path: &Path) {
                 std::thread::park();
             }
         }
+        Ok(())
     };
     let options = Options {
         probe: Some(Arc::new(probe)),

@@ -442,6 +442,7 @@ fn watchers_hear_of_everything_once_it_is_on_disk() {
                     agent: "test".to_string()
                 },
                 EventKind::StepStarted {
+                    step: journal::StepKind::Call,
                     path: path.clone(),
                     effect: Effect::Idempotent,
                     attempt: 1

@@ -12,6 +12,7 @@ pub(crate) fn new_run(id: &str) -> NewRun {
         agent: "test".to_string(),
         definition: "the definition".to_string(),
         input: json!({"question": "why?"}),
+        budget: Default::default(),
     }
 }
 

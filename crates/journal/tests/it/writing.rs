@@ -94,6 +94,7 @@ fn runs_share_commits() {
                 if commits.last() != Some(&moment) {
                     commits.push(moment);
                 }
+                Ok(())
             }
         })),
         ..Options::default()

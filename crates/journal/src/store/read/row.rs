@@ -11,7 +11,9 @@ use crate::{Error, Result};
 pub(super) type RunRow = (RunRecord, i64, Option<i64>);
 
 pub(super) const RUN_COLUMNS: &str = "SELECT key, id, agent, status, reason, created_ms, updated_ms, steps, \
-                           finished_steps, started_seq, ended_seq FROM run";
+                           finished_steps, started_seq, ended_seq, ready_ms, \
+                           (SELECT parent.id FROM run parent WHERE parent.key = run.parent) AS parent_id \
+                           FROM run";
 
 /// A run's row, and the numbers of its first and last event.
 pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
@@ -45,6 +47,11 @@ pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
         steps: count("steps")?,
         finished_steps: count("finished_steps")?,
         held_by: None,
+        ready_ms: row.get("ready_ms")?,
+        parent: row
+            .get::<_, Option<String>>("parent_id")?
+            .and_then(|id| RunId::parse(&id).ok()),
+        forked_from: None,
         damage: None,
     };
     Ok(Ok((record, row.get("started_seq")?, row.get("ended_seq")?)))

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::super::event::{EventRow, Kind, effect_code, status_code};
+use super::super::event::{Kind, status_code, status_from_code};
 use super::super::read::holder_of;
 use super::super::{RunKey, Token};
-use super::known::Packed;
-use super::{Append, Begin, Command, Take};
+use super::ending::end_run;
+use super::rows::{insert_event, insert_lease};
+use super::{Append, Begin, Command, Ground, QuestionChange, Take, ledger};
 use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunStatus};
 use crate::{Error, Result};
@@ -18,6 +19,18 @@ pub(super) struct Written {
     /// A new run's key; of a run taken up, the number of its last event before that.
     pub(super) answer: i64,
     pub(super) event: Option<Event>,
+    /// What else came of it.
+    pub(super) more: Vec<Event>,
+}
+
+impl Written {
+    fn new(answer: i64, event: Option<Event>) -> Written {
+        Written {
+            answer,
+            event,
+            more: Vec::new(),
+        }
+    }
 }
 
 /// What the commands of a group add up to.
@@ -27,6 +40,8 @@ pub(super) struct Group {
     pub(super) ours: HashSet<Token>,
     ended: HashSet<i64>,
     pub(super) tallies: HashMap<i64, Tally>,
+    /// How often payloads have been collected.
+    pub(super) collections: i64,
 }
 
 #[derive(Default)]
@@ -40,6 +55,7 @@ pub(super) struct Tally {
 pub(super) struct Lease<'a> {
     pub(super) holder: &'a Holder,
     pub(super) owner: Token,
+    pub(super) now_ms: i64,
     pub(super) expires_ms: i64,
 }
 
@@ -49,55 +65,101 @@ pub(super) fn apply(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
     group: &mut Group,
-    command: &Command,
+    command: &mut Command,
 ) -> rusqlite::Result<Result<Written>> {
     match command {
-        Command::Begin(begin, _) => apply_begin(transaction, lease, begin),
+        Command::Begin(begin, _) => apply_begin(transaction, lease, group, begin),
         Command::Take(take, _) => {
             group.ours.clear();
             group.ended.remove(&take.key);
             apply_take(transaction, lease, take)
         }
-        Command::Append(append) => apply_append(transaction, group, append),
+        Command::Append(append) => apply_append(transaction, lease, group, append),
+        Command::Write(write, _) => {
+            // It may end runs or give leases back.
+            group.ours.clear();
+            let outcome = (write.0)(&ground(transaction, lease))?;
+            group.collections = super::collections(transaction)?;
+            Ok(outcome.map(|more| Written {
+                answer: 0,
+                event: None,
+                more,
+            }))
+        }
         Command::Release(key, token) => {
-            group.ours.remove(token);
+            let (key, token) = (*key, *token);
+            group.ours.remove(&token);
             transaction
                 .prepare_cached("DELETE FROM lease WHERE run = ?1 AND token = ?2")?
                 .execute(params![key, token])?;
-            Ok(Ok(Written {
-                answer: *key,
-                event: None,
-            }))
+            Ok(Ok(Written::new(key, None)))
         }
     }
+}
+
+fn ground<'a>(transaction: &'a Transaction<'a>, lease: &Lease<'a>) -> Ground<'a> {
+    Ground {
+        transaction,
+        holder: lease.holder,
+        now_ms: lease.now_ms,
+    }
+}
+
+/// The error for nodes that were left out because they were on disk, and are no more.
+fn collected() -> Error {
+    let message = "payloads that it counted on have been collected by `plumb gc` meanwhile";
+    let error = rusqlite::Error::ToSqlConversionFailure(message.into());
+    Error::store("write", error)
 }
 
 fn apply_begin(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
+    group: &Group,
     begin: &Begin,
 ) -> rusqlite::Result<Result<Written>> {
-    let exists = transaction
-        .prepare_cached("SELECT 1 FROM run WHERE id = ?1")?
-        .exists([begin.id.as_str()])?;
-    if exists {
-        return Ok(Err(Error::Exists {
-            id: begin.id.to_string(),
-        }));
+    let existing: Option<(i64, Option<i64>)> = transaction
+        .prepare_cached("SELECT key, parent FROM run WHERE id = ?1")?
+        .query_row([begin.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match existing {
+        // A child whose parent was cut off right after it had begun it.
+        Some((key, Some(parent))) if Some(parent) == begin.parent => {
+            return Ok(Ok(Written::new(key, None)));
+        }
+        Some(_) => {
+            return Ok(Err(Error::Exists {
+                id: begin.id.to_string(),
+            }));
+        }
+        None => {}
     }
+    if let Some(parent) = begin.parent
+        && let Some(error) = ended(transaction, parent)?
+    {
+        return Ok(Err(error));
+    }
+    if !begin.nodes.are_certain(transaction, group.collections)? {
+        return Ok(Err(collected()));
+    }
+    let (forked_from, forked_seq) = begin.forked.unzip();
     transaction
         .prepare_cached(
             "INSERT INTO run (id, agent, status, created_ms, updated_ms, steps, finished_steps, \
-             started_seq) VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0)",
+             started_seq, ready_ms, parent, forked_from, forked_seq) \
+             VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             begin.id.as_str(),
             begin.agent,
             status_code(RunStatus::Running),
-            begin.event.at_ms
+            begin.event.at_ms,
+            begin.parent,
+            forked_from,
+            forked_seq
         ])?;
     let key = transaction.last_insert_rowid();
-    insert_nodes(transaction, &begin.nodes)?;
+    begin.nodes.insert(transaction)?;
     let seq = insert_event(
         transaction,
         key,
@@ -107,7 +169,10 @@ fn apply_begin(
     transaction
         .prepare_cached("UPDATE run SET started_seq = ?2 WHERE key = ?1")?
         .execute(params![key, seq])?;
-    insert_lease(transaction, lease, key, begin.token)?;
+    ledger::open(transaction, key, &begin.budget)?;
+    if let Some(token) = begin.token {
+        insert_lease(transaction, lease, key, token)?;
+    }
     let kind = EventKind::RunStarted {
         agent: begin.agent.clone(),
     };
@@ -117,10 +182,22 @@ fn apply_begin(
         at_ms: begin.event.at_ms,
         kind,
     };
-    Ok(Ok(Written {
-        answer: key,
-        event: Some(event),
-    }))
+    Ok(Ok(Written::new(key, Some(event))))
+}
+
+/// Why a run that has been ended for good takes nothing more.
+fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<Option<Error>> {
+    let (id, status, reason): (String, i64, Option<String>) = transaction
+        .prepare_cached("SELECT id, status, reason FROM run WHERE key = ?1")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(match status_from_code(status) {
+        Some(RunStatus::Finished) => Some(Error::Finished { id }),
+        Some(RunStatus::Cancelled) => Some(Error::RunCancelled {
+            run: id,
+            reason: reason.unwrap_or_default(),
+        }),
+        Some(RunStatus::Running | RunStatus::Parked | RunStatus::Failed) | None => None,
+    })
 }
 
 fn apply_take(
@@ -128,16 +205,10 @@ fn apply_take(
     lease: &Lease<'_>,
     take: &Take,
 ) -> rusqlite::Result<Result<Written>> {
-    let status: i64 = transaction
-        .prepare_cached("SELECT status FROM run WHERE key = ?1")?
-        .query_row([take.key], |row| row.get(0))?;
-    if status == status_code(RunStatus::Finished) {
-        return Ok(Err(Error::Finished {
-            id: take.id.to_string(),
-        }));
+    if let Some(error) = ended(transaction, take.key)? {
+        return Ok(Err(error));
     }
-    let now_ms = crate::now_ms();
-    if let Some(by) = holder_of(transaction, take.key, now_ms, lease.holder)? {
+    if let Some(by) = holder_of(transaction, take.key, lease.now_ms, lease.holder)? {
         return Ok(Err(Error::Held {
             id: take.id.to_string(),
             by,
@@ -155,8 +226,8 @@ fn apply_take(
     )?;
     transaction
         .prepare_cached(
-            "UPDATE run SET status = ?2, reason = NULL, ended_seq = NULL, \
-             updated_ms = max(updated_ms, ?3) WHERE key = ?1",
+            "UPDATE run SET status = ?2, reason = NULL, ended_seq = NULL, waiting = 0, \
+             ready_ms = ?3, updated_ms = max(updated_ms, ?3) WHERE key = ?1",
         )?
         .execute(params![
             take.key,
@@ -170,14 +241,12 @@ fn apply_take(
         at_ms,
         kind: EventKind::RunResumed,
     };
-    Ok(Ok(Written {
-        answer: before,
-        event: Some(event),
-    }))
+    Ok(Ok(Written::new(before, Some(event))))
 }
 
 fn apply_append(
     transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
     group: &mut Group,
     append: &Append,
 ) -> rusqlite::Result<Result<Written>> {
@@ -186,6 +255,8 @@ fn apply_append(
         id,
         token,
         fate,
+        ledgers,
+        ..
     } = &append.run;
     if let Err(error) = fate.check() {
         return Ok(Err(error));
@@ -202,24 +273,54 @@ fn apply_append(
             .query_row([key], |row| row.get(0))
             .optional()?;
         if found != Some(*token) {
-            return Ok(Err(Error::LeaseLost {
+            let lost = Error::LeaseLost {
                 run: id.to_string(),
-            }));
+            };
+            return Ok(Err(ended(transaction, *key)?.unwrap_or(lost)));
         }
         group.ours.insert(*token);
     }
-    insert_nodes(transaction, &append.nodes)?;
+    if !append.nodes.are_certain(transaction, group.collections)? {
+        return Ok(Err(collected()));
+    }
+    if let Some(QuestionChange::Close) = append.question
+        && !close_question(transaction, *key, append.event.path.as_deref())?
+    {
+        return Ok(Err(Error::Answered {
+            run: id.to_string(),
+            path: append.event.path.clone().unwrap_or_default(),
+        }));
+    }
+    // What closes a question begins no work, so this refuses only where nothing has changed yet.
+    if let Err(refusal) = ledger::enter(transaction, ledgers, &append.entry)? {
+        return Ok(Err(refusal));
+    }
+    append.nodes.insert(transaction)?;
     let seq = insert_event(transaction, *key, &append.event, append.digest)?;
+    if let Some(QuestionChange::Open { expires_ms }) = append.question {
+        transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO question (run, path, asked_seq, expires_ms) \
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![key, append.event.path, seq, expires_ms])?;
+    }
+    let mut more = Vec::new();
     let tally = group.tallies.entry(*key).or_default();
     tally.at_ms = tally.at_ms.max(append.event.at_ms);
     match append.event.kind {
         Kind::StepStarted => tally.begun += 1,
         Kind::StepFinished | Kind::StepFailed => tally.ended += 1,
-        Kind::StepRestarted | Kind::StepFaulted | Kind::RunStarted | Kind::RunResumed => {}
-        Kind::RunParked | Kind::RunFinished | Kind::RunFailed => {
+        Kind::StepRestarted
+        | Kind::StepFaulted
+        | Kind::StepSettled
+        | Kind::BudgetRaised
+        | Kind::RunStarted
+        | Kind::RunResumed => {}
+        Kind::RunParked | Kind::RunFinished | Kind::RunFailed | Kind::RunCancelled => {
             group.ended.insert(*key);
-            group.ours.remove(token);
-            end_run(transaction, append, seq)?;
+            group.ours.clear();
+            more = end_run(&ground(transaction, lease), append, seq)?;
         }
     }
     let at_ms = append.event.at_ms;
@@ -232,82 +333,18 @@ fn apply_append(
     Ok(Ok(Written {
         answer: *key,
         event: Some(event),
+        more,
     }))
 }
 
-/// Notes a run's end and gives its lease back.
-fn end_run(transaction: &Transaction<'_>, append: &Append, seq: i64) -> rusqlite::Result<()> {
-    let key = append.run.key;
-    if let Some(status) = append.event.kind.ending() {
-        transaction
-            .prepare_cached(
-                "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4 WHERE key = ?1",
-            )?
-            .execute(params![key, status_code(status), append.notice.reason, seq])?;
-    }
-    transaction
-        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
-        .execute([key])?;
-    Ok(())
-}
-
-fn insert_nodes(transaction: &Transaction<'_>, nodes: &[Packed]) -> rusqlite::Result<()> {
-    if nodes.is_empty() {
-        return Ok(());
-    }
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO payload (hash, kind, size, body) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT DO NOTHING",
-    )?;
-    for node in nodes {
-        statement.execute(params![node.hash, node.kind.code(), node.size, node.body])?;
-    }
-    Ok(())
-}
-
-fn insert_event(
+/// Takes a question off the list; `false` when it was not on it.
+fn close_question(
     transaction: &Transaction<'_>,
     key: i64,
-    event: &EventRow,
-    digest: i64,
-) -> rusqlite::Result<i64> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO event (run, kind, at_ms, path, effect, fingerprint, body, digest) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .insert(params![
-            key,
-            event.kind.code(),
-            event.at_ms,
-            event.path,
-            event.effect.map(effect_code),
-            event.fingerprint,
-            event.body,
-            digest
-        ])
-}
-
-fn insert_lease(
-    transaction: &Transaction<'_>,
-    lease: &Lease<'_>,
-    key: i64,
-    token: Token,
-) -> rusqlite::Result<()> {
-    let holder = lease.holder;
-    transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO lease (run, token, owner, machine, pid, born, expires_ms) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            key,
-            token,
-            lease.owner,
-            holder.machine,
-            holder.pid,
-            holder.born,
-            lease.expires_ms
-        ])?;
-    Ok(())
+    path: Option<&str>,
+) -> rusqlite::Result<bool> {
+    let closed = transaction
+        .prepare_cached("DELETE FROM question WHERE run = ?1 AND path = ?2")?
+        .execute(params![key, path])?;
+    Ok(closed > 0)
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{ToSql, Transaction, params};
 use zstd::bulk::Compressor;
 
 use crate::payload::{Hash, Node, NodeKind};
@@ -52,23 +52,97 @@ pub(crate) struct Known(Mutex<Generations>);
 struct Generations {
     young: HashSet<Hash>,
     old: HashSet<Hash>,
+    /// How often payloads had been collected when these were certain.
+    collections: i64,
+}
+
+/// The nodes of an event, on their way to the disk.
+#[derive(Default)]
+pub(crate) struct Nodes {
+    packed: Vec<Packed>,
+    /// Those that were left out because they were on disk after so many collections.
+    assumed: Vec<Hash>,
+    collections: i64,
+}
+
+impl Nodes {
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = Hash> {
+        self.packed.iter().map(|node| node.hash)
+    }
+
+    /// Whether those that were left out are still on disk. To be asked before anything is changed.
+    pub(super) fn are_certain(
+        &self,
+        transaction: &Transaction<'_>,
+        collections: i64,
+    ) -> rusqlite::Result<bool> {
+        if collections == self.collections {
+            return Ok(true);
+        }
+        let mut statement = transaction.prepare_cached("SELECT 1 FROM payload WHERE hash = ?1")?;
+        for hash in &self.assumed {
+            if !statement.exists([hash])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn insert(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        for node in &self.packed {
+            insert_node(transaction, node)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a node, unless it is there.
+pub(crate) fn insert_node(transaction: &Transaction<'_>, node: &Packed) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO payload (hash, kind, size, body) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![node.hash, node.kind.code(), node.size, node.body])?;
+    Ok(())
 }
 
 impl Known {
     /// Drops the nodes that are on disk or occur twice and makes the others ready for their rows.
-    pub(crate) fn pack(&self, mut nodes: Vec<Node>) -> Result<Vec<Packed>> {
-        {
-            let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            nodes.retain(|node| {
-                !generations.young.contains(&node.hash) && !generations.old.contains(&node.hash)
-            });
+    pub(crate) fn pack(&self, nodes: Vec<Node>) -> Result<Nodes> {
+        if nodes.is_empty() {
+            return Ok(Nodes::default());
         }
+        let (fresh, assumed, collections) = {
+            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (assumed, fresh): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(|node| {
+                known.young.contains(&node.hash) || known.old.contains(&node.hash)
+            });
+            let assumed = assumed.into_iter().map(|node| node.hash).collect();
+            (fresh, assumed, known.collections)
+        };
         let mut seen = HashSet::new();
-        nodes
+        let packed = fresh
             .into_iter()
             .filter(|node| seen.insert(node.hash))
             .map(pack)
-            .collect()
+            .collect::<Result<Vec<Packed>>>()?;
+        Ok(Nodes {
+            packed,
+            assumed,
+            collections,
+        })
+    }
+
+    /// Forgets everything when payloads have been collected since.
+    pub(crate) fn begin(&self, collections: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.collections != collections {
+            *known = Generations {
+                collections,
+                ..Generations::default()
+            };
+        }
     }
 
     /// Notes nodes that have been committed.
@@ -86,7 +160,8 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
-fn pack(node: Node) -> Result<Packed> {
+/// Makes a node ready for its row.
+pub(crate) fn pack(node: Node) -> Result<Packed> {
     let Node { hash, kind, text } = node;
     let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let compressed = if text.len() >= COMPRESS_BYTES {

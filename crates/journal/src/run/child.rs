@@ -1,0 +1,234 @@
+//! Children: runs of their own, with journals of their own, that do not outlive their parent.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Run;
+use super::perform::{Again, Answer, Asked};
+use crate::budget::Budget;
+use crate::records::{Effect, RunId, StepKind};
+use crate::store::{Begin, Kind, Reader, Wait};
+use crate::{Error, Result};
+
+/// What a child starts from.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewChild {
+    /// Name of the agent or workflow; an engine that knows it works on the child.
+    pub agent: String,
+    /// The definition's text, which stays with the child.
+    pub definition: String,
+    /// What it is to work on.
+    pub input: Value,
+    /// Limits of its own; those of its ancestors hold as well.
+    pub budget: Budget,
+}
+
+impl NewChild {
+    /// A child of `agent` on `input`, with no definition and no limits of its own.
+    pub fn new(agent: &str, input: Value) -> NewChild {
+        NewChild {
+            agent: agent.to_string(),
+            definition: String::new(),
+            input,
+            budget: Budget::default(),
+        }
+    }
+}
+
+/// How a child ended: recorded as the result of the step that spawned it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Output(Value),
+    Error(String),
+}
+
+/// A run that this one has spawned.
+pub struct Child {
+    run: Run,
+    id: RunId,
+    asked: Asked,
+    key: Option<i64>,
+    end: Option<Value>,
+}
+
+impl Run {
+    /// Begins a run of its own, which an engine works on; gives a handle to wait for it. It is
+    /// cancelled when this run ends before it does.
+    ///
+    /// See [`Engine`](crate::Engine) for an example.
+    pub async fn spawn(&self, name: &str, new: &NewChild) -> Result<Child> {
+        let asked = self.address(name, StepKind::Child, Effect::Idempotent, new)?;
+        let _busy = self.shared.activity.busy();
+        let id = RunId::of_child(&self.idempotency_key(&asked.path));
+        let mut child = Child {
+            run: self.clone(),
+            id,
+            asked,
+            key: None,
+            end: None,
+        };
+        match self.recall(&child.asked).await? {
+            Answer::Result(end) => child.end = Some(end),
+            Answer::Again(again) => child.key = Some(self.begin_child(&child, new, again).await?),
+        }
+        Ok(child)
+    }
+
+    async fn begin_child(&self, child: &Child, new: &NewChild, again: Again) -> Result<i64> {
+        self.begin_waiting(&child.asked, again, None).await?;
+        let secrets = &self.shared.secrets;
+        let mut body = Map::new();
+        body.insert("agent".to_string(), secrets.text(&new.agent).into());
+        let definition = secrets.text(&new.definition);
+        body.insert("definition".to_string(), definition.into());
+        body.insert("input".to_string(), secrets.value(new.input.clone()));
+        body.insert("parent".to_string(), self.id().as_str().into());
+        body.insert("parent_path".to_string(), child.asked.path.clone().into());
+        let forked = match &self.shared.fork {
+            Some(fork) => {
+                let (source, reuse, live) = {
+                    let terms = fork.terms();
+                    (terms.source.clone(), terms.reuse, terms.live)
+                };
+                let path = child.asked.path.clone();
+                let found = self
+                    .shared
+                    .store
+                    .read(move |reader| twin(reader, source, &path))
+                    .await?;
+                let mut terms = Map::new();
+                terms.insert("reuse".to_string(), reuse.into());
+                terms.insert("live".to_string(), live.into());
+                if let Some((_, _, run)) = &found {
+                    terms.insert("run".to_string(), run.as_str().into());
+                }
+                body.insert("fork".to_string(), terms.into());
+                found.map(|(key, seq, _)| (key, seq))
+            }
+            None => None,
+        };
+        if !new.budget.is_unlimited() {
+            let budget = serde_json::to_value(new.budget).unwrap_or_default();
+            body.insert("budget".to_string(), budget);
+        }
+        let (event, nodes) = super::row(Kind::RunStarted, &body, &child.asked.path, "input")?;
+        let begin = Begin {
+            id: child.id.clone(),
+            agent: secrets.text(&new.agent),
+            token: None,
+            event,
+            nodes: Default::default(),
+            budget: new.budget,
+            parent: Some(self.shared.key.key),
+            forked,
+        };
+        self.shared.store.begin(begin, nodes).await
+    }
+}
+
+/// The child that the source of a fork spawned at the same address, and the number of its first event:
+/// of a fork's child nothing is shared with it, but it may be answered from its recording.
+fn twin(
+    reader: &Reader<'_>,
+    source: Option<RunId>,
+    path: &str,
+) -> Result<Option<(i64, i64, RunId)>> {
+    let Some(source) = source else {
+        return Ok(None);
+    };
+    let id = RunId::of_child(&super::perform::key_of(&source, path));
+    match reader.key_of(&id)? {
+        Some(key) => Ok(Some((key, reader.started_seq(key)?, id))),
+        None => Ok(None),
+    }
+}
+
+impl Child {
+    /// The child's id.
+    pub fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    /// Waits until the child has ended and gives its output, or how it failed, as a value. The waiting
+    /// run leaves memory meanwhile, if nothing else goes on in it.
+    ///
+    /// The outer error stops the run, as that of a step does.
+    pub async fn wait(self) -> Result<std::result::Result<Value, String>> {
+        let end = match self.end.clone() {
+            Some(end) => end,
+            None => self.wait_for_end().await?,
+        };
+        Ok(match super::read_back(end, &self.asked.path)? {
+            End::Output(output) => Ok(output),
+            End::Error(error) => Err(error),
+        })
+    }
+
+    /// Cancels the child and its descendants, if they have not ended.
+    pub async fn cancel(&self) -> Result<()> {
+        let store = self.run.shared.store.clone();
+        let id = self.id.clone();
+        self.run
+            .step("cancel", Effect::Idempotent, &self.id, |_| async move {
+                let cancelled = crate::journal::cancel(&store, id, "its parent cancelled it").await;
+                match cancelled {
+                    Ok(()) | Err(Error::Finished { .. } | Error::RunCancelled { .. }) => Ok(()),
+                    Err(error) => Err(crate::StepError::Fault(error.to_string())),
+                }
+            })
+            .await
+    }
+
+    async fn wait_for_end(&self) -> Result<Value> {
+        let run = &self.run;
+        let Some(key) = self.key else {
+            return Ok(Value::Null);
+        };
+        let mut busy = Some(run.shared.activity.busy());
+        let mut waiting = None;
+        loop {
+            let end = run
+                .shared
+                .store
+                .read(move |reader| end_of(reader, key))
+                .await?;
+            if let Some(end) = end {
+                let _busy = run.shared.activity.busy();
+                let value = serde_json::to_value(end).unwrap_or_default();
+                let context = run.waited(&self.asked);
+                context.attribute("run", self.id.as_str());
+                run.write_result(&self.asked.path, &value, &context).await?;
+                return Ok(value);
+            }
+            if waiting.is_none() {
+                let reason = format!("{} waits for run {}", self.asked.path, self.id);
+                waiting = Some(run.shared.activity.waiting(Wait::Child(key), reason));
+            }
+            drop(busy.take());
+            run.pause(None).await?;
+        }
+    }
+}
+
+/// How a run has ended, if it has.
+fn end_of(reader: &Reader<'_>, key: i64) -> Result<Option<End>> {
+    use crate::RunStatus::{Cancelled, Failed, Finished, Parked, Running};
+    if !reader.has_ended(key)? {
+        return Ok(None);
+    }
+    let record = reader.run(key)?;
+    let reason = record.reason.unwrap_or_default();
+    Ok(match record.status {
+        Finished => Some(End::Output(record.output.unwrap_or_default())),
+        Failed => Some(End::Error(reason)),
+        Cancelled => Some(End::Error(format!("cancelled: {reason}"))),
+        Running | Parked => None,
+    })
+}
+
+impl std::fmt::Debug for Child {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Child").field(&self.id).finish()
+    }
+}

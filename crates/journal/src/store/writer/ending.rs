@@ -1,0 +1,236 @@
+//! How runs end, and what that means for their children, their parents and their questions.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::Map;
+
+use super::super::event::{EventRow, Kind, status_code};
+use super::super::read::holder_of;
+use super::{Append, Ground, Wait, insert_event, ledger};
+use crate::budget::{Amounts, Dimension, Entry};
+use crate::records::{Event, EventKind, RunId, RunStatus};
+
+/// Notes a run's end or parking and gives its lease back; tells the children's ends.
+pub(super) fn end_run(
+    ground: &Ground<'_>,
+    append: &Append,
+    seq: i64,
+) -> rusqlite::Result<Vec<Event>> {
+    let (transaction, key) = (ground.transaction, append.run.key);
+    let Some(status) = append.event.kind.ending() else {
+        return Ok(Vec::new());
+    };
+    let (ready_ms, waiting) = match status {
+        RunStatus::Parked => (
+            ready_ms(ground, key, &append.waits)?,
+            !append.waits.is_empty(),
+        ),
+        RunStatus::Running | RunStatus::Finished | RunStatus::Failed | RunStatus::Cancelled => {
+            (None, false)
+        }
+    };
+    transaction
+        .prepare_cached(
+            "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = ?5, \
+             waiting = ?6 WHERE key = ?1",
+        )?
+        .execute(params![
+            key,
+            status_code(status),
+            append.notice.reason,
+            seq,
+            ready_ms,
+            waiting
+        ])?;
+    transaction
+        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
+        .execute([key])?;
+    if status == RunStatus::Parked {
+        return Ok(Vec::new());
+    }
+    if status == RunStatus::Finished {
+        forget_questions(transaction, key)?;
+    }
+    wake_parent(ground, key)?;
+    cancel_children(ground, key, "its parent has ended")
+}
+
+/// From when on a run that waits for these may go on. `None`: not by the clock.
+fn ready_ms(ground: &Ground<'_>, key: i64, waits: &[Wait]) -> rusqlite::Result<Option<i64>> {
+    let mut ready_ms: Option<i64> = None;
+    for wait in waits {
+        let at_ms = match wait {
+            Wait::Timer(at_ms) => Some(*at_ms),
+            Wait::Engine => Some(ground.now_ms),
+            Wait::Doubt(_) => None,
+            Wait::Question(path) => {
+                let open: Option<Option<i64>> = ground
+                    .transaction
+                    .prepare_cached("SELECT expires_ms FROM question WHERE run = ?1 AND path = ?2")?
+                    .query_row(params![key, path], |row| row.get(0))
+                    .optional()?;
+                // Answered since it was last looked at: go on at once.
+                open.unwrap_or(Some(ground.now_ms))
+            }
+            Wait::Child(child) => {
+                let status: Option<i64> = ground
+                    .transaction
+                    .prepare_cached("SELECT status FROM run WHERE key = ?1")?
+                    .query_row([child], |row| row.get(0))
+                    .optional()?;
+                let working = [RunStatus::Running, RunStatus::Parked].map(status_code);
+                let ended = status.is_none_or(|status| !working.contains(&status));
+                ended.then_some(ground.now_ms)
+            }
+        };
+        ready_ms = match (ready_ms, at_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(ready_ms)
+}
+
+/// Lets a run that waits go on, because something that it waits for has happened.
+pub(crate) fn wake(ground: &Ground<'_>, key: i64) -> rusqlite::Result<()> {
+    ground
+        .transaction
+        .prepare_cached("UPDATE run SET ready_ms = ?2 WHERE key = ?1 AND status = ?3 AND waiting")?
+        .execute(params![key, ground.now_ms, status_code(RunStatus::Parked)])?;
+    Ok(())
+}
+
+fn wake_parent(ground: &Ground<'_>, key: i64) -> rusqlite::Result<()> {
+    let parent: Option<i64> = ground
+        .transaction
+        .prepare_cached("SELECT parent FROM run WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    match parent {
+        Some(parent) => wake(ground, parent),
+        None => Ok(()),
+    }
+}
+
+fn forget_questions(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM question WHERE run = ?1")?
+        .execute([key])?;
+    Ok(())
+}
+
+/// Cancels the children of a run that have not ended, and theirs.
+fn cancel_children(ground: &Ground<'_>, key: i64, reason: &str) -> rusqlite::Result<Vec<Event>> {
+    let children: Vec<i64> = ground
+        .transaction
+        .prepare_cached("SELECT key FROM run WHERE parent = ?1 AND status IN (0, 1) ORDER BY key")?
+        .query_map([key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut events = Vec::new();
+    for child in children {
+        events.extend(cancel_run(ground, child, reason)?);
+    }
+    Ok(events)
+}
+
+/// Ends a run that has neither finished nor been cancelled, and its descendants. Whoever works on it
+/// finds its lease gone.
+pub(crate) fn cancel_run(
+    ground: &Ground<'_>,
+    key: i64,
+    reason: &str,
+) -> rusqlite::Result<Vec<Event>> {
+    let transaction = ground.transaction;
+    let id: String = transaction
+        .prepare_cached("SELECT id FROM run WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    let Ok(id) = RunId::parse(&id) else {
+        return Ok(Vec::new());
+    };
+    let body = Map::from_iter([("reason".to_string(), reason.into())]);
+    let Ok((mut event, _)) = EventRow::new(Kind::RunCancelled, &body) else {
+        return Ok(Vec::new());
+    };
+    event.at_ms = ground.now_ms;
+    let seq = insert_event(transaction, key, &event, event.digest(&id))?;
+    transaction
+        .prepare_cached(
+            "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = NULL, \
+             waiting = 0, updated_ms = max(updated_ms, ?5) WHERE key = ?1",
+        )?
+        .execute(params![
+            key,
+            status_code(RunStatus::Cancelled),
+            reason,
+            seq,
+            event.at_ms
+        ])?;
+    transaction
+        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
+        .execute([key])?;
+    forget_questions(transaction, key)?;
+    wake_parent(ground, key)?;
+    let kind = EventKind::RunCancelled {
+        reason: reason.to_string(),
+    };
+    let mut events = vec![Event {
+        seq,
+        run: id,
+        at_ms: event.at_ms,
+        kind,
+    }];
+    events.extend(cancel_children(ground, key, reason)?);
+    Ok(events)
+}
+
+/// Deletes a run with all its events; payloads are left for whoever collects them.
+pub(crate) fn delete_run(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+    for table in ["event", "question", "budget", "lease", "pin"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [key])?;
+    }
+    transaction.execute("DELETE FROM run WHERE key = ?1", [key])?;
+    Ok(())
+}
+
+impl Ground<'_> {
+    /// Writes an event; gives its number.
+    pub(crate) fn insert(&self, key: i64, event: &EventRow, digest: i64) -> rusqlite::Result<i64> {
+        insert_event(self.transaction, key, event, digest)
+    }
+
+    /// Writes a payload node, unless it is there.
+    pub(crate) fn node(&self, node: &super::Packed) -> rusqlite::Result<()> {
+        super::insert_node(self.transaction, node)
+    }
+
+    /// Who works on a run.
+    pub(crate) fn holder_of(&self, key: i64) -> rusqlite::Result<Option<String>> {
+        holder_of(self.transaction, key, self.now_ms, self.holder)
+    }
+
+    /// Settles what was set aside for a step: it has been used.
+    pub(crate) fn spend(&self, ledgers: &[i64], amounts: Amounts) -> rusqlite::Result<()> {
+        let entry = Entry {
+            release: amounts,
+            spend: amounts,
+            ..Entry::default()
+        };
+        ledger::enter(self.transaction, ledgers, &entry).map(|_| ())
+    }
+
+    /// Raises a limit of a run.
+    pub(crate) fn raise_limit(
+        &self,
+        key: i64,
+        dimension: Dimension,
+        most: u64,
+    ) -> rusqlite::Result<bool> {
+        ledger::raise(self.transaction, key, dimension, most)
+    }
+
+    /// Lets a parked run go on, whatever it waits for.
+    pub(crate) fn ready_now(&self, key: i64) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("UPDATE run SET ready_ms = ?2 WHERE key = ?1 AND status = ?3")?
+            .execute(params![key, self.now_ms, status_code(RunStatus::Parked)])?;
+        Ok(())
+    }
+}
