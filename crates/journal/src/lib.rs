@@ -48,6 +48,7 @@ mod redact;
 mod run;
 mod step;
 mod store;
+pub mod testing;
 
 use std::sync::Arc;
 
