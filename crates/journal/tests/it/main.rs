@@ -10,8 +10,11 @@
 )]
 
 mod crash;
+mod engines;
+mod forks;
 mod golden;
 mod model;
+mod people;
 mod processes;
 mod runs;
 mod stops;
