@@ -40,8 +40,10 @@ mod budget;
 mod clock;
 mod engine;
 mod error;
+mod fingerprint;
 mod journal;
 mod lease;
+mod list;
 mod payload;
 mod records;
 mod redact;
@@ -57,6 +59,7 @@ pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 pub use engine::{Engine, EngineOptions, Workflow};
 pub use error::Error;
 pub use journal::{Difference, Fork, Journal, OpenQuestion, Replay, Settlement};
+pub use list::List;
 pub use records::{
     Effect, Event, EventKind, ForkedFrom, NewRun, Page, RunId, RunRecord, RunStatus, StepKind,
     StepRecord, StepStatus,

@@ -10,6 +10,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::list::Captured;
+
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,8 @@ pub(crate) type Hash = [u8; 32];
 
 /// A longer value becomes a node of its own.
 pub(crate) const INLINE_BYTES: usize = 256;
-/// Strings are only cut out of their object when longer than this: a message stays one node.
+/// Strings are only cut out of their object when longer than this: a message stays one node. As an
+/// item of an array a string is a message itself.
 const INLINE_STRING_BYTES: usize = 4096;
 /// A node of a list is full as soon as its items take this many bytes.
 const CHUNK_BYTES: usize = 256;
@@ -60,10 +63,11 @@ pub(crate) struct Node {
 }
 
 /// A value cut into nodes: its own text and the nodes that it refers to, directly or not.
-#[derive(Debug, Default)]
-pub(crate) struct Encoded {
+#[derive(Default)]
+pub(crate) struct Encoded<'a> {
     pub(crate) text: Vec<u8>,
     pub(crate) nodes: Vec<Node>,
+    lists: &'a [Captured],
 }
 
 /// The hash that addresses a node.
@@ -89,9 +93,16 @@ fn from_hex(text: &str) -> Option<Hash> {
         .map(|hash| *hash.as_bytes())
 }
 
-/// Cuts the fields of an event's body into nodes; the body itself stays whole and short.
-pub(crate) fn encode(body: &Map<String, Value>) -> serde_json::Result<Encoded> {
-    let mut encoded = Encoded::default();
+/// Cuts the fields of an event's body into nodes; the body itself stays whole and short. `lists` are
+/// those that were captured in it.
+pub(crate) fn encode<'a>(
+    body: &Map<String, Value>,
+    lists: &'a [Captured],
+) -> serde_json::Result<Encoded<'a>> {
+    let mut encoded = Encoded {
+        lists,
+        ..Encoded::default()
+    };
     let mut text = vec![b'{'];
     for (index, (key, value)) in body.iter().enumerate() {
         if index > 0 {
@@ -107,7 +118,7 @@ pub(crate) fn encode(body: &Map<String, Value>) -> serde_json::Result<Encoded> {
     Ok(encoded)
 }
 
-impl Encoded {
+impl Encoded<'_> {
     /// Writes a value, cutting out what is long.
     fn write(&mut self, value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let start = out.len();
@@ -118,6 +129,10 @@ impl Encoded {
                 self.cut(start, INLINE_STRING_BYTES, out);
             }
             Value::Object(fields) => {
+                if let Some(list) = Captured::find(fields, self.lists) {
+                    list.write(out, &mut self.nodes);
+                    return Ok(());
+                }
                 out.push(b'{');
                 for (index, (key, field)) in fields.iter().enumerate() {
                     if index > 0 {
@@ -136,39 +151,19 @@ impl Encoded {
 
     /// Writes an array: in place when it is short, else as a chain.
     fn write_array(&mut self, items: &[Value], out: &mut Vec<u8>) -> serde_json::Result<()> {
-        let start = out.len();
-        let mut ends = Vec::with_capacity(items.len());
-        out.push(b'[');
-        for (index, item) in items.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
+        let mut chain = Chain::default();
+        for item in items {
+            chain.begin_item();
+            let from = chain.tail.len();
+            self.write(item, &mut chain.tail)?;
+            if item.is_string() {
+                self.cut(from, INLINE_BYTES, &mut chain.tail);
             }
-            self.write(item, out)?;
-            ends.push(out.len());
+            chain.end_item(&mut self.nodes);
         }
-        out.push(b']');
-        if out.len() - start <= INLINE_BYTES {
-            return Ok(());
-        }
-        let mut previous = None;
-        let mut from = start + 1;
-        for (index, &end) in ends.iter().enumerate() {
-            if end - from < CHUNK_BYTES && index + 1 < ends.len() {
-                continue;
-            }
-            let mut text = match &previous {
-                Some(hash) => format!("[\"{}\",", hex(hash)).into_bytes(),
-                None => b"[null,".to_vec(),
-            };
-            text.extend_from_slice(&out[from..end]);
-            text.push(b']');
-            previous = Some(self.push(NodeKind::List, text));
-            from = end + 1;
-        }
-        out.truncate(start);
-        if let Some(hash) = previous {
-            write_reference(&hash, out);
-        }
+        let (text, last) = chain.close();
+        out.extend_from_slice(&text);
+        self.nodes.extend(last);
         Ok(())
     }
 
@@ -185,6 +180,84 @@ impl Encoded {
         let hash = hash_of(kind, &text);
         self.nodes.push(Node { hash, kind, text });
         hash
+    }
+}
+
+/// An array on its way into nodes: a chain of chunks, cut from the front.
+#[derive(Default)]
+pub(crate) struct Chain {
+    /// The last chunk that is full.
+    head: Option<Hash>,
+    /// The items after it, with commas between them.
+    tail: Vec<u8>,
+}
+
+impl Chain {
+    /// Adds an item; adds the nodes that are complete by it.
+    pub(crate) fn push(&mut self, item: &Value, nodes: &mut Vec<Node>) -> serde_json::Result<()> {
+        let mut encoded = Encoded::default();
+        self.begin_item();
+        let from = self.tail.len();
+        encoded.write(item, &mut self.tail)?;
+        if item.is_string() {
+            encoded.cut(from, INLINE_BYTES, &mut self.tail);
+        }
+        nodes.append(&mut encoded.nodes);
+        self.end_item(nodes);
+        Ok(())
+    }
+
+    fn begin_item(&mut self) {
+        if !self.tail.is_empty() {
+            self.tail.push(b',');
+        }
+    }
+
+    fn end_item(&mut self, nodes: &mut Vec<Node>) {
+        if self.tail.len() >= CHUNK_BYTES {
+            let node = self.chunk();
+            self.head = Some(node.hash);
+            self.tail.clear();
+            nodes.push(node);
+        }
+    }
+
+    /// What stands for the array so far, and the node of the chunk that is not full.
+    pub(crate) fn close(&self) -> (Vec<u8>, Option<Node>) {
+        let mut text = Vec::new();
+        match &self.head {
+            None if self.tail.len() + 2 <= INLINE_BYTES => {
+                text.push(b'[');
+                text.extend_from_slice(&self.tail);
+                text.push(b']');
+                (text, None)
+            }
+            Some(head) if self.tail.is_empty() => {
+                write_reference(head, &mut text);
+                (text, None)
+            }
+            _ => {
+                let last = self.chunk();
+                write_reference(&last.hash, &mut text);
+                (text, Some(last))
+            }
+        }
+    }
+
+    /// The node of the items after the last full chunk.
+    fn chunk(&self) -> Node {
+        let mut text = match &self.head {
+            Some(hash) => format!("[\"{}\",", hex(hash)).into_bytes(),
+            None => b"[null,".to_vec(),
+        };
+        text.extend_from_slice(&self.tail);
+        text.push(b']');
+        let kind = NodeKind::List;
+        Node {
+            hash: hash_of(kind, &text),
+            kind,
+            text,
+        }
     }
 }
 
@@ -327,45 +400,4 @@ fn follow<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
         all.push(resolve(item, nodes)?);
     }
     Ok(Value::Array(all))
-}
-
-/// The fingerprint of a step's input: BLAKE3 of its JSON text without white space and with the keys
-/// of every object in byte order, so that a map without an order of its own always gives the same.
-pub(crate) fn fingerprint(value: &Value) -> serde_json::Result<Hash> {
-    let mut text = Vec::new();
-    canonical(value, &mut text)?;
-    Ok(*blake3::hash(&text).as_bytes())
-}
-
-fn canonical(value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            serde_json::to_writer(out, value)?;
-        }
-        Value::Array(items) => {
-            out.push(b'[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                canonical(item, out)?;
-            }
-            out.push(b']');
-        }
-        Value::Object(fields) => {
-            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
-            sorted.sort_unstable_by_key(|(key, _)| *key);
-            out.push(b'{');
-            for (index, (key, field)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                serde_json::to_writer(&mut *out, key)?;
-                out.push(b':');
-                canonical(field, out)?;
-            }
-            out.push(b'}');
-        }
-    }
-    Ok(())
 }

@@ -37,6 +37,7 @@ pub(crate) use self::question::{AnswerTo, validate};
 use self::recall::Recall;
 use crate::engine::Turns;
 use crate::journal::to_json;
+use crate::list::List;
 use crate::records::{Effect, EventKind, RunId, StepKind};
 use crate::redact::Secrets;
 use crate::step::{StepContext, StepError};
@@ -168,6 +169,11 @@ impl Run {
                 .clone()
                 .or_else(|| (!is_name(name)).then(|| name.into())),
         }
+    }
+
+    /// An empty list that steps can have as their input, or in it, at the cost of what is new in it.
+    pub fn list(&self) -> List {
+        List::new(self.id().clone(), Arc::clone(&self.shared.secrets))
     }
 
     /// Does a step, or answers it from the journal when it is done already.

@@ -17,7 +17,7 @@ impl Shelf {
     /// Keeps the nodes of a body; gives back the body's text and the bytes that are new.
     fn keep(&mut self, value: &Value) -> (Vec<u8>, usize) {
         let body = Map::from_iter([("input".to_string(), value.clone())]);
-        let encoded = encode(&body).unwrap();
+        let encoded = encode(&body, &[]).unwrap();
         let mut new = encoded.text.len();
         for node in encoded.nodes {
             let bytes = node.text.len() + node.hash.len();
@@ -110,8 +110,8 @@ proptest! {
         let forward: Map<String, Value> = fields.clone().into_iter().collect();
         let backward: Map<String, Value> = fields.into_iter().rev().collect();
         prop_assert_eq!(
-            fingerprint(&json!({"all": forward})).unwrap(),
-            fingerprint(&json!({"all": backward})).unwrap()
+            crate::fingerprint::fingerprint_v1(&json!({"all": forward})).unwrap(),
+            crate::fingerprint::fingerprint_v1(&json!({"all": backward})).unwrap()
         );
     }
 }
@@ -197,7 +197,7 @@ fn the_format_stays_what_it_is() {
     Value 952f5ad6791e5d14 {"role":"user","content":"2 2 2 2 2 2 2 2 2 2 2 2 2 2 2
     Value ea98b2478cdbba78 {"role":"user","content":"1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
     "#);
-    let print = fingerprint(&json!({"b": [1, 2.5], "a": "ä"})).unwrap();
+    let print = crate::fingerprint::fingerprint_v1(&json!({"b": [1, 2.5], "a": "ä"})).unwrap();
     assert_eq!(
         hex(&print),
         "26dfc9e145578de5d7cb9ad736a73c7b83c653852ef43e3b39a0d2a12ee4e1de"

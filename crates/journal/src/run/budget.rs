@@ -6,7 +6,7 @@ use super::Run;
 use super::perform::Asked;
 use super::question::{Question, Raises};
 use crate::records::{Effect, StepKind};
-use crate::{Dimension, Error, Result, payload};
+use crate::{Dimension, Error, Result, fingerprint};
 
 impl Run {
     /// Asks for a higher limit. Comes back when it has been raised, with an error when somebody said
@@ -53,7 +53,7 @@ impl Run {
         };
         let input = serde_json::to_value(&question).unwrap_or_default();
         // Numbers in the text may differ on a resume, the question is the same.
-        let fingerprint = payload::fingerprint(&json!([owner, dimension, most]));
+        let fingerprint = fingerprint::fingerprint(&json!([owner, dimension, most]), &[]);
         let asked_question = Asked {
             fingerprint: fingerprint.map_err(|error| Error::Serialise {
                 path: path.clone(),
@@ -64,6 +64,7 @@ impl Run {
             kind: StepKind::Question,
             effect: Effect::Read,
             input,
+            lists: Vec::new(),
         };
         let path = asked_question.path.clone();
         let answer = match answers.get(&path) {

@@ -90,7 +90,7 @@ impl Run {
         let (Some(found), Some(source)) = (found, source) else {
             return Ok(None);
         };
-        let same = found.fingerprint == asked.fingerprint;
+        let same = asked.is_as_in(&found.fingerprint);
         let takes = match asked.effect {
             Effect::Pure => same && !at,
             Effect::Read => same && reuse && !at,

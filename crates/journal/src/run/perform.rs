@@ -10,7 +10,9 @@ use super::options::{Reconciled, StepOptions};
 use super::recall::{self, Recall};
 use super::{Replaying, Run, Shared};
 use crate::budget::{Amounts, Cost, Dimension, Entry};
+use crate::fingerprint::{fingerprint, fingerprint_v1};
 use crate::journal::to_json;
+use crate::list::{self, Captured};
 use crate::payload::{self, Hash};
 use crate::records::{Effect, EventKind, RunId, StepKind};
 use crate::step::{StepContext, StepError};
@@ -27,8 +29,26 @@ pub(super) struct Asked {
     pub(super) path: String,
     pub(super) kind: StepKind,
     pub(super) effect: Effect,
+    /// With marks where lists stand.
     pub(super) input: Value,
+    pub(super) lists: Vec<Captured>,
     pub(super) fingerprint: Hash,
+}
+
+impl Asked {
+    /// The input with its lists.
+    fn whole_input(&self) -> Value {
+        let mut input = self.input.clone();
+        list::resolve(&mut input, &self.lists);
+        input
+    }
+
+    /// Whether this is what was asked when that fingerprint was taken.
+    pub(super) fn is_as_in(&self, recorded: &Hash) -> bool {
+        // Inputs with long arrays had another one in version 1.
+        self.fingerprint == *recorded
+            || fingerprint_v1(&self.whole_input()).is_ok_and(|old| old == *recorded)
+    }
 }
 
 /// What the journal says to a step that was begun before.
@@ -141,17 +161,16 @@ impl Run {
             *next - 1
         };
         path.push_str(&format!("[{ordinal}]"));
-        let input = self.shared.secrets.value(to_json(input, &path, "input")?);
-        let fingerprint = payload::fingerprint(&input).map_err(|error| Error::Serialise {
-            path: path.clone(),
-            what: "input",
-            message: error.to_string(),
-        })?;
+        let (input, lists) = list::capture(self.id(), input, &path)?;
+        let input = self.shared.secrets.value(input);
+        let fingerprint =
+            fingerprint(&input, &lists).map_err(|error| not_json(&path, "input", &error))?;
         Ok(Asked {
             path,
             kind,
             effect,
             input,
+            lists,
             fingerprint,
         })
     }
@@ -309,12 +328,12 @@ impl Run {
         }
         // What a fork shares was answered to what the code asked then; that it asks something else now
         // may be why it was forked.
-        if fingerprint != asked.fingerprint && !shared {
+        if !shared && !asked.is_as_in(&fingerprint) {
             let was = self
                 .field(path, started, "input")
                 .await?
                 .unwrap_or_default();
-            let (recorded, asked) = excerpts(&was, &asked.input);
+            let (recorded, asked) = excerpts(&was, &asked.whole_input());
             return Err(Error::Diverged {
                 path: path.clone(),
                 recorded,
@@ -401,6 +420,7 @@ impl Run {
             kind,
             effect,
             input,
+            lists,
             fingerprint,
         } = asked;
         let Beginning {
@@ -422,7 +442,8 @@ impl Run {
             // A later attempt has the same input, that has been checked; once is enough.
             body.insert("input".to_string(), input.clone());
         }
-        let (mut event, nodes) = row(event_kind, &body, path, "input")?;
+        let (mut event, nodes) = EventRow::with_lists(event_kind, &body, lists)
+            .map_err(|error| not_json(path, "input", &error))?;
         event.path = Some(path.clone());
         event.effect = Some(*effect);
         event.fingerprint = Some(*fingerprint);
@@ -450,10 +471,13 @@ impl Run {
         }
         // A refusal for the budget, or a question that may be answered, must be known at once.
         if effect.writes() || record.entry.begins || question.is_some() {
-            store.append(key, record).await
+            store.append(key, record).await?;
         } else {
-            store.append_later(key, record).await
+            store.append_later(key, record).await?;
         }
+        // Should the write still fail, the run is over.
+        lists.iter().for_each(|list| list.handed(self.id()));
+        Ok(())
     }
 
     pub(super) async fn write_result(
@@ -580,11 +604,15 @@ pub(super) fn row(
     path: &str,
     what: &'static str,
 ) -> Result<(EventRow, Vec<payload::Node>)> {
-    EventRow::new(kind, body).map_err(|error| Error::Serialise {
+    EventRow::new(kind, body).map_err(|error| not_json(path, what, &error))
+}
+
+fn not_json(path: &str, what: &'static str, error: &serde_json::Error) -> Error {
+    Error::Serialise {
         path: path.to_string(),
         what,
         message: error.to_string(),
-    })
+    }
 }
 
 pub(super) fn read_back<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::list::Captured;
 use crate::payload::{self, Hash, Node};
 use crate::records::{Effect, EventKind, RunId, RunStatus};
 
@@ -136,7 +137,16 @@ impl EventRow {
         kind: Kind,
         body: &Map<String, Value>,
     ) -> serde_json::Result<(EventRow, Vec<Node>)> {
-        let encoded = payload::encode(body)?;
+        EventRow::with_lists(kind, body, &[])
+    }
+
+    /// Like [`EventRow::new`], for a body with lists that were captured in it.
+    pub(crate) fn with_lists(
+        kind: Kind,
+        body: &Map<String, Value>,
+        lists: &[Captured],
+    ) -> serde_json::Result<(EventRow, Vec<Node>)> {
+        let encoded = payload::encode(body, lists)?;
         let row = EventRow {
             kind,
             at_ms: 0,
