@@ -64,11 +64,7 @@ pub(crate) fn fingerprint(value: &Value, lists: &[Captured]) -> serde_json::Resu
 }
 
 /// Writes the canonical text of a value.
-fn canonical(
-    value: &Value,
-    lists: &[Captured],
-    out: &mut Vec<u8>,
-) -> serde_json::Result<()> {
+fn canonical(value: &Value, lists: &[Captured], out: &mut Vec<u8>) -> serde_json::Result<()> {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             serde_json::to_writer(out, value)?;

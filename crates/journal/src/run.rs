@@ -34,7 +34,7 @@ pub use self::options::{Reconciled, StepOptions};
 use self::perform::{Prepared, is_name, read_back, row};
 pub use self::question::Question;
 pub(crate) use self::question::{AnswerTo, validate};
-use self::recall::Recall;
+use self::recall::Recalled;
 use crate::engine::Turns;
 use crate::journal::to_json;
 use crate::list::List;
@@ -77,7 +77,7 @@ struct Shared {
     /// How many steps of a scope and name there have been.
     ordinals: Mutex<HashMap<String, u64>>,
     /// What earlier processes recorded and this one has not asked for yet.
-    recorded: Mutex<Recall>,
+    recorded: Recalled,
     cancel: CancellationToken,
     activity: Activity,
     fork: Option<Fork>,
@@ -127,7 +127,7 @@ impl Run {
             input,
             definition,
             ordinals: Mutex::default(),
-            recorded: Mutex::new(Recall::new(recorded)),
+            recorded: Recalled::new(recorded),
             cancel,
             activity: Activity::default(),
             fork: fork.map(Fork::new),

@@ -101,10 +101,7 @@ pub(super) struct Beginning {
 
 impl Run {
     pub(super) fn recorded(&self) -> MutexGuard<'_, Recall> {
-        self.shared
-            .recorded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.recorded.lock()
     }
 
     pub(super) fn replaying(&self) -> Option<MutexGuard<'_, Replaying>> {
@@ -257,7 +254,10 @@ impl Run {
     /// What the journal has to say to a step. Shared by all kinds of steps.
     pub(super) async fn recall(&self, asked: &Asked) -> Result<Answer> {
         self.check_alive()?;
-        let recorded = self.recorded().take(&asked.path);
+        let Shared {
+            recorded, store, ..
+        } = &*self.shared;
+        let recorded = recorded.take(&asked.path, store, self.id()).await;
         let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
         if !own && let Some(value) = self.given(asked).await? {
             return Ok(Answer::Result(value));
@@ -395,19 +395,7 @@ impl Run {
             .store
             .read(move |reader| {
                 let output = reader.field(&id, &name, &body, "output")?;
-                let mut read = Vec::new();
-                let mut weight = 0;
-                for (name, body) in ahead {
-                    if weight > recall::AHEAD_BYTES {
-                        break;
-                    }
-                    // Damage there is reported to whoever asks for that step.
-                    if let Ok(Some(value)) = reader.field(&id, &name, &body, "output") {
-                        weight += recall::weight(&value);
-                        read.push((name, value));
-                    }
-                }
-                Ok((output.unwrap_or_default(), read))
+                Ok((output.unwrap_or_default(), recall::read(reader, &id, ahead)))
             })
             .await?;
         self.recorded().know(read);

@@ -1,22 +1,105 @@
 //! What earlier processes recorded of a run and its code has not asked for yet.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::payload;
-use crate::store::{Outcome, Recorded};
+use crate::records::RunId;
+use crate::store::{Outcome, Reader, Recorded, Store};
 
 /// Steps read ahead at once.
 const AHEAD_STEPS: usize = 512;
 /// Reading ahead stops after about so many bytes.
-pub(super) const AHEAD_BYTES: usize = 1024 * 1024;
+const AHEAD_BYTES: usize = 1024 * 1024;
 
 /// The recorded steps, by address and in the order in which they were first begun. A step leaves
 /// when it is asked for; an address is asked for once.
 pub(super) struct Recall {
     steps: HashMap<String, Recorded>,
     order: Vec<String>,
+    /// The places of the steps whose results are being read ahead, or have been.
+    coming: Range<usize>,
+}
+
+/// A [`Recall`] that the code of a run and a reading ahead of it share.
+#[derive(Clone)]
+pub(super) struct Recalled {
+    recall: Arc<Mutex<Recall>>,
+    /// Held while results are read ahead in the background.
+    reading: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Recalled {
+    pub(super) fn new(recorded: Vec<(String, Recorded)>) -> Recalled {
+        Recalled {
+            recall: Arc::new(Mutex::new(Recall::new(recorded))),
+            reading: Arc::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Recall> {
+        self.recall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is recorded for a step, with its result where that has been read ahead. Reads on in the
+    /// background, so that code that asks for one step after the other need not wait.
+    pub(super) async fn take(&self, path: &str, store: &Store, run: &RunId) -> Option<Recorded> {
+        if self.lock().is_coming(path) {
+            drop(self.reading.lock().await);
+        }
+        let recorded = self.lock().take(path)?;
+        if let Outcome::Known(_) = recorded.outcome
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Ok(reading) = Arc::clone(&self.reading).try_lock_owned()
+            && let Some(ahead) = self.lock().next_ahead(recorded.place)
+        {
+            runtime.spawn(
+                self.clone()
+                    .read(ahead, store.clone(), run.clone(), reading),
+            );
+        }
+        Some(recorded)
+    }
+
+    async fn read(
+        self,
+        ahead: Vec<(String, String)>,
+        store: Store,
+        run: RunId,
+        reading: OwnedMutexGuard<()>,
+    ) {
+        let read = store
+            .read(move |reader| Ok(read(reader, &run, ahead)))
+            .await;
+        // Whoever asks for one of these steps reads it, and reports what is wrong.
+        self.lock().know(read.unwrap_or_default());
+        drop(reading);
+    }
+}
+
+/// The outputs in these bodies, as far as they can be read and are not too much.
+pub(super) fn read(
+    reader: &Reader<'_>,
+    run: &RunId,
+    ahead: Vec<(String, String)>,
+) -> Vec<(String, Value)> {
+    let mut read = Vec::new();
+    let mut weight = 0;
+    for (path, body) in ahead {
+        if weight > AHEAD_BYTES {
+            break;
+        }
+        // Damage there is reported to whoever asks for that step.
+        if let Ok(Some(value)) = reader.field(run, &path, &body, "output") {
+            weight += self::weight(&value);
+            read.push((path, value));
+        }
+    }
+    read
 }
 
 impl Recall {
@@ -25,10 +108,27 @@ impl Recall {
         Recall {
             steps: recorded.into_iter().collect(),
             order,
+            coming: 0..0,
         }
     }
 
-    pub(super) fn take(&mut self, path: &str) -> Option<Recorded> {
+    fn is_coming(&self, path: &str) -> bool {
+        self.steps.get(path).is_some_and(|step| {
+            self.coming.contains(&step.place) && matches!(step.outcome, Outcome::Finished(_))
+        })
+    }
+
+    /// What to read next, when the code has come half-way through what has been read.
+    fn next_ahead(&mut self, place: usize) -> Option<Vec<(String, String)>> {
+        if place + AHEAD_STEPS / 2 < self.coming.end || self.coming.end >= self.order.len() {
+            return None;
+        }
+        let from = self.coming.end;
+        self.coming = from..from + AHEAD_STEPS;
+        Some(self.unread(self.order.iter().skip(from)))
+    }
+
+    fn take(&mut self, path: &str) -> Option<Recorded> {
         self.steps.remove(path)
     }
 
@@ -50,11 +150,17 @@ impl Recall {
     /// The steps begun after this place, and then those begun before it, whose results are in
     /// payloads, with their bodies. (Before it, because many branches side by side may be polled in
     /// another order than the last time.)
-    pub(super) fn ahead(&self, place: usize) -> Vec<(String, String)> {
+    pub(super) fn ahead(&mut self, place: usize) -> Vec<(String, String)> {
+        self.coming = place..place + 1 + AHEAD_STEPS;
         let following = self.order.iter().skip(place + 1).take(AHEAD_STEPS);
         let preceding = self.order.iter().take(place).rev().take(AHEAD_STEPS);
-        following
-            .chain(preceding)
+        self.unread(following.chain(preceding))
+    }
+
+    /// Those of the steps whose results are in payloads and have not been read, with their bodies.
+    fn unread<'a>(&self, paths: impl Iterator<Item = &'a String>) -> Vec<(String, String)> {
+        paths
+            .take(2 * AHEAD_STEPS)
             .filter_map(|path| match &self.steps.get(path)?.outcome {
                 Outcome::Finished(body) if payload::has_references(body) => {
                     Some((path.clone(), body.clone()))
@@ -78,7 +184,7 @@ impl Recall {
 }
 
 /// About how many bytes a value takes.
-pub(super) fn weight(value: &Value) -> usize {
+fn weight(value: &Value) -> usize {
     const EACH: usize = 32;
     EACH + match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,

@@ -177,7 +177,7 @@ impl Reader<'_> {
         let mut rows = statement.query([key, before]).map_err(at)?;
         let mut last_seq = 0;
         while let Some(row) = rows.next().map_err(at)? {
-            last_seq = row.get("seq").map_err(at)?;
+            last_seq = row.get(7).map_err(at)?;
             each(last_seq, event_columns(row, id)?)?;
         }
         Ok(last_seq)

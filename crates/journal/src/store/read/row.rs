@@ -62,7 +62,8 @@ pub(super) const EVENT_COLUMNS: &str =
 
 /// An event's row, checked.
 pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
-    let path: Option<String> = row.get("path").unwrap_or_default();
+    // By number: looking columns up by name takes longer than reading them.
+    let path: Option<String> = row.get(2).unwrap_or_default();
     let damaged = |what: String| Error::Damaged {
         run: id.to_string(),
         place: path
@@ -74,17 +75,17 @@ pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
     };
     // Columns of the wrong type are damage of this row, not a failure of the database.
     let read = || -> rusqlite::Result<(EventRow, i64)> {
-        let kind: i64 = row.get("kind")?;
-        let effect: Option<i64> = row.get("effect")?;
+        let kind: i64 = row.get(0)?;
+        let effect: Option<i64> = row.get(3)?;
         let event = EventRow {
             kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
-            at_ms: row.get("at_ms")?,
+            at_ms: row.get(1)?,
             path: path.clone(),
             effect: effect.and_then(effect_from_code),
-            fingerprint: row.get("fingerprint")?,
-            body: row.get("body")?,
+            fingerprint: row.get(4)?,
+            body: row.get(5)?,
         };
-        Ok((event, row.get("digest")?))
+        Ok((event, row.get(6)?))
     };
     let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
     if event.digest(id) != digest {
