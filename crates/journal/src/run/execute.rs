@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Run;
-use crate::store::Wait;
-use crate::{Error, Result};
+use crate::store::{Kind, Wait};
+use crate::{Error, Result, payload};
 
 /// How a workflow's code fails.
 pub type WorkflowError = Box<dyn std::error::Error + Send + Sync>;
@@ -133,7 +133,11 @@ impl Run {
                 Ok(Outcome::Parked(reason))
             }
             Error::Store { .. } => {
-                // The run stops in any case; that it says so itself is worth a try.
+                let reason = self.shared.secrets.text(&message);
+                // It has stopped in any case. Where the trouble is over, the journal says so.
+                if let Err(error) = self.park_after_failure(&reason).await {
+                    tracing::warn!(%error, "a run that had to stop could not be parked");
+                }
                 Err(cause)
             }
             Error::LeaseLost { .. }
@@ -145,6 +149,22 @@ impl Run {
                 Ok(Outcome::Failed(self.shared.secrets.text(&message)))
             }
         }
+    }
+
+    /// Parks a run whose events can no longer be written through its handle.
+    async fn park_after_failure(&self, reason: &str) -> Result<()> {
+        let body = Map::from_iter([("reason".to_string(), reason.into())]);
+        let (mut event, _) = super::row(Kind::RunParked, &body, "(end)", "result")?;
+        // A long reason would be a payload; the run's row has the whole of it.
+        if payload::has_references(&event.body) {
+            event.body = "{}".to_string();
+        }
+        event.at_ms = self.shared.store.stamp()?;
+        let (key, reason) = (self.shared.key.clone(), reason.to_string());
+        self.shared
+            .store
+            .write(move |ground| ground.park(&key, &event, &reason))
+            .await
     }
 
     /// Ends when the lease is found to be lost: taken over by another process, or cancelled by it.

@@ -51,12 +51,17 @@ impl Recalled {
         if self.lock().is_coming(path) {
             drop(self.reading.lock().await);
         }
-        let recorded = self.lock().take(path)?;
-        if let Outcome::Known(_) = recorded.outcome
+        let (recorded, read_on) = {
+            let mut recall = self.lock();
+            let recorded = recall.take(path)?;
+            let read_on = recall.is_half_way(&recorded);
+            (recorded, read_on)
+        };
+        if read_on
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
             && let Ok(reading) = Arc::clone(&self.reading).try_lock_owned()
-            && let Some(ahead) = self.lock().next_ahead(recorded.place)
         {
+            let ahead = self.lock().next_ahead();
             runtime.spawn(
                 self.clone()
                     .read(ahead, store.clone(), run.clone(), reading),
@@ -118,14 +123,18 @@ impl Recall {
         })
     }
 
-    /// What to read next, when the code has come half-way through what has been read.
-    fn next_ahead(&mut self, place: usize) -> Option<Vec<(String, String)>> {
-        if place + AHEAD_STEPS / 2 < self.coming.end || self.coming.end >= self.order.len() {
-            return None;
-        }
+    /// Whether the code has come half-way through what has been read, and there is more.
+    fn is_half_way(&self, recorded: &Recorded) -> bool {
+        matches!(recorded.outcome, Outcome::Known(_))
+            && recorded.place + AHEAD_STEPS / 2 >= self.coming.end
+            && self.coming.end < self.order.len()
+    }
+
+    /// What to read next.
+    fn next_ahead(&mut self) -> Vec<(String, String)> {
         let from = self.coming.end;
         self.coming = from..from + AHEAD_STEPS;
-        Some(self.unread(self.order.iter().skip(from)))
+        self.unread(self.order.iter().skip(from).take(AHEAD_STEPS))
     }
 
     fn take(&mut self, path: &str) -> Option<Recorded> {
@@ -160,7 +169,6 @@ impl Recall {
     /// Those of the steps whose results are in payloads and have not been read, with their bodies.
     fn unread<'a>(&self, paths: impl Iterator<Item = &'a String>) -> Vec<(String, String)> {
         paths
-            .take(2 * AHEAD_STEPS)
             .filter_map(|path| match &self.steps.get(path)?.outcome {
                 Outcome::Finished(body) if payload::has_references(body) => {
                     Some((path.clone(), body.clone()))

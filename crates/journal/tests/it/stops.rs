@@ -91,6 +91,75 @@ fn an_intent_that_nobody_waits_for_stops_the_run_too() {
 }
 
 #[test]
+fn a_run_whose_write_failed_is_parked_once_the_trouble_is_over() {
+    block_on(async {
+        let bench = Bench::new();
+        let failing = Arc::new(AtomicUsize::new(0));
+        let fault = Arc::clone(&failing);
+        let options = Options {
+            probe: Some(Arc::new(move |moment, _| {
+                let fails = moment == journal::Moment::Before
+                    && fault
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                            left.checked_sub(1)
+                        })
+                        .is_ok();
+                if fails {
+                    Err(journal::StoreFault::Full)
+                } else {
+                    Ok(())
+                }
+            })),
+            ..Options::default()
+        };
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        let outcome = run
+            .execute(|run| async move {
+                say(&run, "a").await?;
+                // The group, and then its first event by itself.
+                failing.store(2, Ordering::SeqCst);
+                say(&run, "b").await?;
+                Ok(Value::Null)
+            })
+            .await;
+        let error = outcome.unwrap_err().to_string();
+        assert!(
+            error.contains("free some space and resume the run"),
+            "{error}"
+        );
+        let record = journal.run("one").await.unwrap();
+        assert_eq!(
+            (record.status, record.held_by, record.finished_steps),
+            (RunStatus::Parked, None, 1)
+        );
+        assert!(record.reason.unwrap().contains("free some space"));
+        drop(run);
+        let run = journal.resume("one").await.unwrap();
+        assert_eq!(recorded(&run, "a").await.unwrap(), "answer of a");
+        assert_eq!(say(&run, "b").await.unwrap(), "answer of b");
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_with_a_hint() {
+    let bench = Bench::new();
+    drop(bench.open());
+    let file = bench.path();
+    let mut permissions = std::fs::metadata(&file).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    let opened = Journal::open(&file);
+    // Root may write to what is read-only; then there is nothing to refuse.
+    if let Err(error) = opened {
+        assert!(error.to_string().contains("can be written"), "{error}");
+    }
+    let nowhere = bench.folder.path().join("journal.db/inside/journal.db");
+    let error = Journal::open(&nowhere).unwrap_err().to_string();
+    assert!(error.contains("the folder cannot be created"), "{error}");
+}
+
+#[test]
 fn one_failing_command_does_not_fail_the_others_of_its_group() {
     block_on(async {
         let bench = Bench::new();

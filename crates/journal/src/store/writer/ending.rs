@@ -3,9 +3,11 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Map;
 
+use super::super::RunKey;
 use super::super::event::{EventRow, Kind, status_code};
 use super::super::read::holder_of;
 use super::{Append, Ground, Wait, insert_event, ledger};
+use crate::Error;
 use crate::budget::{Amounts, Dimension, Entry};
 use crate::records::{Event, EventKind, RunId, RunStatus};
 
@@ -194,6 +196,50 @@ impl Ground<'_> {
     /// Writes an event; gives its number.
     pub(crate) fn insert(&self, key: i64, event: &EventRow, digest: i64) -> rusqlite::Result<i64> {
         insert_event(self.transaction, key, event, digest)
+    }
+
+    /// Parks a run whose lease this is, and gives the lease back.
+    #[expect(clippy::type_complexity, reason = "what `Store::write` asks for")]
+    pub(crate) fn park(
+        &self,
+        run: &RunKey,
+        event: &EventRow,
+        reason: &str,
+    ) -> rusqlite::Result<crate::Result<((), Vec<Event>)>> {
+        let ours = self
+            .transaction
+            .prepare_cached("SELECT 1 FROM lease WHERE run = ?1 AND token = ?2")?
+            .exists(params![run.key, run.token])?;
+        if !ours {
+            return Ok(Err(Error::LeaseLost {
+                run: run.id.to_string(),
+            }));
+        }
+        let seq = self.insert(run.key, event, event.digest(&run.id))?;
+        self.transaction
+            .prepare_cached(
+                "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = NULL, \
+                 updated_ms = max(updated_ms, ?5) WHERE key = ?1",
+            )?
+            .execute(params![
+                run.key,
+                status_code(RunStatus::Parked),
+                reason,
+                seq,
+                event.at_ms
+            ])?;
+        self.transaction
+            .prepare_cached("DELETE FROM lease WHERE run = ?1")?
+            .execute([run.key])?;
+        let told = Event {
+            seq,
+            run: run.id.clone(),
+            at_ms: event.at_ms,
+            kind: EventKind::RunParked {
+                reason: reason.to_string(),
+            },
+        };
+        Ok(Ok(((), vec![told])))
     }
 
     /// Writes a payload node, unless it is there.
