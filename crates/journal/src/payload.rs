@@ -20,6 +20,11 @@ pub(crate) type Hash = [u8; 32];
 
 /// A longer value becomes a node of its own.
 pub(crate) const INLINE_BYTES: usize = 256;
+/// The result of a step stays in its event up to here: most are seen once, and reading a run again
+/// needs all of them.
+const INLINE_RESULT_BYTES: usize = 1536;
+/// The field of an event's body that has a step's result.
+const RESULT: &str = "output";
 /// Strings are only cut out of their object when longer than this: a message stays one node. As an
 /// item of an array a string is a message itself.
 const INLINE_STRING_BYTES: usize = 4096;
@@ -68,6 +73,8 @@ pub(crate) struct Encoded<'a> {
     pub(crate) text: Vec<u8>,
     pub(crate) nodes: Vec<Node>,
     lists: &'a [Captured],
+    /// Nothing is cut out.
+    whole: bool,
 }
 
 /// The hash that addresses a node.
@@ -110,6 +117,15 @@ pub(crate) fn encode<'a>(
         }
         write_key(key, &mut text)?;
         let start = text.len();
+        if key == RESULT {
+            encoded.whole = true;
+            encoded.write(value, &mut text)?;
+            encoded.whole = false;
+            if text.len() - start <= INLINE_RESULT_BYTES {
+                continue;
+            }
+            text.truncate(start);
+        }
         encoded.write(value, &mut text)?;
         encoded.cut(start, INLINE_BYTES, &mut text);
     }
@@ -151,6 +167,17 @@ impl Encoded<'_> {
 
     /// Writes an array: in place when it is short, else as a chain.
     fn write_array(&mut self, items: &[Value], out: &mut Vec<u8>) -> serde_json::Result<()> {
+        if self.whole {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                self.write(item, out)?;
+            }
+            out.push(b']');
+            return Ok(());
+        }
         let mut chain = Chain::default();
         for item in items {
             chain.begin_item();
@@ -169,7 +196,7 @@ impl Encoded<'_> {
 
     /// Replaces what stands in `out` from `start` on by a reference, when it is longer than `limit`.
     fn cut(&mut self, start: usize, limit: usize, out: &mut Vec<u8>) {
-        if out.len() - start > limit {
+        if !self.whole && out.len() - start > limit {
             let text = out.split_off(start);
             let hash = self.push(NodeKind::Value, text);
             write_reference(&hash, out);
