@@ -160,6 +160,22 @@ impl Run {
     /// A scope for a branch of the work: addresses of its steps begin with `name[index]/`. Branches
     /// that run side by side each need one, so that their steps have the same addresses whatever the
     /// order in which they get on.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// use journal::Effect;
+    ///
+    /// let branches = (0..3).map(|index| {
+    ///     let run = run.scope("branch", index);
+    ///     async move { run.step("read", Effect::Read, &index, |_| async move { Ok(index) }).await }
+    /// });
+    /// assert_eq!(futures::future::try_join_all(branches).await?, [0, 1, 2]);
+    /// assert_eq!(journal.steps(run.id()).await?[2].path, "branch[2]/read[0]");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scope(&self, name: &str, index: usize) -> Run {
         Run {
             shared: Arc::clone(&self.shared),
@@ -185,6 +201,27 @@ impl Run {
     ///
     /// Errors: [`Error::StepFailed`] and [`Error::StepFault`] from the work, [`Error::Cancelled`],
     /// [`Error::Diverged`], [`Error::InDoubt`], and whatever stops the run.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// use journal::{Effect, StepError};
+    ///
+    /// let sent: u32 = run
+    ///     .step("mail", Effect::Idempotent, run.input(), |context| async move {
+    ///         // Here: hand context.key() to the mail server, so that twice is once.
+    ///         context.attribute("to", "Ada");
+    ///         if context.key().is_empty() {
+    ///             return Err(StepError::Fault("the server is down".to_string()));
+    ///         }
+    ///         Ok(1)
+    ///     })
+    ///     .await?;
+    /// assert_eq!(sent, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn step<'a, I, T, F, Fut>(
         &'a self,
         name: &str,
@@ -315,6 +352,18 @@ impl Run {
 
     /// Stops the run's work: steps in flight are dropped and they and all later ones return
     /// [`Error::Cancelled`]. The run itself has not ended; park it, or resume it later.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// run.cancel();
+    /// let stopped = run.now_ms().await;
+    /// assert!(matches!(stopped, Err(journal::Error::Cancelled)));
+    /// run.park("stopped by hand").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&self) {
         self.shared.cancel.cancel();
     }
@@ -380,6 +429,16 @@ impl Run {
     }
 
     /// Ends the run with its output. No step may follow.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// run.finish(&"done".into()).await?;
+    /// assert_eq!(journal.run(run.id().as_str()).await?.output, Some("done".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn finish(&self, output: &Value) -> Result<()> {
         let output = self.shared.secrets.value(output.clone());
         self.end(
@@ -393,6 +452,16 @@ impl Run {
     }
 
     /// Ends the run with an error. No step may follow on this handle.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// run.fail("no such order").await?;
+    /// assert_eq!(journal.run(run.id().as_str()).await?.reason.as_deref(), Some("no such order"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn fail(&self, error: &str) -> Result<()> {
         let error = self.shared.secrets.text(error);
         let kind = EventKind::RunFailed {
@@ -404,6 +473,19 @@ impl Run {
     }
 
     /// Puts the run aside, to be resumed. No step may follow on this handle.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// run.park("the office is closed").await?;
+    /// let id = run.id().clone();
+    /// drop(run);
+    /// let run = journal.resume(id.as_str()).await?;
+    /// # run.finish(&().into()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn park(&self, reason: &str) -> Result<()> {
         self.park_until(reason, Vec::new()).await
     }

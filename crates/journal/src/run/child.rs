@@ -56,7 +56,25 @@ impl Run {
     /// Begins a run of its own, which an engine works on; gives a handle to wait for it. It is
     /// cancelled when this run ends before it does.
     ///
-    /// See [`Engine`](crate::Engine) for an example.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// use journal::{Engine, Journal, NewChild, NewRun};
+    ///
+    /// let journal = Journal::in_memory()?;
+    /// let engine = Engine::new(journal.clone())
+    ///     .register("reader", |run| async move { Ok(run.input().clone()) })
+    ///     .register("editor", |run| async move {
+    ///         let child = run.spawn("read", &NewChild::new("reader", "page 1".into())).await?;
+    ///         // A child that fails gives its error as a value.
+    ///         Ok(child.wait().await?.unwrap_or_else(|error| error.into()))
+    ///     });
+    /// let id = journal.submit(NewRun::new("editor", ().into())).await?;
+    /// engine.run_until_idle().await?;
+    /// assert_eq!(journal.run(id.as_str()).await?.output, Some("page 1".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn spawn(&self, name: &str, new: &NewChild) -> Result<Child> {
         let asked = self.address(name, StepKind::Child, Effect::Idempotent, new)?;
         let _busy = self.shared.activity.busy();

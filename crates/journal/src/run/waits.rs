@@ -41,6 +41,15 @@ impl Run {
     }
 
     /// Waits for so long, from when the run first came here.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// run.sleep(std::time::Duration::from_millis(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         let for_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let asked = self.address(
