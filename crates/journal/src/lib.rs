@@ -40,6 +40,7 @@ mod budget;
 mod clock;
 mod engine;
 mod error;
+mod export;
 mod journal;
 mod lease;
 mod payload;
@@ -55,7 +56,9 @@ pub use budget::{Budget, Cost, Dimension, Spending};
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 pub use engine::{Engine, EngineOptions, Workflow};
 pub use error::Error;
-pub use journal::{Difference, Fork, Journal, OpenQuestion, Replay, Settlement};
+pub use journal::{
+    Collected, Difference, Finding, Fork, Journal, OpenQuestion, Replay, Settlement,
+};
 pub use records::{
     Effect, Event, EventKind, ForkedFrom, NewRun, Page, RunId, RunRecord, RunStatus, StepKind,
     StepRecord, StepStatus,

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod caring;
 mod crash;
 mod golden;
 mod model;
@@ -16,4 +17,5 @@ mod processes;
 mod runs;
 mod stops;
 mod support;
+mod transfer;
 mod writing;

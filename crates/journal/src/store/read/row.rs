@@ -60,6 +60,21 @@ pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
 pub(super) const EVENT_COLUMNS: &str =
     "SELECT kind, at_ms, path, effect, fingerprint, body, digest, seq FROM event";
 
+/// An event's row as it stands, and its digest.
+pub(super) fn event_fields(row: &Row<'_>) -> rusqlite::Result<(EventRow, i64)> {
+    let kind: i64 = row.get("kind")?;
+    let effect: Option<i64> = row.get("effect")?;
+    let event = EventRow {
+        kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
+        at_ms: row.get("at_ms")?,
+        path: row.get("path")?,
+        effect: effect.and_then(effect_from_code),
+        fingerprint: row.get("fingerprint")?,
+        body: row.get("body")?,
+    };
+    Ok((event, row.get("digest")?))
+}
+
 /// An event's row, checked.
 pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
     let path: Option<String> = row.get("path").unwrap_or_default();
@@ -73,20 +88,7 @@ pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
         what,
     };
     // Columns of the wrong type are damage of this row, not a failure of the database.
-    let read = || -> rusqlite::Result<(EventRow, i64)> {
-        let kind: i64 = row.get("kind")?;
-        let effect: Option<i64> = row.get("effect")?;
-        let event = EventRow {
-            kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
-            at_ms: row.get("at_ms")?,
-            path: path.clone(),
-            effect: effect.and_then(effect_from_code),
-            fingerprint: row.get("fingerprint")?,
-            body: row.get("body")?,
-        };
-        Ok((event, row.get("digest")?))
-    };
-    let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
+    let (event, digest) = event_fields(row).map_err(|error| damaged(error.to_string()))?;
     if event.digest(id) != digest {
         return Err(damaged(
             "the event is not what was written (its digest differs)".to_string(),
