@@ -394,9 +394,11 @@ impl Reading {
         }
         let begun = self.start_of(&run, start)?;
         let reason = match &run.end {
-            Some(_) if chronicle.status == RunStatus::Running => None,
-            Some(end) if end.kind == Kind::RunFailed => self.text(&end.body, "error")?,
-            Some(end) => self.text(&end.body, "reason")?,
+            Some(end) => match chronicle.status {
+                RunStatus::Running | RunStatus::Finished => None,
+                RunStatus::Failed => self.text(&end.body, "error")?,
+                RunStatus::Parked | RunStatus::Cancelled => self.text(&end.body, "reason")?,
+            },
             None => None,
         };
         self.open_questions(&run)?;
