@@ -168,7 +168,7 @@ impl Running {
 enum Line {
     Thread(mpsc::Sender<Command>),
     /// The caller's own thread does the writing: one command, one commit. For the simulator.
-    Inline(Mutex<Writer>),
+    Inline(Box<Mutex<Writer>>),
     Closed,
 }
 
@@ -264,7 +264,7 @@ impl Store {
         let mut writer = Writer::new(connection, Arc::clone(&known), holder.clone(), options)?;
         writer.tell(events.clone(), Arc::clone(&ready), Arc::clone(&running));
         let (line, thread) = if inline {
-            (Line::Inline(Mutex::new(writer)), None)
+            (Line::Inline(Box::new(Mutex::new(writer))), None)
         } else {
             let (sender, receiver) = mpsc::channel();
             let thread = std::thread::Builder::new()

@@ -98,7 +98,7 @@ impl Check<'_> {
     /// A row has been looked at.
     fn tick(&mut self) {
         self.done += 1;
-        if self.done % PROGRESS_ROWS == 0 {
+        if self.done.is_multiple_of(PROGRESS_ROWS) {
             (self.progress)(self.done.min(self.total), self.total);
         }
     }
