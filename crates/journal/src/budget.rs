@@ -140,7 +140,7 @@ impl Cost {
 }
 
 /// How one limit of a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spending {
     /// Which limit.
     pub dimension: Dimension,
@@ -168,6 +168,14 @@ impl Amounts {
 
     pub(crate) fn is_zero(&self) -> bool {
         self.0.iter().all(|amount| *amount == 0)
+    }
+
+    /// Both together.
+    pub(crate) fn plus(mut self, other: Amounts) -> Amounts {
+        for (amount, more) in self.0.iter_mut().zip(other.0) {
+            *amount = amount.saturating_add(more);
+        }
+        self
     }
 }
 

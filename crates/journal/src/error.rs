@@ -220,6 +220,12 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// Nothing was collected, because what is still in use cannot be told for certain.
+    #[error("nothing has been deleted: {what}; `plumb doctor` lists what is damaged")]
+    NotCollected {
+        /// What stands in the way.
+        what: String,
+    },
     /// Somebody else works on this run.
     #[error("run {id} is being worked on by {by}; wait for it or stop it first")]
     Held {

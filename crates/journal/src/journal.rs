@@ -1,12 +1,15 @@
 //! The journal as a caller opens it: runs are started, resumed and looked up here.
 //!
 //! `forking` makes forks, `replaying` compares code with what is recorded, `people` takes answers and
-//! other words of people, `comparing` tells two runs apart.
+//! other words of people, `comparing` tells two runs apart, `caring` deletes what is old and looks for
+//! damage, `transfer` takes runs to other journals.
 
+mod caring;
 mod comparing;
 mod forking;
 mod people;
 mod replaying;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
+pub use self::caring::{Collected, Finding};
 pub use self::comparing::Difference;
 pub use self::forking::Fork;
 pub(crate) use self::people::cancel;

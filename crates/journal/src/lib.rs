@@ -40,6 +40,7 @@ mod budget;
 mod clock;
 mod engine;
 mod error;
+mod export;
 mod fingerprint;
 mod journal;
 mod lease;
@@ -58,7 +59,9 @@ pub use budget::{Budget, Cost, Dimension, Spending};
 pub use clock::{Clock, ManualClock, Sleep, SystemClock};
 pub use engine::{Engine, EngineOptions, Workflow};
 pub use error::Error;
-pub use journal::{Difference, Fork, Journal, OpenQuestion, Replay, Settlement};
+pub use journal::{
+    Collected, Difference, Finding, Fork, Journal, OpenQuestion, Replay, Settlement,
+};
 pub use list::List;
 pub use records::{
     Effect, Event, EventKind, ForkedFrom, NewRun, Page, RunId, RunRecord, RunStatus, StepKind,

@@ -94,7 +94,7 @@ pub(crate) fn hex(hash: &Hash) -> String {
 }
 
 /// A hash from its text.
-fn from_hex(text: &str) -> Option<Hash> {
+pub(crate) fn from_hex(text: &str) -> Option<Hash> {
     blake3::Hash::from_hex(text)
         .ok()
         .map(|hash| *hash.as_bytes())
@@ -427,4 +427,90 @@ fn follow<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
         all.push(resolve(item, nodes)?);
     }
     Ok(Value::Array(all))
+}
+
+/// What a text refers to.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Links {
+    /// Hashes of nodes, with how deep the reference to each stands in arrays and objects; the node
+    /// before this one in a list counts as standing outside.
+    pub(crate) hashes: Vec<(Hash, usize)>,
+    /// How deep the text's own arrays and objects go.
+    pub(crate) depth: usize,
+}
+
+/// What a node, or an event's body, refers to. The error says what is not as [`encode`] writes it.
+pub(crate) fn links(kind: NodeKind, text: &str) -> Result<Links, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let mut links = Links::default();
+    let value = match (kind, value) {
+        (NodeKind::Value, value) => value,
+        (NodeKind::List, Value::Array(mut items)) if !items.is_empty() => {
+            match items.remove(0) {
+                Value::Null => {}
+                Value::String(text) => match from_hex(&text) {
+                    Some(hash) => links.hashes.push((hash, 0)),
+                    None => return Err(format!("not a hash: {text}")),
+                },
+                other => return Err(format!("not a hash: {other}")),
+            }
+            Value::Array(items)
+        }
+        (NodeKind::List, _) => return Err("a list node is no array with items".to_string()),
+    };
+    links.gather(&value, 0)?;
+    Ok(links)
+}
+
+impl Links {
+    fn gather(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        self.depth = self.depth.max(depth);
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            Value::Array(items) => {
+                self.depth = self.depth.max(depth + 1);
+                for item in items {
+                    self.gather(item, depth + 1)?;
+                }
+            }
+            Value::Object(fields) => {
+                if let Some(target) = fields.get(REFERENCE) {
+                    let hash = target.as_str().and_then(from_hex);
+                    match hash.filter(|_| fields.len() == 1) {
+                        Some(hash) => self.hashes.push((hash, depth)),
+                        None => return Err(format!("not a reference: {target}")),
+                    }
+                    return Ok(());
+                }
+                self.depth = self.depth.max(depth + 1);
+                for field in fields.values() {
+                    self.gather(field, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Calls `each` for everything in a text that may be the hash of a node: whatever stands in quotation
+/// marks and has 64 hexadecimal digits. Finds too much rather than too little, in damaged texts too.
+pub(crate) fn each_hash<E>(
+    text: &[u8],
+    mut each: impl FnMut(&Hash) -> Result<(), E>,
+) -> Result<(), E> {
+    const DIGITS: usize = 64;
+    let mut rest = text;
+    while let Some(place) = rest.iter().position(|byte| *byte == b'"') {
+        rest = rest.get(place + 1..).unwrap_or_default();
+        if rest.get(DIGITS) != Some(&b'"') {
+            continue;
+        }
+        let digits = rest
+            .get(..DIGITS)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(hash) = digits.and_then(from_hex) {
+            each(&hash)?;
+        }
+    }
+    Ok(())
 }

@@ -120,7 +120,7 @@ impl Journal {
             nodes: Default::default(),
             budget: fork.budget,
             parent: None,
-            forked: Some(forked),
+            forked: Some((forked.0, forked.1, source.id)),
         };
         self.store.begin(begin, nodes).await?;
         self.resume(id.as_str()).await

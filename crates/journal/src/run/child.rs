@@ -122,7 +122,7 @@ impl Run {
                     terms.insert("run".to_string(), run.as_str().into());
                 }
                 body.insert("fork".to_string(), terms.into());
-                found.map(|(key, seq, _)| (key, seq))
+                found
             }
             None => None,
         };

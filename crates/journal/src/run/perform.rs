@@ -200,6 +200,8 @@ impl Run {
             return Err(self.doubt(path, error).await?);
         }
         if again.in_doubt {
+            // What is still set aside for it is settled, and no more: after a fault that is nothing.
+            let context = StepContext::new(path, self.idempotency_key(path), held);
             let found = match reconcile {
                 Some(reconcile) => reconcile(context.clone()).await,
                 None => Ok(Reconciled::Unknown),

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::budget::Cost;
 use crate::list::Captured;
 use crate::payload::{self, Hash, Node};
-use crate::records::{Effect, EventKind, RunId, RunStatus};
+use crate::records::{Effect, EventKind, RunId, RunStatus, StepKind};
 
 /// What an event is about, by its number in the database. Numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,35 +28,52 @@ pub(crate) enum Kind {
     StepSettled,
 }
 
-const KINDS: [(Kind, i64); 13] = [
-    (Kind::RunStarted, 1),
-    (Kind::RunResumed, 2),
-    (Kind::RunParked, 3),
-    (Kind::RunFinished, 4),
-    (Kind::RunFailed, 5),
-    (Kind::RunCancelled, 6),
-    (Kind::BudgetRaised, 7),
-    (Kind::StepStarted, 10),
-    (Kind::StepRestarted, 11),
-    (Kind::StepFinished, 12),
-    (Kind::StepFailed, 13),
-    (Kind::StepFaulted, 14),
-    (Kind::StepSettled, 15),
+/// Each with its number in the database and its name in exports, which is for ever as well.
+const KINDS: [(Kind, i64, &str); 13] = [
+    (Kind::RunStarted, 1, "run_started"),
+    (Kind::RunResumed, 2, "run_resumed"),
+    (Kind::RunParked, 3, "run_parked"),
+    (Kind::RunFinished, 4, "run_finished"),
+    (Kind::RunFailed, 5, "run_failed"),
+    (Kind::RunCancelled, 6, "run_cancelled"),
+    (Kind::BudgetRaised, 7, "budget_raised"),
+    (Kind::StepStarted, 10, "step_started"),
+    (Kind::StepRestarted, 11, "step_restarted"),
+    (Kind::StepFinished, 12, "step_finished"),
+    (Kind::StepFailed, 13, "step_failed"),
+    (Kind::StepFaulted, 14, "step_faulted"),
+    (Kind::StepSettled, 15, "step_settled"),
 ];
 
 impl Kind {
     pub(crate) fn code(self) -> i64 {
         KINDS
             .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or(0, |(_, code)| *code)
+            .find(|(kind, ..)| *kind == self)
+            .map_or(0, |(_, code, _)| *code)
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Kind> {
         KINDS
             .iter()
-            .find(|(_, known)| *known == code)
-            .map(|(kind, _)| *kind)
+            .find(|(_, known, _)| *known == code)
+            .map(|(kind, ..)| *kind)
+    }
+
+    /// The name in exports.
+    pub(crate) fn name(self) -> &'static str {
+        let known = KINDS.iter().find(|(kind, ..)| *kind == self);
+        known.map_or("", |(_, _, name)| *name)
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Kind> {
+        let known = KINDS.iter().find(|(_, _, known)| *known == name);
+        known.map(|(kind, ..)| *kind)
+    }
+
+    /// Whether it is about a step, and so has an address.
+    pub(crate) fn is_of_step(self) -> bool {
+        self.code() >= Kind::StepStarted.code()
     }
 
     /// The status that a run has after this event, where it changes.
@@ -118,6 +136,31 @@ pub(crate) fn status_from_code(code: i64) -> Option<RunStatus> {
     ]
     .into_iter()
     .find(|status| status_code(*status) == code)
+}
+
+/// The kind of a step, from the body of its start: it is the first field, where it is not a call.
+pub(crate) fn kind_of(body: &str) -> StepKind {
+    let Some(rest) = body.strip_prefix("{\"kind\":\"") else {
+        return StepKind::Call;
+    };
+    let name = rest.split('"').next().unwrap_or_default();
+    serde_json::from_value(name.into()).unwrap_or_default()
+}
+
+/// An amount in a body: `reserve` of a step's beginning, `cost` of its end.
+pub(crate) fn cost_in(body: &str, field: &str) -> Cost {
+    if !body.contains(&format!("\"{field}\"")) {
+        return Cost::default();
+    }
+    let mut fields: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
+    let cost = fields.remove(field).unwrap_or_default();
+    serde_json::from_value(cost).unwrap_or_default()
+}
+
+/// Whether a step was taken over from the run that its own is a fork of, when that fork was exported:
+/// the last field of the body of its start says so.
+pub(crate) fn is_taken_over(body: &str) -> bool {
+    body.ends_with(",\"shared\":true}")
 }
 
 /// The fields of an event's row but its number.

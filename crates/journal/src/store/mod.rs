@@ -3,9 +3,12 @@
 //! Start at [`Store`]. `writer` owns every write, `read` every query, `schema` the file's version.
 //! It knows events and payload nodes; what a step means is `run`'s business.
 
+mod chronicle;
 mod event;
 mod read;
 mod schema;
+mod shrink;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -23,11 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use event::{EventRow, Kind, Notice, status_code, status_from_code};
 pub(crate) use read::{Outcome, Payloads, Reader, Recorded};
+pub(crate) use staging::Staging;
 use writer::{Append, Command, Known, Writer};
-pub(crate) use writer::{
-    Begin, Ground, QuestionChange, Take, Wait, Write, cancel_run, delete_run, insert_event,
-    insert_node, wake,
-};
+pub(crate) use writer::{Begin, Ground, QuestionChange, Take, Wait, Write, cancel_run, wake};
 
 use crate::budget::{Dimension, Entry};
 use crate::clock::Clock;
@@ -167,7 +168,7 @@ impl Running {
 enum Line {
     Thread(mpsc::Sender<Command>),
     /// The caller's own thread does the writing: one command, one commit. For the simulator.
-    Inline(Mutex<Writer>),
+    Inline(Box<Mutex<Writer>>),
     Closed,
 }
 
@@ -263,7 +264,7 @@ impl Store {
         let mut writer = Writer::new(connection, Arc::clone(&known), holder.clone(), options)?;
         writer.tell(events.clone(), Arc::clone(&ready), Arc::clone(&running));
         let (line, thread) = if inline {
-            (Line::Inline(Mutex::new(writer)), None)
+            (Line::Inline(Box::new(Mutex::new(writer))), None)
         } else {
             let (sender, receiver) = mpsc::channel();
             let thread = std::thread::Builder::new()
@@ -485,6 +486,15 @@ impl Store {
         }
         let task = tokio::task::spawn_blocking(move || inner.read_here(work));
         task.await.map_err(|_| Error::Gone)?
+    }
+
+    /// Reads on a thread of its own in any case, beside the caller.
+    pub(crate) fn read_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader<'_>) -> Result<T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<T>> {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.read_here(work))
     }
 }
 

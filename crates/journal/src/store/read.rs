@@ -1,5 +1,7 @@
 //! Queries. Whatever is read is checked: events against their digest, payloads against their hash.
 
+mod check;
+mod export;
 mod history;
 mod lists;
 mod row;
@@ -11,6 +13,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::history::{Outcome, Recorded};
 use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
+pub(in crate::store) use self::source::unpack;
 use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
 use super::event::EventRow;

@@ -14,7 +14,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, oneshot};
 
 use self::apply::{Group, Lease, Written, apply};
-pub(crate) use self::ending::{cancel_run, delete_run, wake};
+use self::ending::delete_run;
+pub(crate) use self::ending::{cancel_run, wake};
 pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
 pub(crate) use self::rows::insert_event;
 use super::event::{EventRow, Notice};
@@ -24,7 +25,9 @@ use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunId};
 use crate::{Error, Moment, Options, Result, StoreFault};
 
+mod adopt;
 mod apply;
+mod collect;
 mod ending;
 mod known;
 mod ledger;
@@ -56,8 +59,9 @@ pub(crate) struct Begin {
     pub(crate) nodes: Nodes,
     pub(crate) budget: Budget,
     pub(crate) parent: Option<i64>,
-    /// The run whose first events it shares, and the number of the first event that it does not.
-    pub(crate) forked: Option<(i64, i64)>,
+    /// The run whose first events it shares, the number of the first event that it does not, and how
+    /// that run was called by whoever asked.
+    pub(crate) forked: Option<(i64, i64, RunId)>,
 }
 
 /// Take the lease of a run that exists.
@@ -263,10 +267,10 @@ impl Writer {
     /// Writes a group and answers its commands.
     pub(crate) fn commit(&mut self, mut group: Vec<Command>) {
         match self.attempt(&mut group) {
-            Ok(outcomes) => {
+            Ok((outcomes, swept)) => {
                 let readies = group.iter().any(Command::readies);
                 for (command, outcome) in group.into_iter().zip(outcomes) {
-                    self.settle(command, outcome);
+                    self.settle(command, outcome, swept);
                 }
                 if readies {
                     self.ready.notify_waiters();
@@ -282,13 +286,17 @@ impl Writer {
                 let error = Error::store("write", error);
                 tracing::error!(%error, "the journal could not write");
                 for command in group {
-                    self.settle(command, Err(error.clone()));
+                    self.settle(command, Err(error.clone()), false);
                 }
             }
         }
     }
 
-    fn attempt(&mut self, commands: &mut [Command]) -> rusqlite::Result<Vec<Result<Written>>> {
+    /// Gives what became of each command, and whether payloads were collected among them.
+    fn attempt(
+        &mut self,
+        commands: &mut [Command],
+    ) -> rusqlite::Result<(Vec<Result<Written>>, bool)> {
         let (now_ms, expires_ms) = (self.now_ms(), self.expires_ms());
         let transaction = self
             .connection
@@ -328,18 +336,22 @@ impl Writer {
         // After the commit, nothing can be taken back.
         let _ = probe(&self.options, Moment::After, &outcomes);
         self.ours = group.ours;
+        let swept = self.collections != group.collections;
         self.collections = group.collections;
         self.known.begin(self.collections);
-        Ok(outcomes)
+        Ok((outcomes, swept))
     }
 
-    /// Tells everybody what became of a command.
-    fn settle(&mut self, command: Command, outcome: Result<Written>) {
+    /// Tells everybody what became of a command. When payloads have been `swept` in its group, those
+    /// that it wrote may be gone already.
+    fn settle(&mut self, command: Command, outcome: Result<Written>, swept: bool) {
         match command {
             Command::Begin(begin, reply) => {
                 if outcome.is_ok() {
                     self.held.extend(begin.token);
-                    self.known.add(begin.nodes.hashes());
+                    if !swept {
+                        self.known.add(begin.nodes.hashes());
+                    }
                 }
                 let mut unwanted = None;
                 self.answer(outcome, |key| unwanted = reply.send(key).err());
@@ -365,7 +377,7 @@ impl Writer {
                     tracing::warn!(%error, "a run's lease was not given back; it expires");
                 }
             }
-            Command::Append(append) => self.settle_append(*append, outcome),
+            Command::Append(append) => self.settle_append(*append, outcome, swept),
         }
     }
 
@@ -376,10 +388,12 @@ impl Writer {
         }
     }
 
-    fn settle_append(&mut self, append: Append, outcome: Result<Written>) {
+    fn settle_append(&mut self, append: Append, outcome: Result<Written>, swept: bool) {
         match &outcome {
             Ok(_) => {
-                self.known.add(append.nodes.hashes());
+                if !swept {
+                    self.known.add(append.nodes.hashes());
+                }
                 if append.event.kind.ending().is_some() {
                     append.run.fate.end(closed(&append.run.id, &append.notice));
                     self.held.remove(&append.run.token);

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod caring;
 mod crash;
 mod engines;
 mod forks;
@@ -19,4 +20,5 @@ mod processes;
 mod runs;
 mod stops;
 mod support;
+mod transfer;
 mod writing;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use rusqlite::OptionalExtension;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::event::{EventRow, Kind};
+use super::super::event::{EventRow, Kind, cost_in, is_taken_over, kind_of};
 use super::{Reader, at, misplaced};
 use crate::Result;
 use crate::budget::Cost;
@@ -76,7 +76,7 @@ impl Gathered {
             Kind::StepRestarted => {
                 step.attempts += 1;
                 step.cleared = false;
-                step.reserved = step.reserved.plus(reserved(&event.body));
+                step.reserved = step.reserved.plus(cost_in(&event.body, "reserve"));
             }
             Kind::StepFinished => step.outcome = Outcome::Finished(event.body),
             Kind::StepFailed => step.outcome = Outcome::Failed(event.body),
@@ -107,11 +107,11 @@ impl Gathered {
             effect,
             fingerprint,
             attempts: 1,
-            reserved: reserved(&event.body),
+            reserved: cost_in(&event.body, "reserve"),
+            shared: shared || is_taken_over(&event.body),
             started: event.body,
             started_ms: event.at_ms,
             cleared: false,
-            shared,
             outcome: Outcome::Open,
         };
         match self.steps.get_mut(place) {
@@ -137,24 +137,6 @@ impl Gathered {
             self.steps.push((path, step));
         }
     }
-}
-
-/// The kind of a step, from the body of its start: it is the first field, where it is not a call.
-pub(super) fn kind_of(body: &str) -> StepKind {
-    let Some(rest) = body.strip_prefix("{\"kind\":\"") else {
-        return StepKind::Call;
-    };
-    let name = rest.split('"').next().unwrap_or_default();
-    serde_json::from_value(name.into()).unwrap_or_default()
-}
-
-fn reserved(body: &str) -> Cost {
-    if !body.contains("\"reserve\"") {
-        return Cost::default();
-    }
-    let fields: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
-    let reserve = fields.get("reserve").cloned().unwrap_or_default();
-    serde_json::from_value(reserve).unwrap_or_default()
 }
 
 impl Reader<'_> {

@@ -12,6 +12,9 @@ use crate::run::Question;
 use crate::store::{Token, status_code};
 use crate::{Error, Result};
 
+/// An open question: the run's key and id, the address, the expiry.
+type Open = (i64, String, String, Option<i64>);
+
 impl Reader<'_> {
     /// Runs that may go on now and that nobody works on, of these agents, those that have waited
     /// longest first; and when the next one will be ready, if that is known.
@@ -47,12 +50,8 @@ impl Reader<'_> {
         Ok((ready, None))
     }
 
-    /// Open questions as (run's id, address, number of the event that asked, expiry), oldest first; of
-    /// one run, or of all.
-    pub(crate) fn open_questions(
-        &self,
-        run: Option<i64>,
-    ) -> Result<Vec<(i64, String, String, Option<i64>)>> {
+    /// Open questions, oldest first; of one run, or of all.
+    pub(crate) fn open_questions(&self, run: Option<i64>) -> Result<Vec<Open>> {
         let sql = "SELECT run.key, run.id, question.path, question.expires_ms FROM question \
                    JOIN run ON run.key = question.run WHERE ?1 IS NULL OR question.run = ?1 \
                    ORDER BY question.asked_seq";

@@ -60,9 +60,24 @@ pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
 pub(super) const EVENT_COLUMNS: &str =
     "SELECT kind, at_ms, path, effect, fingerprint, body, digest, seq FROM event";
 
+/// An event's row as it stands, and its digest.
+pub(super) fn event_fields(row: &Row<'_>) -> rusqlite::Result<(EventRow, i64)> {
+    // By number: looking columns up by name takes longer than reading them.
+    let kind: i64 = row.get(0)?;
+    let effect: Option<i64> = row.get(3)?;
+    let event = EventRow {
+        kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
+        at_ms: row.get(1)?,
+        path: row.get(2)?,
+        effect: effect.and_then(effect_from_code),
+        fingerprint: row.get(4)?,
+        body: row.get(5)?,
+    };
+    Ok((event, row.get(6)?))
+}
+
 /// An event's row, checked.
 pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
-    // By number: looking columns up by name takes longer than reading them.
     let path: Option<String> = row.get(2).unwrap_or_default();
     let damaged = |what: String| Error::Damaged {
         run: id.to_string(),
@@ -74,20 +89,7 @@ pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
         what,
     };
     // Columns of the wrong type are damage of this row, not a failure of the database.
-    let read = || -> rusqlite::Result<(EventRow, i64)> {
-        let kind: i64 = row.get(0)?;
-        let effect: Option<i64> = row.get(3)?;
-        let event = EventRow {
-            kind: Kind::from_code(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, kind))?,
-            at_ms: row.get(1)?,
-            path: path.clone(),
-            effect: effect.and_then(effect_from_code),
-            fingerprint: row.get(4)?,
-            body: row.get(5)?,
-        };
-        Ok((event, row.get(6)?))
-    };
-    let (event, digest) = read().map_err(|error| damaged(error.to_string()))?;
+    let (event, digest) = event_fields(row).map_err(|error| damaged(error.to_string()))?;
     if event.digest(id) != digest {
         return Err(damaged(
             "the event is not what was written (its digest differs)".to_string(),

@@ -96,8 +96,8 @@ fn decompress(bytes: &[u8], size: usize) -> std::io::Result<Vec<u8>> {
     })
 }
 
-/// A payload's kind and text.
-fn unpack(row: &Row<'_>) -> std::result::Result<(NodeKind, Vec<u8>), String> {
+/// A payload's kind and text, from its columns `kind`, `size`, `body`, in this order and the first.
+pub(in crate::store) fn unpack(row: &Row<'_>) -> std::result::Result<(NodeKind, Vec<u8>), String> {
     let text = |error: rusqlite::Error| error.to_string();
     let kind: i64 = row.get(0).map_err(text)?;
     let kind = NodeKind::from_code(kind).ok_or_else(|| format!("its kind is {kind}"))?;

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::super::event::{EventRow, Kind};
-use super::history::kind_of;
+use super::super::event::{EventRow, Kind, is_taken_over, kind_of};
 use super::{Reader, misplaced};
 use crate::Result;
 use crate::records::{RunId, StepRecord, StepStatus};
@@ -111,7 +110,7 @@ impl Reader<'_> {
             started_ms: event.at_ms,
             finished_ms: None,
             attributes: Map::new(),
-            shared: false,
+            shared: is_taken_over(&event.body),
         })
     }
 

@@ -105,13 +105,6 @@ fn ground<'a>(transaction: &'a Transaction<'a>, lease: &Lease<'a>) -> Ground<'a>
     }
 }
 
-/// The error for nodes that were left out because they were on disk, and are no more.
-fn collected() -> Error {
-    let message = "payloads that it counted on have been collected by `plumb gc` meanwhile";
-    let error = rusqlite::Error::ToSqlConversionFailure(message.into());
-    Error::store("write", error)
-}
-
 fn apply_begin(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
@@ -139,10 +132,13 @@ fn apply_begin(
     {
         return Ok(Err(error));
     }
-    if !begin.nodes.are_certain(transaction, group.collections)? {
-        return Ok(Err(collected()));
+    if let Some(id) = forked_from_nothing(transaction, begin)? {
+        return Ok(Err(Error::NotFound { id }));
     }
-    let (forked_from, forked_seq) = begin.forked.unzip();
+    let (forked_from, forked_seq) = match &begin.forked {
+        Some((key, seq, _)) => (Some(key), Some(seq)),
+        None => (None, None),
+    };
     transaction
         .prepare_cached(
             "INSERT INTO run (id, agent, status, created_ms, updated_ms, steps, finished_steps, \
@@ -159,7 +155,7 @@ fn apply_begin(
             forked_seq
         ])?;
     let key = transaction.last_insert_rowid();
-    begin.nodes.insert(transaction)?;
+    begin.nodes.insert(transaction, group.collections)?;
     let seq = insert_event(
         transaction,
         key,
@@ -185,11 +181,29 @@ fn apply_begin(
     Ok(Ok(Written::new(key, Some(event))))
 }
 
+/// The run to be forked, when it has been collected since it was looked at.
+fn forked_from_nothing(
+    transaction: &Transaction<'_>,
+    begin: &Begin,
+) -> rusqlite::Result<Option<String>> {
+    let Some((key, seq, id)) = &begin.forked else {
+        return Ok(None);
+    };
+    let found = transaction
+        .prepare_cached("SELECT 1 FROM event WHERE seq = ?2 AND run = ?1")?
+        .exists(params![key, seq])?;
+    Ok((!found).then(|| id.to_string()))
+}
+
 /// Why a run that has been ended for good takes nothing more.
 fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<Option<Error>> {
-    let (id, status, reason): (String, i64, Option<String>) = transaction
+    let found: Option<(String, i64, Option<String>)> = transaction
         .prepare_cached("SELECT id, status, reason FROM run WHERE key = ?1")?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((id, status, reason)) = found else {
+        return Ok(None);
+    };
     Ok(match status_from_code(status) {
         Some(RunStatus::Finished) => Some(Error::Finished { id }),
         Some(RunStatus::Cancelled) => Some(Error::RunCancelled {
@@ -205,6 +219,14 @@ fn apply_take(
     lease: &Lease<'_>,
     take: &Take,
 ) -> rusqlite::Result<Result<Written>> {
+    // It may have been collected since it was looked for, and its key given to another run.
+    let is_there = transaction
+        .prepare_cached("SELECT 1 FROM run WHERE key = ?1 AND id = ?2")?
+        .exists(params![take.key, take.id.as_str()])?;
+    if !is_there {
+        let id = take.id.to_string();
+        return Ok(Err(Error::NotFound { id }));
+    }
     if let Some(error) = ended(transaction, take.key)? {
         return Ok(Err(error));
     }
@@ -280,9 +302,6 @@ fn apply_append(
         }
         group.ours.insert(*token);
     }
-    if !append.nodes.are_certain(transaction, group.collections)? {
-        return Ok(Err(collected()));
-    }
     if let Some(QuestionChange::Close) = append.question
         && !close_question(transaction, *key, append.event.path.as_deref())?
     {
@@ -295,7 +314,7 @@ fn apply_append(
     if let Err(refusal) = ledger::enter(transaction, ledgers, &append.entry)? {
         return Ok(Err(refusal));
     }
-    append.nodes.insert(transaction)?;
+    append.nodes.insert(transaction, group.collections)?;
     let seq = insert_event(transaction, *key, &append.event, append.digest)?;
     if let Some(QuestionChange::Open { expires_ms }) = append.question {
         transaction

@@ -184,11 +184,15 @@ pub(crate) fn cancel_run(
 }
 
 /// Deletes a run with all its events; payloads are left for whoever collects them.
-pub(crate) fn delete_run(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+pub(super) fn delete_run(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
     for table in ["event", "question", "budget", "lease", "pin"] {
-        transaction.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [key])?;
+        transaction
+            .prepare_cached(&format!("DELETE FROM {table} WHERE run = ?1"))?
+            .execute([key])?;
     }
-    transaction.execute("DELETE FROM run WHERE key = ?1", [key])?;
+    transaction
+        .prepare_cached("DELETE FROM run WHERE key = ?1")?
+        .execute([key])?;
     Ok(())
 }
 

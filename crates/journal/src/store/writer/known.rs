@@ -60,8 +60,8 @@ struct Generations {
 #[derive(Default)]
 pub(crate) struct Nodes {
     packed: Vec<Packed>,
-    /// Those that were left out because they were on disk after so many collections.
-    assumed: Vec<Hash>,
+    /// Those that were on disk after so many collections, whole: they may have been collected since.
+    assumed: Vec<Node>,
     collections: i64,
 }
 
@@ -70,27 +70,26 @@ impl Nodes {
         self.packed.iter().map(|node| node.hash)
     }
 
-    /// Whether those that were left out are still on disk. To be asked before anything is changed.
-    pub(super) fn are_certain(
+    /// Writes them. Payloads have been collected so often now; those that were taken to be on disk
+    /// before the last time are written again where they are not.
+    pub(super) fn insert(
         &self,
         transaction: &Transaction<'_>,
         collections: i64,
-    ) -> rusqlite::Result<bool> {
-        if collections == self.collections {
-            return Ok(true);
-        }
-        let mut statement = transaction.prepare_cached("SELECT 1 FROM payload WHERE hash = ?1")?;
-        for hash in &self.assumed {
-            if !statement.exists([hash])? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    pub(super) fn insert(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<()> {
         for node in &self.packed {
             insert_node(transaction, node)?;
+        }
+        if collections == self.collections {
+            return Ok(());
+        }
+        let mut statement = transaction.prepare_cached("SELECT 1 FROM payload WHERE hash = ?1")?;
+        for node in &self.assumed {
+            if !statement.exists([node.hash])? {
+                let packed = pack(node.clone())
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+                insert_node(transaction, &packed)?;
+            }
         }
         Ok(())
     }
@@ -118,7 +117,6 @@ impl Known {
             let (assumed, fresh): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(|node| {
                 known.young.contains(&node.hash) || known.old.contains(&node.hash)
             });
-            let assumed = assumed.into_iter().map(|node| node.hash).collect();
             (fresh, assumed, known.collections)
         };
         let mut seen = HashSet::new();
