@@ -108,6 +108,7 @@ fn resumed(path: &Path, steps: u64) -> (f64, f64) {
             agent: "bench".to_string(),
             definition: String::new(),
             input: Value::Null,
+            budget: Default::default(),
         };
         let run = journal.start(new(steps)).await.unwrap();
         let all = (0..steps).map(|number| {
