@@ -1,6 +1,6 @@
 //! A model call as a journaled step.
 
-use journal::{Effect, Run, StepError};
+use journal::{Cost, Effect, Run, StepError, StepOptions};
 use model::{Message, Model, Output, Request, Response, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,18 +60,39 @@ pub async fn ask(
         model: model.name(),
         request,
     };
+    let options = StepOptions::reserve(Cost {
+        tokens: most_tokens(model, request),
+        ..Cost::default()
+    });
     let response = run
-        .step(name, Effect::Read, &asked, |context| async move {
+        .step_with(name, Effect::Read, &asked, options, |context| async move {
             context.attribute("title", title);
             context.attribute("model", model.name());
             let response = model.generate(request, None).await.map_err(step_error)?;
             context.attribute("prompt_tokens", response.usage.prompt_tokens);
             context.attribute("cached_tokens", response.usage.cached_tokens);
             context.attribute("output_tokens", response.usage.output_tokens);
+            let usage = &response.usage;
+            context.spent(Cost {
+                tokens: u64::from(usage.prompt_tokens) + u64::from(usage.output_tokens),
+                ..Cost::default()
+            });
             Ok(response)
         })
         .await?;
     Ok(response)
+}
+
+/// Tokens that a chat template puts around each message, at most.
+const AROUND_MESSAGE_TOKENS: usize = 16;
+
+/// The most tokens that a call may take: its prompt and the longest answer allowed.
+fn most_tokens(model: &dyn Model, request: &Request) -> u64 {
+    let messages = request.messages.iter();
+    let prompt: usize = messages
+        .map(|message| model.count_tokens(&message.content) + AROUND_MESSAGE_TOKENS)
+        .sum();
+    u64::try_from(prompt).unwrap_or(u64::MAX) + u64::from(request.max_tokens)
 }
 
 /// Like [`ask`], for an answer that is JSON of the type `T`.

@@ -192,6 +192,38 @@ impl Agents {
         }
     }
 
+    /// Takes the text of a file for one of the pinned agents: the one that the file is called after,
+    /// `plan.md` or `research/plan.md`. Gives that agent's name.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], [`Error::Definition`] for a malformed file or one that is called after
+    /// no agent of the run.
+    pub fn replace(&mut self, file: &Path) -> Result<String> {
+        let text = load_file(file)?.text;
+        let name = file.with_extension("").display().to_string();
+        let pinned = self.pinned.get_or_insert_default();
+        let known = pinned.keys().find(|known| {
+            name == **known
+                || name.ends_with(&format!("/{known}"))
+                || known.rsplit('/').next() == name.rsplit('/').next()
+        });
+        match known.cloned() {
+            Some(known) => {
+                pinned.insert(known.clone(), text);
+                Ok(known)
+            }
+            None => Err(Error::Definition {
+                file: file.display().to_string(),
+                line: 1,
+                message: "the run has no agent that is called after this file".to_owned(),
+                hint: format!(
+                    "name the file after one of {}",
+                    pinned.keys().cloned().collect::<Vec<_>>().join(", ")
+                ),
+            }),
+        }
+    }
+
     /// The names of the built-in agents, with the text of each.
     pub fn built_in() -> &'static [(&'static str, &'static str)] {
         BUILT_IN

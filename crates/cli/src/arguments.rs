@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -32,18 +33,38 @@ pub enum Command {
     Search(Search),
     /// List models, or fetch one
     Models(Models),
-    /// List runs, or show one
+    /// List runs, or look at one, settle, compare, cancel, export or import
     Runs(Runs),
     /// Go on with a run that was parked, failed, or killed
     Resume(Resume),
+    /// Check a run's code against its journal; nothing is done
+    Replay(Replay),
+    /// Start a new run that shares the first steps of another one
+    Fork(Fork),
+    /// List the questions that runs ask people
+    Questions(Questions),
+    /// Answer a question that a run asks
+    Answer(Answer),
+    /// Delete old runs that nothing points at
+    Gc(Gc),
+    /// Check the whole journal for damage
+    Doctor(Doctor),
 }
 
 impl Command {
     /// Whether the local engine may have to work.
     pub fn decodes(&self) -> bool {
         match self {
-            Command::Research(_) | Command::Resume(_) => true,
-            Command::Index(_) | Command::Search(_) | Command::Models(_) | Command::Runs(_) => false,
+            Command::Research(_) | Command::Resume(_) | Command::Fork(_) => true,
+            Command::Index(_)
+            | Command::Search(_)
+            | Command::Models(_)
+            | Command::Runs(_)
+            | Command::Replay(_)
+            | Command::Questions(_)
+            | Command::Answer(_)
+            | Command::Gc(_)
+            | Command::Doctor(_) => false,
         }
     }
 }
@@ -95,9 +116,42 @@ pub struct Research {
     #[arg(long, value_name = "FOLDER")]
     pub agents: Option<PathBuf>,
     #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
     pub provider: Provider,
+}
+
+/// What a run may use up. When a limit is reached, the run parks and asks whether to raise it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Limits {
+    /// Park and ask once the models have used so many tokens
+    #[arg(long, value_name = "N")]
+    pub budget_tokens: Option<u64>,
+    /// Park and ask once the models have cost so many US dollars
+    #[arg(long, value_name = "USD", value_parser = parse_dollars)]
+    pub budget_usd: Option<u64>,
+    /// Park and ask once the run has been worked on for so long, such as 90s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub budget_time: Option<Duration>,
+    /// Park and ask after so many steps
+    #[arg(long, value_name = "N")]
+    pub budget_steps: Option<u64>,
+}
+
+impl Limits {
+    /// The limits as the journal has them.
+    pub fn budget(&self) -> journal::Budget {
+        journal::Budget {
+            money_micros: self.budget_usd,
+            tokens: self.budget_tokens,
+            time_ms: self
+                .budget_time
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            steps: self.budget_steps,
+        }
+    }
 }
 
 /// How much work a question is worth.
@@ -184,7 +238,11 @@ pub enum ModelsCommand {
 
 /// `plumb runs`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  plumb runs\n  plumb runs show 01k")]
+#[command(after_help = "Examples:
+  plumb runs
+  plumb runs show 01k
+  plumb runs diff 01k 01m
+  plumb runs export 01k --out run.jsonl")]
 pub struct Runs {
     /// List by default
     #[command(subcommand)]
@@ -208,21 +266,198 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the steps in which two runs differ
+    Diff {
+        /// The first run's id or the beginning of it
+        a: String,
+        /// The second run's
+        b: String,
+        /// Print the differences as JSON, with the steps' inputs and outputs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what became of a step in doubt
+    #[command(group = clap::ArgGroup::new("word").required(true).args(["done", "not_done"]))]
+    Settle {
+        /// The run's id or the beginning of it
+        id: String,
+        /// The step's address
+        step: String,
+        /// It has happened, and this is its result
+        #[arg(long, value_name = "JSON", value_parser = parse_json)]
+        done: Option<Value>,
+        /// It has not happened and may be done
+        #[arg(long)]
+        not_done: bool,
+    },
+    /// End a run and its children for good
+    Cancel {
+        /// The run's id or the beginning of it
+        id: String,
+        /// Why, for whoever looks at it later
+        #[arg(long, default_value = "cancelled by hand", value_name = "TEXT")]
+        reason: String,
+    },
+    /// Write a run, with its children, into one file
+    Export {
+        /// The run's id or the beginning of it
+        id: String,
+        /// The file [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Read a run from a file that `plumb runs export` wrote
+    Import {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// `plumb resume`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  plumb resume 01k")]
+#[command(after_help = "Examples:\n  plumb resume 01k\n  plumb resume --all")]
 pub struct Resume {
     /// The run's id or the beginning of it
-    pub id: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub id: Option<String>,
+    /// Every run that can go on: that was killed, or whose question has been answered
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
     pub provider: Provider,
 }
 
-/// Reads `90`, `90s`, `5m` or `1h`.
+/// `plumb replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  plumb replay 01k")]
+pub struct Replay {
+    /// The run's id or the beginning of it
+    pub id: String,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plumb fork`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb fork 01k --at 'question[0]/read[2]' --set model=local:qwen2.5-coder-0.5b
+  plumb fork 01k --at 'write[0]' --edit agents/research/write.md --reuse
+  plumb fork 01k --answer 'plan[0]={\"questions\":[\"Which port?\"]}'")]
+pub struct Fork {
+    /// The run's id or the beginning of it
+    pub id: String,
+    /// The step from which on the fork is live; what had ended before it began is shared [default: the start]
+    #[arg(long, value_name = "STEP")]
+    pub at: Option<String>,
+    /// Change a field of the input; the value is JSON, or else text (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, Value)>,
+    /// Take this for a step's result (may be repeated)
+    #[arg(long, value_name = "STEP=JSON", value_parser = parse_given)]
+    pub answer: Vec<(String, Value)>,
+    /// Take this agent file for the one of its name (may be repeated)
+    #[arg(long, value_name = "AGENT.md")]
+    pub edit: Vec<PathBuf>,
+    /// Answer steps that ask the same as before from the recording
+    #[arg(long)]
+    pub reuse: bool,
+    /// Do steps that write with a key for real; irreversible ones never are
+    #[arg(long)]
+    pub live: bool,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub provider: Provider,
+}
+
+/// `plumb questions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  plumb questions")]
+pub struct Questions {
+    /// Only those of this run
+    pub id: Option<String>,
+    /// Print them as JSON, with the schema of each answer
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plumb answer`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb answer 01k 'approve[0]' true
+  plumb answer 01k 'budget/tokens[1000]' 5000")]
+pub struct Answer {
+    /// The run's id or the beginning of it
+    pub id: String,
+    /// The question's address, as `plumb questions` shows it
+    pub step: String,
+    /// The answer as JSON; plain text where the question wants text
+    #[arg(allow_hyphen_values = true)]
+    pub answer: String,
+}
+
+/// `plumb gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  plumb gc --older-than 30d")]
+pub struct Gc {
+    /// Runs that ended at least so long ago, such as 12h or 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub older_than: Duration,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plumb doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  plumb doctor")]
+pub struct Doctor {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads JSON.
+fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("not JSON ({error}); text needs quotation marks inside of the quotes: '\"sent\"'")
+    })
+}
+
+/// Reads `NAME=VALUE`; a value that is not JSON is text.
+fn parse_setting(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write NAME=VALUE, such as model=local:qwen2.5-coder-0.5b")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.to_owned(), value))
+}
+
+/// Reads `STEP=JSON`.
+fn parse_given(text: &str) -> Result<(String, Value), String> {
+    let (step, value) = text
+        .split_once('=')
+        .ok_or("write STEP=JSON, such as 'plan[0]={\"questions\":[]}'")?;
+    Ok((step.to_owned(), parse_json(value)?))
+}
+
+/// Reads US dollars, as millionths of one.
+fn parse_dollars(text: &str) -> Result<u64, String> {
+    let wrong = || "write an amount in US dollars, such as 0.50".to_owned();
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 6 || (whole.is_empty() && part.is_empty()) {
+        return Err(wrong());
+    }
+    let digits = format!("{}{part:0<6}", if whole.is_empty() { "0" } else { whole });
+    digits.parse().map_err(|_| wrong())
+}
+
+/// Reads `90`, `90s`, `5m`, `1h` or `30d`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
@@ -232,15 +467,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => {
             return Err(format!(
-                "`{unit}` is not a unit of time; write 90s, 5m or 1h"
+                "`{unit}` is not a unit of time; write 90s, 5m, 1h or 30d"
             ));
         }
     };
     let number: u64 = number
         .parse()
-        .map_err(|_| "write a number with a unit: 90s, 5m or 1h".to_owned())?;
+        .map_err(|_| "write a number with a unit: 90s, 5m, 1h or 30d".to_owned())?;
     number
         .checked_mul(seconds)
         .map(Duration::from_secs)
@@ -252,13 +488,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn dollars() {
+        assert_eq!(parse_dollars("0.50"), Ok(500_000));
+        assert_eq!(parse_dollars("12"), Ok(12_000_000));
+        assert_eq!(parse_dollars(".000001"), Ok(1));
+        for wrong in ["", ".", "-1", "1.0000001", "1,5", "$1"] {
+            assert!(parse_dollars(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations() {
         let seconds = |text| parse_duration(text).ok().map(|d| d.as_secs());
         assert_eq!(seconds("90"), Some(90));
         assert_eq!(seconds("90s"), Some(90));
         assert_eq!(seconds("5m"), Some(300));
         assert_eq!(seconds("1h"), Some(3600));
-        for wrong in ["", "m", "5 m", "5d", "-1s", "99999999999999999999h"] {
+        assert_eq!(seconds("2d"), Some(172_800));
+        for wrong in ["", "m", "5 m", "5w", "-1s", "99999999999999999999h"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

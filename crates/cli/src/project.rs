@@ -33,7 +33,16 @@ impl Project {
     /// Opens the journal, creating it if need be.
     pub fn journal(&self) -> anyhow::Result<Journal> {
         self.create()?;
-        Ok(Journal::open(&self.directory.join("plumb.db"))?)
+        let journal = Journal::open(&self.directory.join("plumb.db"))?;
+        for variable in model::KEY_VARIABLES {
+            if let Ok(key) = std::env::var(variable) {
+                // A key too short to be one is not worth refusing all work.
+                if let Err(error) = journal.add_secret(&key) {
+                    tracing::warn!(variable, %error, "this key is not kept out of the journal");
+                }
+            }
+        }
+        Ok(journal)
     }
 
     /// Opens the library, with embeddings where the index models are present.

@@ -56,6 +56,25 @@ pub fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// The time now, milliseconds since 1970 (UTC).
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A time that is to come, for a person: how long from now.
+pub fn time(at_ms: i64) -> String {
+    let minutes = at_ms.saturating_sub(now_ms()) / 60_000;
+    match minutes {
+        ..=0 => "in less than a minute".to_owned(),
+        1..=119 => format!("in {minutes} minutes"),
+        120..=2879 => format!("in {} hours", minutes / 60),
+        _ => format!("in {} days", minutes / 1440),
+    }
+}
+
 /// A bar for bytes or items; invisible where standard error is no terminal.
 pub fn bar(total: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);

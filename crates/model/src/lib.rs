@@ -30,6 +30,9 @@ pub use store::folder;
 /// Where text goes as it arrives.
 pub type TextSink = tokio::sync::mpsc::UnboundedSender<String>;
 
+/// The environment variables that hold keys. Whoever writes things down keeps their values out.
+pub const KEY_VARIABLES: &[&str] = &["OPENAI_API_KEY"];
+
 /// A language model.
 pub trait Model: Send + Sync {
     /// Its name, `provider:name`.

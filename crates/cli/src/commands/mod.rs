@@ -1,11 +1,17 @@
 //! One file per command.
 
+mod care;
+mod compare;
+mod fork;
 mod index;
 mod models;
+mod people;
+mod replay;
 mod research;
 mod resume;
 mod runs;
 mod search;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -24,5 +30,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Models(arguments) => models::run(arguments).await,
         Command::Runs(arguments) => runs::run(&project, arguments).await,
         Command::Resume(arguments) => resume::run(&project, arguments).await,
+        Command::Replay(arguments) => replay::run(&project, arguments).await,
+        Command::Fork(arguments) => fork::run(&project, arguments).await,
+        Command::Questions(arguments) => people::questions(&project, arguments).await,
+        Command::Answer(arguments) => people::answer(&project, arguments).await,
+        Command::Gc(arguments) => care::collect(&project, arguments).await,
+        Command::Doctor(arguments) => care::check(&project, arguments).await,
     }
 }

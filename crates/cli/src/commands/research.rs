@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use journal::{Journal, NewRun, Run};
 
 use crate::arguments::{self, Output, Research};
-use crate::commands::models;
+use crate::commands::{models, people};
 use crate::project::{Project, write_whole};
 use crate::view::{self, ResearchView};
 
@@ -43,6 +43,7 @@ pub async fn run(project: &Project, arguments: Research) -> Result<ExitCode> {
     let journal = project.journal()?;
     let mut new = NewRun::new("research", serde_json::to_value(&input)?);
     new.definition = definition;
+    new.budget = arguments.limits.budget();
     let run = journal.start(new).await?;
     work(project, &journal, run, tools, &arguments.output).await
 }
@@ -81,7 +82,11 @@ pub async fn work(
     let report = match outcome {
         Ok(report) => report,
         Err(error) if error.parks() => {
-            view::say(&format!("{error}\nparked; go on with: plumb resume {id}"));
+            view::say(&format!("{error}"));
+            for question in journal.questions(Some(&id)).await? {
+                view::say(people::shown(&question).trim_end());
+            }
+            view::say(&format!("parked; go on with: plumb resume {id}"));
             return Ok(ExitCode::from(1));
         }
         Err(error) => return Err(error).with_context(|| format!("run {id} failed")),

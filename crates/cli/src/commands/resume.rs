@@ -5,15 +5,80 @@ use std::process::ExitCode;
 use agent::Agents;
 use agent::research::{Input, Report};
 use anyhow::{Context as _, Result, bail};
+use journal::{Journal, Page, RunStatus};
 
-use crate::arguments::Resume;
+use crate::arguments::{Output, Provider, Resume};
 use crate::commands::{models, research};
 use crate::project::Project;
+use crate::view;
 
-/// Goes on with a run; of a finished one the report is printed again.
+/// Goes on with a run, or with all that can go on.
 pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
     let journal = project.journal()?;
-    let record = journal.run(&arguments.id).await?;
+    if let Some(id) = &arguments.id {
+        return one(
+            project,
+            &journal,
+            id,
+            &arguments.output,
+            &arguments.provider,
+        )
+        .await;
+    }
+    let everything = Page {
+        limit: usize::MAX,
+        ..Page::default()
+    };
+    let now_ms = view::now_ms();
+    let mut ready: Vec<String> = journal
+        .runs(everything)
+        .await?
+        .into_iter()
+        .filter(|run| {
+            let free = run.held_by.is_none() && run.agent == "research" && run.damage.is_none();
+            free && run.ready_ms.is_some_and(|ready_ms| ready_ms <= now_ms)
+        })
+        .map(|run| run.id.to_string())
+        .collect();
+    if ready.is_empty() {
+        view::say(
+            "no run can go on by itself\nhint: plumb runs lists them, plumb questions what they ask",
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The oldest first. One after the other: they would share one model and its threads.
+    ready.reverse();
+    let mut failed = false;
+    for id in ready {
+        view::say(&format!("resuming {id}"));
+        let worked = one(
+            project,
+            &journal,
+            &id,
+            &arguments.output,
+            &arguments.provider,
+        )
+        .await;
+        failed |= match worked {
+            Ok(code) => code != ExitCode::SUCCESS,
+            Err(error) => {
+                view::failed(&error);
+                true
+            }
+        };
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Goes on with a run; of a finished one the report is printed again.
+async fn one(
+    project: &Project,
+    journal: &Journal,
+    id: &str,
+    output: &Output,
+    provider: &Provider,
+) -> Result<ExitCode> {
+    let record = journal.run(id).await?;
     if record.agent != "research" {
         bail!(
             "run {} is of the agent {}, which this version does not know",
@@ -21,17 +86,25 @@ pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
             record.agent
         );
     }
-    if let Some(output) = record.output {
-        let report: Report = serde_json::from_value(output)
+    if record.status == RunStatus::Cancelled {
+        bail!(
+            "run {} has been cancelled: {}\nhint: plumb fork {} starts it again as a new run",
+            record.id,
+            record.reason.unwrap_or_default(),
+            record.id
+        );
+    }
+    if let Some(finished) = record.output {
+        let report: Report = serde_json::from_value(finished)
             .with_context(|| format!("run {}: its output is not a report", record.id))?;
-        research::deliver(project, &report, &arguments.output)?;
+        research::deliver(project, &report, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let input: Input = serde_json::from_value(record.input)
         .with_context(|| format!("run {}: its input is not a question", record.id))?;
     let agents = Agents::pinned(&record.definition)?;
-    let models = models::open(&arguments.provider)?;
+    let models = models::open(provider)?;
     let tools = research::tools(project, &models, &input.model, agents)?;
     let run = journal.resume(record.id.as_ref()).await?;
-    research::work(project, &journal, run, tools, &arguments.output).await
+    research::work(project, journal, run, tools, output).await
 }

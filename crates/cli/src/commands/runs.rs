@@ -1,13 +1,14 @@
-//! `plumb runs` and `plumb runs show`.
+//! `plumb runs` and `plumb runs show`; the others of its commands have files of their own.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use journal::{Journal, Page, RunRecord, StepRecord};
+use journal::{Effect, Journal, Page, RunRecord, StepRecord, StepStatus};
 use serde_json::{Value, json};
 
 use crate::arguments::{Runs, RunsCommand};
+use crate::commands::{compare, people, transfer};
 use crate::project::Project;
 use crate::view;
 
@@ -17,6 +18,15 @@ pub async fn run(project: &Project, arguments: Runs) -> Result<ExitCode> {
     match arguments.command {
         None => list(&journal, arguments.limit, arguments.json).await?,
         Some(RunsCommand::Show { id, json }) => show(&journal, &id, json).await?,
+        Some(RunsCommand::Diff { a, b, json }) => compare::diff(&journal, &a, &b, json).await?,
+        Some(RunsCommand::Settle { id, step, done, .. }) => {
+            people::settle(&journal, &id, &step, done).await?;
+        }
+        Some(RunsCommand::Cancel { id, reason }) => people::cancel(&journal, &id, &reason).await?,
+        Some(RunsCommand::Export { id, out }) => {
+            transfer::export(&journal, &id, out.as_deref()).await?;
+        }
+        Some(RunsCommand::Import { file }) => transfer::import(&journal, &file).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -50,13 +60,55 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
 
 async fn show(journal: &Journal, id: &str, json: bool) -> Result<()> {
     let run = journal.run(id).await?;
-    let steps = journal.steps(&run.id).await?;
+    let questions = journal.questions(Some(run.id.as_str())).await?;
+    let spending = journal.spending(&run.id).await?;
     if json {
+        let steps = journal.steps(&run.id).await?;
         let mut value = run_json(&run);
+        value["budget"] = json!(spending);
+        value["questions"] = json!(questions);
         value["steps"] = steps.iter().map(step_json).collect();
         return view::print_json(&value);
     }
-    view::print(&tree(&run, &steps))
+    let steps = journal.outline(&run.id).await?;
+    let mut text = tree(&run, &steps);
+    for row in &spending {
+        text.push_str(&format!(
+            "budget: {} of {} {} used, {} set aside\n",
+            row.spent,
+            row.most,
+            row.dimension.unit(),
+            row.reserved
+        ));
+    }
+    questions
+        .iter()
+        .for_each(|question| text.push_str(&people::shown(question)));
+    text.push_str(&how_to_go_on(&run, &steps));
+    view::print(&text)
+}
+
+/// What a person can do for a run that has not come to its end.
+fn how_to_go_on(run: &RunRecord, steps: &[StepRecord]) -> String {
+    use journal::RunStatus::{Cancelled, Finished};
+    if matches!(run.status, Finished | Cancelled) {
+        return String::new();
+    }
+    let doubtful = steps.iter().filter(|step| {
+        step.status == StepStatus::Started
+            && step.effect == Effect::Irreversible
+            && run.held_by.is_none()
+    });
+    let mut text = String::new();
+    for step in doubtful {
+        text.push_str(&format!(
+            "in doubt: {path}; say what happened with: plumb runs settle {id} '{path}' --done '<json>' (or --not-done)\n",
+            path = step.path,
+            id = run.id
+        ));
+    }
+    text.push_str(&format!("go on with: plumb resume {}\n", run.id));
+    text
 }
 
 /// A run as a tree of its steps.
@@ -70,6 +122,13 @@ fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
     );
     if let Some(reason) = &run.reason {
         text.push_str(&format!("reason: {reason}\n"));
+    }
+    if let Some(parent) = &run.parent {
+        text.push_str(&format!("child of: {parent}\n"));
+    }
+    if let Some(source) = &run.forked_from {
+        let at = source.at.as_deref().unwrap_or("its start");
+        text.push_str(&format!("fork of: {} at {at}\n", source.run));
     }
     let mut root = Branch::default();
     for step in steps {
@@ -85,9 +144,6 @@ fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
         usage.cached_tokens,
         usage.output_tokens
     ));
-    if run.status != journal::RunStatus::Finished {
-        text.push_str(&format!("go on with: plumb resume {}\n", run.id));
-    }
     text
 }
 
@@ -148,6 +204,21 @@ fn detail(step: &StepRecord) -> String {
             tokens("output_tokens")
         ));
     }
+    if step.shared {
+        parts.push("shared".to_owned());
+    }
+    for mark in [
+        "reused",
+        "drift",
+        "given",
+        "settled",
+        "reconciled",
+        "expired",
+    ] {
+        if attribute(mark).is_some() {
+            parts.push(mark.to_owned());
+        }
+    }
     if let Some(title) = attribute("title").and_then(Value::as_str) {
         parts.push(title.to_owned());
     }
@@ -160,12 +231,14 @@ fn run_json(run: &RunRecord) -> Value {
         "input": run.input, "output": run.output,
         "created_ms": run.created_ms, "updated_ms": run.updated_ms,
         "steps_started": run.steps, "steps_finished": run.finished_steps,
+        "held_by": run.held_by, "ready_ms": run.ready_ms, "parent": run.parent, "forked_from": run.forked_from,
     })
 }
 
 fn step_json(step: &StepRecord) -> Value {
     json!({
-        "path": step.path, "effect": step.effect, "attempts": step.attempts,
+        "path": step.path, "kind": step.kind, "effect": step.effect, "status": step.status,
+        "attempts": step.attempts, "shared": step.shared,
         "input": step.input, "output": step.output, "error": step.error,
         "started_ms": step.started_ms, "finished_ms": step.finished_ms, "attributes": step.attributes,
     })

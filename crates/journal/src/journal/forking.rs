@@ -34,6 +34,15 @@ pub struct Fork {
     pub budget: Budget,
 }
 
+impl Fork {
+    /// Changes an input as the fork will.
+    pub fn apply_to(&self, input: &mut Value) {
+        for (name, value) in &self.set {
+            set(input, name, value.clone());
+        }
+    }
+}
+
 impl Journal {
     /// Makes a fork of a run and takes it up: its first steps are those of the other run, without a
     /// copy, and from the step [`Fork::at`] on it is live.
@@ -89,9 +98,7 @@ impl Journal {
             })
             .await?;
         let mut input = source.input;
-        for (name, value) in fork.set {
-            set(&mut input, &name, value);
-        }
+        fork.apply_to(&mut input);
         let definition = fork.definition.unwrap_or(source.definition);
         let mut body = Map::new();
         body.insert("agent".to_string(), source.agent.as_str().into());
