@@ -129,9 +129,6 @@ pub struct Limits {
     /// Park and ask once the models have used so many tokens
     #[arg(long, value_name = "N")]
     pub budget_tokens: Option<u64>,
-    /// Park and ask once the models have cost so many US dollars
-    #[arg(long, value_name = "USD", value_parser = parse_dollars)]
-    pub budget_usd: Option<u64>,
     /// Park and ask once the run has been worked on for so long, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget_time: Option<Duration>,
@@ -144,7 +141,8 @@ impl Limits {
     /// The limits as the journal has them.
     pub fn budget(&self) -> journal::Budget {
         journal::Budget {
-            money_micros: self.budget_usd,
+            // The prices of models are not known yet.
+            money_micros: None,
             tokens: self.budget_tokens,
             time_ms: self
                 .budget_time
@@ -446,17 +444,6 @@ fn parse_given(text: &str) -> Result<(String, Value), String> {
     Ok((step.to_owned(), parse_json(value)?))
 }
 
-/// Reads US dollars, as millionths of one.
-fn parse_dollars(text: &str) -> Result<u64, String> {
-    let wrong = || "write an amount in US dollars, such as 0.50".to_owned();
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if part.len() > 6 || (whole.is_empty() && part.is_empty()) {
-        return Err(wrong());
-    }
-    let digits = format!("{}{part:0<6}", if whole.is_empty() { "0" } else { whole });
-    digits.parse().map_err(|_| wrong())
-}
-
 /// Reads `90`, `90s`, `5m`, `1h` or `30d`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -486,16 +473,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dollars() {
-        assert_eq!(parse_dollars("0.50"), Ok(500_000));
-        assert_eq!(parse_dollars("12"), Ok(12_000_000));
-        assert_eq!(parse_dollars(".000001"), Ok(1));
-        for wrong in ["", ".", "-1", "1.0000001", "1,5", "$1"] {
-            assert!(parse_dollars(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn durations() {

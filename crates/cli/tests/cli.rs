@@ -41,13 +41,19 @@ fn help() {
     Usage: plumb [OPTIONS] <COMMAND>
 
     Commands:
-      research  Answer a question from documents, with a citation for every claim
-      index     Read documents into the project's library, so that they can be searched
-      search    Search the library
-      models    List models, or fetch one
-      runs      List runs, or show one
-      resume    Go on with a run that was parked, failed, or killed
-      help      Print this message or the help of the given subcommand(s)
+      research   Answer a question from documents, with a citation for every claim
+      index      Read documents into the project's library, so that they can be searched
+      search     Search the library
+      models     List models, or fetch one
+      runs       List runs, or look at one, settle, compare, cancel, export or import
+      resume     Go on with a run that was parked, failed, or killed
+      replay     Check a run's code against its journal; nothing is done
+      fork       Start a new run that shares the first steps of another one
+      questions  List the questions that runs ask people
+      answer     Answer a question that a run asks
+      gc         Delete old runs that nothing points at
+      doctor     Check the whole journal for damage
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
           --project <FOLDER>  The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here] [env: PLUMB_PROJECT=]
@@ -75,16 +81,19 @@ fn help_of_research() {
       <PATH>...   Files and folders that may answer it
 
     Options:
-          --model <MODEL>     The model, as provider:name [default: the largest local model that fits this machine] [env: PLUMB_MODEL=]
-          --project <FOLDER>  The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here] [env: PLUMB_PROJECT=]
-          --depth <DEPTH>     How much work the question is worth [default: normal] [possible values: quick, normal, deep]
-          --max-time <TIME>   Begin no new search after this time, such as 90s or 5m
-          --agents <FOLDER>   A folder of agent files that take the place of the built-in ones (research/plan.md, ...)
-          --out <FILE>        Write the report to this file too; its ending says the form: .md, .html or .json (may be repeated)
-          --json              Print the report as JSON
-          --base-url <URL>    The address of an OpenAI-compatible server, for models named `openai:NAME` [env: OPENAI_BASE_URL=]
-          --threads <N>       Threads of the local engine [default: all cores] [env: PLUMB_THREADS=]
-      -h, --help              Print help (see more with '--help')
+          --model <MODEL>       The model, as provider:name [default: the largest local model that fits this machine] [env: PLUMB_MODEL=]
+          --project <FOLDER>    The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here] [env: PLUMB_PROJECT=]
+          --depth <DEPTH>       How much work the question is worth [default: normal] [possible values: quick, normal, deep]
+          --max-time <TIME>     Begin no new search after this time, such as 90s or 5m
+          --agents <FOLDER>     A folder of agent files that take the place of the built-in ones (research/plan.md, ...)
+          --budget-tokens <N>   Park and ask once the models have used so many tokens
+          --budget-time <TIME>  Park and ask once the run has been worked on for so long, such as 90s or 5m
+          --budget-steps <N>    Park and ask after so many steps
+          --out <FILE>          Write the report to this file too; its ending says the form: .md, .html or .json (may be repeated)
+          --json                Print the report as JSON
+          --base-url <URL>      The address of an OpenAI-compatible server, for models named `openai:NAME` [env: OPENAI_BASE_URL=]
+          --threads <N>         Threads of the local engine [default: all cores] [env: PLUMB_THREADS=]
+      -h, --help                Print help (see more with '--help')
 
     Examples:
       plumb research "How does a run survive a crash?" docs/
@@ -200,11 +209,11 @@ fn a_model_that_is_not_here() {
 #[test]
 fn misuse() {
     let project = Project::new(&[PORTS]);
-    snapshot!(project.shown(&["research", "Which port?", "docs", "--max-time", "5d"]), @"
+    snapshot!(project.shown(&["research", "Which port?", "docs", "--max-time", "5w"]), @"
     exit 2
     --- stdout
     --- stderr
-    error: invalid value '5d' for '--max-time <TIME>': `d` is not a unit of time; write 90s, 5m or 1h
+    error: invalid value '5w' for '--max-time <TIME>': `w` is not a unit of time; write 90s, 5m, 1h or 30d
 
     For more information, try '--help'.
     ");

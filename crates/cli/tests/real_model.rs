@@ -162,3 +162,72 @@ fn a_run_that_is_killed_goes_on() {
         assert_eq!(same, Some(step), "a finished step was done again");
     }
 }
+
+#[test]
+fn a_run_out_of_budget_asks_and_is_then_replayed_and_forked() {
+    let Some(project) = project() else { return };
+    let question = "Which port does the Alder server listen on?";
+    let arguments = ["research", question, "docs", "--model", MODEL];
+    let limited = [
+        &arguments[..],
+        &["--depth", "quick", "--budget-tokens", "900"],
+    ]
+    .concat();
+    let shown = project.shown(&limited);
+    assert!(shown.starts_with("exit 1"), "{shown}");
+    assert!(shown.contains("budget/tokens[900]"), "{shown}");
+    let runs = project.json(&["runs", "--json"]);
+    let run = runs[0]["id"].as_str().unwrap();
+    assert_eq!(runs[0]["status"], "parked");
+    let spent = |run: &str| project.json(&["runs", "show", run, "--json"])["budget"][0].clone();
+    assert!(
+        spent(run)["spent"].as_u64().unwrap() <= 900,
+        "{}",
+        spent(run)
+    );
+    let answered = project.shown(&["answer", run, "budget/tokens[900]", "1000000"]);
+    assert!(answered.starts_with("exit 0"), "{answered}");
+    let report = project.json(&["resume", run, "--json"]);
+    assert_verbatim(&project, &report);
+    assert!(
+        report["answer"].as_str().unwrap().contains("4711"),
+        "{report:#}"
+    );
+    let usage = &report["usage"];
+    let used = usage["prompt_tokens"].as_u64().unwrap() + usage["output_tokens"].as_u64().unwrap();
+    assert_eq!(spent(run)["spent"], used, "the ledger is exact");
+
+    let replay = project.json(&["replay", run, "--json"]);
+    assert_eq!(replay["complete"], true, "{replay:#}");
+    let steps = project.json(&["runs", "show", run, "--json"])["steps"].clone();
+    let steps = steps.as_array().unwrap();
+    let model_calls = |steps: &[Value], mark: &str| {
+        let calls = steps.iter().filter(|step| {
+            let attributes = &step["attributes"];
+            !attributes["prompt_tokens"].is_null()
+                && attributes[mark].is_null()
+                && step["shared"] == false
+        });
+        calls.count()
+    };
+    // From the last model call on: only that one is made again.
+    let last = steps
+        .iter()
+        .rfind(|step| !step["attributes"]["prompt_tokens"].is_null())
+        .unwrap();
+    let fork = project.json(&[
+        "fork",
+        run,
+        "--at",
+        last["path"].as_str().unwrap(),
+        "--json",
+    ]);
+    let fork = fork["run"].as_str().unwrap();
+    let shown = project.json(&["runs", "show", fork, "--json"]);
+    assert_eq!(shown["forked_from"]["run"], run);
+    assert!(model_calls(shown["steps"].as_array().unwrap(), "reused") >= 1);
+    assert!(
+        model_calls(shown["steps"].as_array().unwrap(), "reused") < model_calls(steps, "reused")
+    );
+    assert_eq!(project.json(&["replay", fork, "--json"])["complete"], true);
+}

@@ -19,11 +19,11 @@ pub async fn diff(journal: &Journal, a: &str, b: &str, json: bool) -> Result<()>
     let Some(first) = differences.first() else {
         return view::print("the runs do not differ in any step\n");
     };
-    let mut text = format!(
-        "{} steps differ, first {}\n- {a}\n+ {b}\n",
-        differences.len(),
-        first.path
-    );
+    let count = match differences.len() {
+        1 => "1 step differs".to_owned(),
+        count => format!("{count} steps differ"),
+    };
+    let mut text = format!("{count}, first {}\n- {a}\n+ {b}\n", first.path);
     differences
         .iter()
         .for_each(|difference| text.push_str(&shown(difference)));

@@ -28,10 +28,7 @@ impl Run {
                  {asked} more are needed. Raise the limit to how many {unit}? (null: stop here)"
             ),
             // The least amount is said in the text only: it may be another one on a resume.
-            schema: json!({"anyOf": [
-                {"type": "integer", "exclusiveMinimum": most},
-                {"type": "null"}
-            ]}),
+            schema: json!({"type": ["integer", "null"], "exclusiveMinimum": most}),
             default: None,
             expires_after_ms: None,
             raises: Some(Raises {
