@@ -59,6 +59,12 @@ impl Run {
         }
     }
 
+    /// Whether a step was given an answer when the fork was made, and has not come to it yet.
+    pub(super) fn is_given(&self, path: &str) -> bool {
+        let fork = self.shared.fork.as_ref();
+        fork.is_some_and(|fork| fork.terms().given.contains_key(path))
+    }
+
     /// The answer that a step was given when the fork was made.
     pub(super) async fn given(&self, asked: &Asked) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {

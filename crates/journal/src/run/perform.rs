@@ -240,15 +240,23 @@ impl Run {
         self.check_alive()?;
         let recorded = self.recorded().take(&asked.path);
         let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
-        if !own && let Some(value) = self.given(asked).await? {
-            return Ok(Answer::Result(value));
-        }
-        let answer = match recorded {
-            Some(recorded) => self.answer(asked, recorded).await?,
-            None => match self.beyond(asked).await? {
-                Some(value) => Answer::Result(value),
-                None => Answer::Again(Again::FIRST),
-            },
+        let answer = if self.shared.replay.is_some() {
+            // What a fork is given or reuses it writes down when it comes there; a replay writes
+            // nothing.
+            match recorded {
+                Some(recorded) if own || !self.is_given(&asked.path) => {
+                    self.answer(asked, recorded).await?
+                }
+                _ => Answer::Again(Again::FIRST),
+            }
+        } else if !own && let Some(value) = self.given(asked).await? {
+            Answer::Result(value)
+        } else if let Some(recorded) = recorded {
+            self.answer(asked, recorded).await?
+        } else if let Some(value) = self.beyond(asked).await? {
+            Answer::Result(value)
+        } else {
+            Answer::Again(Again::FIRST)
         };
         if let Some(mut replay) = self.replaying() {
             if let Answer::Again(..) = answer {

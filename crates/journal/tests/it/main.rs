@@ -16,6 +16,7 @@ mod golden;
 mod model;
 mod people;
 mod processes;
+mod regressions;
 mod runs;
 mod stops;
 mod support;
