@@ -134,6 +134,7 @@ impl Run {
             attempt: 1,
             reserve: Cost::default(),
             question: None,
+            works: false,
         };
         self.write_start(asked, beginning).await?;
         let key = self.idempotency_key(&asked.path);

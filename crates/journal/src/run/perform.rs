@@ -77,6 +77,8 @@ pub(super) struct Beginning {
     /// What is to be set aside.
     pub(super) reserve: Cost,
     pub(super) question: Option<QuestionChange>,
+    /// Whether work follows, which counts against budgets; else its result is found or given.
+    pub(super) works: bool,
 }
 
 impl Run {
@@ -173,6 +175,7 @@ impl Run {
                     attempt,
                     reserve: Cost::default(),
                     question: None,
+                    works: false,
                 };
                 self.write_start(asked, beginning).await?;
             }
@@ -216,6 +219,7 @@ impl Run {
                 attempt,
                 reserve,
                 question: None,
+                works: true,
             };
             match self.write_start(asked, beginning).await {
                 Ok(()) => break,
@@ -238,7 +242,10 @@ impl Run {
     /// What the journal has to say to a step. Shared by all kinds of steps.
     pub(super) async fn recall(&self, asked: &Asked) -> Result<Answer> {
         self.check_alive()?;
+        // Limits are a fork's own: what was said of those of its source says nothing about them.
+        let foreign = |step: &Recorded| step.shared && asked.path.starts_with("budget/");
         let recorded = self.recorded().take(&asked.path);
+        let recorded = recorded.filter(|step| !foreign(step));
         let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
         let answer = if self.shared.replay.is_some() {
             // What a fork is given or reuses it writes down when it comes there; a replay writes
@@ -259,7 +266,10 @@ impl Run {
             Answer::Again(Again::FIRST)
         };
         if let Some(mut replay) = self.replaying() {
-            if let Answer::Again(..) = answer {
+            // A child that has been begun need not have ended.
+            if let Answer::Again(again) = &answer
+                && (asked.kind != StepKind::Child || again.attempt == 1)
+            {
                 return Err(Error::RecordingEnds {
                     run: self.id().to_string(),
                     path: asked.path.clone(),
@@ -415,6 +425,7 @@ impl Run {
             attempt,
             reserve,
             question,
+            works,
         } = beginning;
         let mut body = Map::new();
         let event_kind = match attempt {
@@ -446,7 +457,7 @@ impl Run {
         let mut record = Record::new(event, nodes, notice);
         record.question = question;
         let Shared { store, key, .. } = &*self.shared;
-        let work = *kind == StepKind::Call;
+        let work = works && *kind == StepKind::Call;
         if work && !key.ledgers.is_empty() {
             let steps = i64::from(attempt == 1);
             record.entry = Entry {

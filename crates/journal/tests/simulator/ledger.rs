@@ -1,6 +1,6 @@
 //! The ledger, worked out again from the events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use journal::{Dimension, RunId};
 use rusqlite::Connection;
@@ -24,7 +24,13 @@ pub(crate) fn check(simulation: &Simulation) -> Checked<()> {
     let owners: Vec<i64> = column(&connection, "SELECT DISTINCT run FROM budget ORDER BY 1");
     let mut used: BTreeMap<i64, Used> = BTreeMap::new();
     for (run, (_, parent)) in &parents {
-        let own = of_run(&connection, *run, has_ledger(&owners, &parents, *run));
+        let counted = has_ledger(&owners, &parents, *run);
+        let fork = simulation.world.lock().forks.get(&parents[run].0).copied();
+        let own = if counted {
+            of_run(&connection, *run, fork)
+        } else {
+            Used::default()
+        };
         let mut line = Some(*run);
         let mut next = *parent;
         while let Some(owner) = line {
@@ -83,15 +89,14 @@ fn has_ledger(owners: &[i64], parents: &BTreeMap<i64, (String, Option<i64>)>, ru
     false
 }
 
-fn of_run(connection: &Connection, run: i64, counted: bool) -> Used {
+/// What a run's own steps add up to; of a fork, whether it does steps that write with a key.
+fn of_run(connection: &Connection, run: i64, fork: Option<bool>) -> Used {
     let mut used = Used::default();
-    if !counted {
-        return used;
-    }
     let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    let mut not_done = BTreeSet::new();
     let mut statement = connection
         .prepare(
-            "SELECT kind, path, body FROM event WHERE run = ?1 AND path IS NOT NULL ORDER BY seq",
+            "SELECT kind, path, body, effect FROM event WHERE run = ?1 AND path IS NOT NULL ORDER BY seq",
         )
         .unwrap();
     let mut rows = statement.query([run]).unwrap();
@@ -101,12 +106,23 @@ fn of_run(connection: &Connection, run: i64, counted: bool) -> Used {
         let tokens = |field: &str| body[field]["tokens"].as_u64().unwrap_or_default();
         match kind {
             10 | 11 => {
-                let called = body.get("kind").is_none();
-                used.steps += u64::from(kind == 10 && called);
+                let effect: Option<i64> = row.get(3).unwrap();
+                let done = match (effect, fork) {
+                    (Some(3), Some(_)) | (Some(2), Some(false)) => false,
+                    _ => body.get("kind").is_none(),
+                };
+                used.steps += u64::from(kind == 10 && done);
+                if !done {
+                    not_done.insert(path.clone());
+                }
                 *open.entry(path).or_default() += tokens("reserve");
             }
             12..=14 => {
                 used.tokens += tokens("cost");
+                let marks = ["given", "reused", "drift"];
+                let found = marks.iter().any(|mark| body["attributes"][mark] == true);
+                let could_be_done = !not_done.contains(&path);
+                used.steps -= u64::from(found && could_be_done && kind == 12);
                 open.remove(&path);
             }
             _ => {}

@@ -249,7 +249,9 @@ impl Simulation {
             }
             Ok(Outcome::Failed(reason)) => self.checks.may_fail(self, run, &reason),
             Ok(Outcome::Finished(_) | Outcome::Parked(_) | Outcome::Cancelled(_))
-            | Err(Error::LeaseLost { .. } | Error::RunCancelled { .. }) => Ok(()),
+            | Err(Error::LeaseLost { .. } | Error::RunCancelled { .. } | Error::Finished { .. }) => {
+                Ok(())
+            }
             Err(error) => self
                 .allow(&error)
                 .map_err(|error| format!("{run} stopped: {error}")),
