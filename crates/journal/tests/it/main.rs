@@ -20,4 +20,5 @@ mod regressions;
 mod runs;
 mod stops;
 mod support;
+mod workers;
 mod writing;
