@@ -8,7 +8,7 @@ use super::{Journal, start_row};
 use crate::budget::Budget;
 use crate::records::RunId;
 use crate::run::{ForkTerms, Run};
-use crate::store::{Begin, Reader, Recorded};
+use crate::store::{Begin, Outcome, Reader, Recorded};
 use crate::{Error, Result};
 
 /// What a fork changes.
@@ -205,7 +205,9 @@ pub(super) fn terms(
     let source = RunId::parse(&source)?;
     // When it has been deleted since, there is nothing to reuse.
     if let Some(key) = reader.key_of(&source)? {
-        let known: HashSet<&String> = recorded.iter().map(|(path, _)| path).collect();
+        let ended = |step: &Recorded| !matches!(step.outcome, Outcome::Open);
+        let known = recorded.iter().filter(|(_, step)| ended(step));
+        let known: HashSet<&String> = known.map(|(path, _)| path).collect();
         let beyond = reader.recorded(key, &source)?.steps;
         terms.beyond = beyond
             .into_iter()

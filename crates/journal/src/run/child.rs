@@ -182,7 +182,13 @@ impl Child {
             .step("cancel", Effect::Read, &self.id, |_| async move {
                 let cancelled = crate::journal::cancel(&store, id, "its parent cancelled it").await;
                 match cancelled {
-                    Ok(()) | Err(Error::Finished { .. } | Error::RunCancelled { .. }) => Ok(()),
+                    // None is there when the child's end came from the run that this is a fork of.
+                    Ok(())
+                    | Err(
+                        Error::Finished { .. }
+                        | Error::RunCancelled { .. }
+                        | Error::NotFound { .. },
+                    ) => Ok(()),
                     Err(error) => Err(crate::StepError::Fault(error.to_string())),
                 }
             })

@@ -66,7 +66,7 @@ impl Run {
     }
 
     /// The answer that a step was given when the fork was made.
-    pub(super) async fn given(&self, asked: &Asked) -> Result<Option<Value>> {
+    pub(super) async fn given(&self, asked: &Asked, attempt: u32) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -74,13 +74,12 @@ impl Run {
             return Ok(None);
         };
         let value = self.shared.secrets.value(value);
-        self.write_found(asked, &value, "given", true.into())
-            .await?;
+        self.write_found(asked, &value, "given", attempt).await?;
         Ok(Some(value))
     }
 
     /// The answer that the source recorded to a step after the fork point, if it may be taken.
-    pub(super) async fn beyond(&self, asked: &Asked) -> Result<Option<Value>> {
+    pub(super) async fn beyond(&self, asked: &Asked, attempt: u32) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -118,7 +117,7 @@ impl Run {
             .await?
             .unwrap_or_default();
         let mark = if same { "reused" } else { "drift" };
-        self.write_found(asked, &value, mark, true.into()).await?;
+        self.write_found(asked, &value, mark, attempt).await?;
         Ok(Some(value))
     }
 
@@ -128,10 +127,10 @@ impl Run {
         asked: &Asked,
         value: &Value,
         mark: &str,
-        how: Value,
+        attempt: u32,
     ) -> Result<()> {
         let beginning = Beginning {
-            attempt: 1,
+            attempt,
             reserve: Cost::default(),
             question: None,
             works: false,
@@ -139,7 +138,7 @@ impl Run {
         self.write_start(asked, beginning).await?;
         let key = self.idempotency_key(&asked.path);
         let context = StepContext::new(&asked.path, key, Cost::default());
-        context.attribute(mark, how);
+        context.attribute(mark, true);
         self.write_result(&asked.path, value, &context).await
     }
 }

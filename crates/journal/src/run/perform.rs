@@ -246,21 +246,27 @@ impl Run {
         let foreign = |step: &Recorded| step.shared && asked.path.starts_with("budget/");
         let recorded = self.recorded().take(&asked.path);
         let recorded = recorded.filter(|step| !foreign(step));
-        let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
+        let own = recorded.as_ref().filter(|recorded| !recorded.shared);
+        let ended = own.is_some_and(|own| !matches!(own.outcome, Outcome::Open));
+        // A crash may have come between the two events of an answer that is found: it is found again.
+        let attempt = own.map_or(1, |own| own.attempts + 1);
+        let own_is_open = own.is_some() && !ended;
         let answer = if self.shared.replay.is_some() {
             // What a fork is given or reuses it writes down when it comes there; a replay writes
             // nothing.
             match recorded {
-                Some(recorded) if own || !self.is_given(&asked.path) => {
+                Some(recorded) if ended || own_is_open || !self.is_given(&asked.path) => {
                     self.answer(asked, recorded).await?
                 }
                 _ => Answer::Again(Again::FIRST),
             }
-        } else if !own && let Some(value) = self.given(asked).await? {
+        } else if !ended && let Some(value) = self.given(asked, attempt).await? {
+            Answer::Result(value)
+        } else if own_is_open && let Some(value) = self.beyond(asked, attempt).await? {
             Answer::Result(value)
         } else if let Some(recorded) = recorded {
             self.answer(asked, recorded).await?
-        } else if let Some(value) = self.beyond(asked).await? {
+        } else if let Some(value) = self.beyond(asked, attempt).await? {
             Answer::Result(value)
         } else {
             Answer::Again(Again::FIRST)

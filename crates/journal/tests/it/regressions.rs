@@ -258,3 +258,31 @@ fn a_fork_of_a_fork_shares_the_answers_that_were_given() {
         assert_eq!(outcome, Outcome::Finished(expected));
     });
 }
+
+#[test]
+fn an_answer_that_is_found_survives_a_crash_between_its_events() {
+    block_on(async {
+        let bench = Bench::new();
+        let run = bench.open().start(new_run("one")).await.unwrap();
+        run.execute(two_steps).await.unwrap();
+        let options = Options {
+            probe: Some(Arc::new(|_, event| match &event.kind {
+                EventKind::StepFinished { .. } => Err(StoreFault::Write),
+                _ => Ok(()),
+            })),
+            ..Options::default()
+        };
+        let failing = Journal::open_with(&bench.path(), options).unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            ..Fork::default()
+        };
+        fork.answers.insert("first[0]".to_string(), json!("given"));
+        let fork = failing.fork("one", fork).await.unwrap();
+        assert!(fork.execute(two_steps).await.is_err());
+        drop((fork, failing));
+        let fork = bench.open().resume("fork").await.unwrap();
+        let outcome = fork.execute(two_steps).await.unwrap();
+        assert_eq!(outcome, Outcome::Finished(json!(["given", "live"])));
+    });
+}
