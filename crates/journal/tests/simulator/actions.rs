@@ -197,19 +197,8 @@ fn break_something(simulation: &mut Simulation) -> Checked<()> {
         Some(Bug::QuestionLost) => {
             "DELETE FROM question WHERE rowid = (SELECT max(rowid) FROM question)"
         }
-        Some(Bug::LeaseStolen) => return steal(simulation),
-        Some(Bug::DiskLies | Bug::WorksAgain | Bug::ResultChanges) | None => {
-            return simulation.kill();
-        }
+        Some(Bug::WorksAgain) | None => return simulation.kill(),
     };
     simulation.sql().execute(sql, []).unwrap();
-    Ok(())
-}
-
-/// A mistake: two processes work on one run.
-fn steal(simulation: &mut Simulation) -> Checked<()> {
-    let token = "SELECT token FROM lease ORDER BY run LIMIT 1";
-    let sql = format!("UPDATE lease SET expires_ms = 0 WHERE token = ({token})");
-    simulation.sql().execute(&sql, []).unwrap();
     Ok(())
 }

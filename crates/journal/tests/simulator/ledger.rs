@@ -101,7 +101,7 @@ fn has_ledger(owners: &[i64], parents: &BTreeMap<i64, (String, Option<i64>)>, ru
 fn of_run(connection: &Connection, run: i64, fork: Option<bool>) -> Used {
     let mut used = Used::default();
     let mut open: BTreeMap<String, u64> = BTreeMap::new();
-    let mut not_done = BTreeSet::new();
+    let (mut not_done, mut restarted) = (BTreeSet::new(), BTreeSet::new());
     let mut statement = connection
         .prepare(
             "SELECT kind, path, body, effect FROM event WHERE run = ?1 AND path IS NOT NULL ORDER BY seq",
@@ -120,7 +120,9 @@ fn of_run(connection: &Connection, run: i64, fork: Option<bool>) -> Used {
                     _ => body.get("kind").is_none(),
                 };
                 used.steps += u64::from(kind == 10 && done);
-                if !done {
+                if kind == 11 {
+                    restarted.insert(path.clone());
+                } else if !done {
                     not_done.insert(path.clone());
                 }
                 *open.entry(path).or_default() += tokens("reserve");
@@ -130,13 +132,20 @@ fn of_run(connection: &Connection, run: i64, fork: Option<bool>) -> Used {
                 let marks = ["given", "reused", "drift"];
                 let found = marks.iter().any(|mark| body["attributes"][mark] == true);
                 let could_be_done = !not_done.contains(&path);
-                used.steps -= u64::from(found && could_be_done && kind == 12);
+                if found && could_be_done && kind == 12 {
+                    // Begun again: perhaps live at first, before its source had got so far.
+                    if restarted.contains(&path) {
+                        used.unclear += 1;
+                    } else {
+                        used.steps -= 1;
+                    }
+                }
                 open.remove(&path);
             }
             _ => {}
         }
     }
     used.reserved = open.values().sum();
-    used.unclear = fork.map_or(0, |_| open.len() as u64);
+    used.unclear += fork.map_or(0, |_| open.len() as u64);
     used
 }

@@ -21,16 +21,10 @@ pub(crate) type Place = (String, String);
 pub(crate) enum Bug {
     /// The work of finished steps is done again.
     WorksAgain,
-    /// The disk loses commits that it has confirmed.
-    DiskLies,
     /// The ledger forgets what is set aside.
     LedgerForgets,
     /// An open question falls off the list.
     QuestionLost,
-    /// Recorded results change.
-    ResultChanges,
-    /// A process that has lost a run's lease steals it back.
-    LeaseStolen,
 }
 
 /// Who makes the library do something.
