@@ -252,12 +252,7 @@ impl Run {
         let attempt = own.map_or(1, |own| own.attempts + 1);
         let own_is_open = own.is_some() && !ended;
         // What has been begun for real goes on: a question that people see, a child.
-        let finds_again = own_is_open
-            && match asked.kind {
-                StepKind::Call => true,
-                StepKind::Question => !self.is_asked(&asked.path).await?,
-                StepKind::Timer | StepKind::Child | StepKind::Version => false,
-            };
+        let finds_again = own_is_open && asked.kind == StepKind::Call;
         let answer = if self.shared.replay.is_some() {
             // What a fork is given or reuses it writes down when it comes there; a replay writes
             // nothing.
@@ -291,13 +286,6 @@ impl Run {
             replay.answered += 1;
         }
         Ok(answer)
-    }
-
-    /// Whether a question is on the list of open ones.
-    async fn is_asked(&self, path: &str) -> Result<bool> {
-        let (key, path) = (self.shared.key.key, path.to_string());
-        let store = &self.shared.store;
-        store.read(move |reader| reader.is_open(key, &path)).await
     }
 
     /// A person has to say what became of a step, or what is to be taken for its result. Where
