@@ -77,9 +77,7 @@ pub(crate) fn answer_with(
     match simulation.act(Actor::Person, said) {
         Ok(()) => {
             let state = &mut *simulation.world.lock();
-            if state.disk.crashed() {
-                return Ok(());
-            }
+            // Also when a crash came right then: should its commit be lost, it is said again.
             if answer.is_null() {
                 state.refused.insert(place.0.clone());
             }
@@ -161,9 +159,6 @@ pub(crate) fn settle_place(
     match simulation.act(Actor::Person, said) {
         Ok(()) => {
             let state = &mut *simulation.world.lock();
-            if state.disk.crashed() {
-                return Ok(());
-            }
             match settlement {
                 Settlement::Done(value) => {
                     state.said.insert(place.clone(), value);
