@@ -66,10 +66,9 @@ impl Journal {
     pub async fn start(&self, new: NewRun) -> Result<Run> {
         let token = rand::random();
         let (key, id, input, definition) = self.begin(new, Some(token)).await?;
-        let ledgers = self.store.read(move |reader| reader.ledgers(key)).await?;
-        let now_ms = self.store.stamp()?;
+        let ledgers = self.store.read(move |reader| reader.ledgers(key)).await;
         let taken = Taken {
-            key: RunKey::new(key, id, token, ledgers, now_ms),
+            key: self.leased((key, id, token), ledgers)?,
             input,
             definition,
             recorded: Vec::new(),
@@ -125,6 +124,22 @@ impl Journal {
         }
     }
 
+    /// The key of a run whose lease has just been taken; gives the lease back when something is wrong.
+    fn leased(
+        &self,
+        (key, id, token): (i64, RunId, [u8; 16]),
+        ledgers: Result<Vec<i64>>,
+    ) -> Result<RunKey> {
+        match ledgers.and_then(|ledgers| Ok((ledgers, self.store.stamp()?))) {
+            Ok((ledgers, now_ms)) => Ok(RunKey::new(key, id, token, ledgers, now_ms)),
+            Err(error) => {
+                let run = RunKey::new(key, id, token, Vec::new(), 0);
+                self.store.release(&run);
+                Err(error)
+            }
+        }
+    }
+
     fn handle(&self, taken: Taken) -> Run {
         Run::new(self.store.clone(), Arc::clone(&self.secrets), taken)
     }
@@ -171,13 +186,8 @@ impl Journal {
             event,
         };
         let before = self.store.take(take).await?;
-        let run = RunKey::new(
-            key,
-            id,
-            token,
-            std::mem::take(&mut found.ledgers),
-            self.store.stamp()?,
-        );
+        let ledgers = std::mem::take(&mut found.ledgers);
+        let run = self.leased((key, id, token), Ok(ledgers))?;
         if before != found.last_seq {
             // Somebody else got on with it in between. Now that the lease is ours, nobody does.
             let again = self.store.read(move |reader| past(reader, key)).await;

@@ -8,7 +8,7 @@ use super::{Journal, start_row};
 use crate::budget::Budget;
 use crate::records::RunId;
 use crate::run::{ForkTerms, Run};
-use crate::store::{Begin, Reader, Recorded};
+use crate::store::{Begin, Outcome, Reader, Recorded};
 use crate::{Error, Result};
 
 /// What a fork changes.
@@ -81,7 +81,7 @@ impl Journal {
     pub async fn fork(&self, id: &str, fork: Fork) -> Result<Run> {
         let chosen = fork.id.as_deref().map(RunId::parse).transpose()?;
         let (asked, at) = (id.to_string(), fork.at.clone());
-        let (source, forked) = self
+        let (source, forked, given) = self
             .store
             .read(move |reader| {
                 let (key, id) = reader.find(&asked)?;
@@ -94,7 +94,11 @@ impl Journal {
                             path: path.clone(),
                         })?,
                 };
-                Ok((reader.run(key)?, forked))
+                Ok((
+                    reader.run(key)?,
+                    forked,
+                    given_before(reader, key, &id, forked)?,
+                ))
             })
             .await?;
         let mut input = source.input;
@@ -110,7 +114,9 @@ impl Journal {
         terms.insert("at".to_string(), fork.at.into());
         terms.insert("reuse".to_string(), fork.reuse.into());
         terms.insert("live".to_string(), fork.live.into());
-        let answers = self.secrets.value(fork.answers.into());
+        let mut answers = given;
+        answers.extend(fork.answers);
+        let answers = self.secrets.value(answers.into());
         terms.insert("answers".to_string(), answers);
         body.insert("fork".to_string(), terms.into());
         if !fork.budget.is_unlimited() {
@@ -132,6 +138,33 @@ impl Journal {
         self.store.begin(begin, nodes).await?;
         self.resume(id.as_str()).await
     }
+}
+
+/// The answers that a run, itself a fork, was given to steps before the fork point, when that lies in
+/// what it shares: then they are not among the events that its own fork shares.
+fn given_before(
+    reader: &Reader<'_>,
+    key: i64,
+    id: &RunId,
+    (begun_in, seq): (i64, i64),
+) -> Result<Map<String, Value>> {
+    if begun_in == key {
+        return Ok(Map::new());
+    }
+    let Some(Value::Object(mut terms)) = reader.start_field(key, id, "fork")? else {
+        return Ok(Map::new());
+    };
+    let Some(Value::Object(answers)) = terms.remove("answers") else {
+        return Ok(Map::new());
+    };
+    let mut before = Map::new();
+    for (path, answer) in answers {
+        let begun = reader.beginning_of(begun_in, &path)?;
+        if begun.is_some_and(|(run, at)| run != begun_in || at < seq) {
+            before.insert(path, answer);
+        }
+    }
+    Ok(before)
 }
 
 /// Replaces a field, going into objects at dots.
@@ -179,7 +212,9 @@ pub(super) fn terms(
     let source = RunId::parse(&source)?;
     // When it has been deleted since, there is nothing to reuse.
     if let Some(key) = reader.key_of(&source)? {
-        let known: HashSet<&String> = recorded.iter().map(|(path, _)| path).collect();
+        let ended = |step: &Recorded| !matches!(step.outcome, Outcome::Open);
+        let known = recorded.iter().filter(|(_, step)| ended(step));
+        let known: HashSet<&String> = known.map(|(path, _)| path).collect();
         let beyond = reader.recorded(key, &source)?.steps;
         terms.beyond = beyond
             .into_iter()

@@ -98,6 +98,12 @@ impl Journal {
                     _ if record.reason.as_deref() == Some(&*self.redacted(&error.to_string())) => {
                         Ok(replay)
                     }
+                    // Cut off right before it failed: it has all its steps, and no end.
+                    None | Some(Error::StepFailed { .. })
+                        if !matches!(record.status, RunStatus::Finished | RunStatus::Failed) =>
+                    {
+                        Ok(replay)
+                    }
                     _ => Err(other_end(&record.status, record.output, &error.to_string())),
                 };
             }

@@ -88,6 +88,8 @@ impl Run {
         };
         match self.recall(&child.asked).await? {
             Answer::Result(end) => child.end = Some(end),
+            // A replay begins nothing; whether the child's end is recorded shows when it is waited for.
+            Answer::Again(_) if self.shared.replay.is_some() => {}
             Answer::Again(again) => child.key = Some(self.begin_child(&child, new, again).await?),
         }
         Ok(child)
@@ -141,7 +143,12 @@ impl Run {
             parent: Some(self.shared.key.key),
             forked,
         };
-        self.shared.store.begin(begin, nodes).await
+        let begun = self.shared.store.begin(begin, nodes).await;
+        if let Err(error @ Error::Store { .. }) = &begun {
+            // A write that fails stops the run, also one that is another run's first.
+            self.shared.key.fate.end(error.clone());
+        }
+        begun
     }
 }
 
@@ -184,14 +191,22 @@ impl Child {
     }
 
     /// Cancels the child and its descendants, if they have not ended.
+    ///
+    /// Twice is once, and nothing outside the journal changes: a fork cancels its own children as well.
     pub async fn cancel(&self) -> Result<()> {
         let store = self.run.shared.store.clone();
         let id = self.id.clone();
         self.run
-            .step("cancel", Effect::Idempotent, &self.id, |_| async move {
+            .step("cancel", Effect::Read, &self.id, |_| async move {
                 let cancelled = crate::journal::cancel(&store, id, "its parent cancelled it").await;
                 match cancelled {
-                    Ok(()) | Err(Error::Finished { .. } | Error::RunCancelled { .. }) => Ok(()),
+                    // None is there when the child's end came from the run that this is a fork of.
+                    Ok(())
+                    | Err(
+                        Error::Finished { .. }
+                        | Error::RunCancelled { .. }
+                        | Error::NotFound { .. },
+                    ) => Ok(()),
                     Err(error) => Err(crate::StepError::Fault(error.to_string())),
                 }
             })
@@ -201,7 +216,10 @@ impl Child {
     async fn wait_for_end(&self) -> Result<Value> {
         let run = &self.run;
         let Some(key) = self.key else {
-            return Ok(Value::Null);
+            return Err(Error::RecordingEnds {
+                run: run.id().to_string(),
+                path: self.asked.path.clone(),
+            });
         };
         let mut busy = Some(run.shared.activity.busy());
         let mut waiting = None;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 
 use super::Run;
-use super::perform::{Asked, Beginning};
+use super::perform::{Again, Asked, Beginning};
 use crate::Result;
 use crate::budget::Cost;
 use crate::records::{Effect, RunId};
@@ -59,8 +59,14 @@ impl Run {
         }
     }
 
+    /// Whether a step was given an answer when the fork was made, and has not come to it yet.
+    pub(super) fn is_given(&self, path: &str) -> bool {
+        let fork = self.shared.fork.as_ref();
+        fork.is_some_and(|fork| fork.terms().given.contains_key(path))
+    }
+
     /// The answer that a step was given when the fork was made.
-    pub(super) async fn given(&self, asked: &Asked) -> Result<Option<Value>> {
+    pub(super) async fn given(&self, asked: &Asked, begun: Again) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -68,13 +74,12 @@ impl Run {
             return Ok(None);
         };
         let value = self.shared.secrets.value(value);
-        self.write_found(asked, &value, "given", true.into())
-            .await?;
+        self.write_found(asked, &value, "given", begun).await?;
         Ok(Some(value))
     }
 
     /// The answer that the source recorded to a step after the fork point, if it may be taken.
-    pub(super) async fn beyond(&self, asked: &Asked) -> Result<Option<Value>> {
+    pub(super) async fn beyond(&self, asked: &Asked, begun: Again) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -112,27 +117,30 @@ impl Run {
             .await?
             .unwrap_or_default();
         let mark = if same { "reused" } else { "drift" };
-        self.write_found(asked, &value, mark, true.into()).await?;
+        self.write_found(asked, &value, mark, begun).await?;
         Ok(Some(value))
     }
 
-    /// Writes a step whose result was found and not worked for.
+    /// Writes a step whose result was found and not worked for. What an attempt that was cut off has
+    /// left set aside is free again.
     async fn write_found(
         &self,
         asked: &Asked,
         value: &Value,
         mark: &str,
-        how: Value,
+        begun: Again,
     ) -> Result<()> {
         let beginning = Beginning {
-            attempt: 1,
+            attempt: begun.attempt,
             reserve: Cost::default(),
             question: None,
+            works: false,
         };
         self.write_start(asked, beginning).await?;
         let key = self.idempotency_key(&asked.path);
-        let context = StepContext::new(&asked.path, key, Cost::default());
-        context.attribute(mark, how);
+        let context = StepContext::new(&asked.path, key, begun.held);
+        context.spent(Cost::default());
+        context.attribute(mark, true);
         self.write_result(&asked.path, value, &context).await
     }
 }

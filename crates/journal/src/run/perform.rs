@@ -97,6 +97,8 @@ pub(super) struct Beginning {
     /// What is to be set aside.
     pub(super) reserve: Cost,
     pub(super) question: Option<QuestionChange>,
+    /// Whether work follows, which counts against budgets; else its result is found or given.
+    pub(super) works: bool,
 }
 
 impl Run {
@@ -189,6 +191,7 @@ impl Run {
                     attempt,
                     reserve: Cost::default(),
                     question: None,
+                    works: false,
                 };
                 self.write_start(asked, beginning).await?;
             }
@@ -234,6 +237,7 @@ impl Run {
                 attempt,
                 reserve,
                 question: None,
+                works: true,
             };
             match self.write_start(asked, beginning).await {
                 Ok(()) => break,
@@ -256,23 +260,54 @@ impl Run {
     /// What the journal has to say to a step. Shared by all kinds of steps.
     pub(super) async fn recall(&self, asked: &Asked) -> Result<Answer> {
         self.check_alive()?;
+        // Limits are a fork's own: what was said of those of its source says nothing about them.
+        let foreign = |step: &Recorded| step.shared && asked.path.starts_with("budget/");
         let Shared {
             recorded, store, ..
         } = &*self.shared;
         let recorded = recorded.take(&asked.path, store, self.id()).await;
-        let own = recorded.as_ref().is_some_and(|recorded| !recorded.shared);
-        if !own && let Some(value) = self.given(asked).await? {
-            return Ok(Answer::Result(value));
-        }
-        let answer = match recorded {
-            Some(recorded) => self.answer(asked, recorded).await?,
-            None => match self.beyond(asked).await? {
-                Some(value) => Answer::Result(value),
-                None => Answer::Again(Again::FIRST),
-            },
+        let recorded = recorded.filter(|step| !foreign(step));
+        let own = recorded.as_ref().filter(|recorded| !recorded.shared);
+        let ended = own.is_some_and(|own| !matches!(own.outcome, Outcome::Open));
+        // A crash may have come between the two events of an answer that is found: it is found again.
+        let found = own.map_or(Again::FIRST, |own| Again {
+            attempt: own.attempts + 1,
+            held: own.reserved,
+            ..Again::FIRST
+        });
+        let own_is_open = own.is_some() && !ended;
+        // What has been begun for real goes on: a question that people see, a child.
+        let finds_again = own_is_open
+            && match asked.kind {
+                StepKind::Call => true,
+                StepKind::Question => self.shared.fork.is_some() && !self.is_seen(asked).await?,
+                _ => false,
+            };
+        let answer = if self.shared.replay.is_some() {
+            // What a fork is given or reuses it writes down when it comes there; a replay writes
+            // nothing.
+            match recorded {
+                Some(recorded) if ended || own_is_open || !self.is_given(&asked.path) => {
+                    self.answer(asked, recorded).await?
+                }
+                _ => Answer::Again(Again::FIRST),
+            }
+        } else if !ended && let Some(value) = self.given(asked, found).await? {
+            Answer::Result(value)
+        } else if finds_again && let Some(value) = self.beyond(asked, found).await? {
+            Answer::Result(value)
+        } else if let Some(recorded) = recorded {
+            self.answer(asked, recorded).await?
+        } else if let Some(value) = self.beyond(asked, found).await? {
+            Answer::Result(value)
+        } else {
+            Answer::Again(Again::FIRST)
         };
         if let Some(mut replay) = self.replaying() {
-            if let Answer::Again(..) = answer {
+            // A child that has been begun need not have ended.
+            if let Answer::Again(again) = &answer
+                && (asked.kind != StepKind::Child || again.attempt == 1)
+            {
                 return Err(Error::RecordingEnds {
                     run: self.id().to_string(),
                     path: asked.path.clone(),
@@ -281,6 +316,13 @@ impl Run {
             replay.answered += 1;
         }
         Ok(answer)
+    }
+
+    /// Whether people see a question, so that it waits for them.
+    pub(super) async fn is_seen(&self, question: &Asked) -> Result<bool> {
+        let (key, path) = (self.shared.key.key, question.path.clone());
+        let store = &self.shared.store;
+        store.read(move |reader| reader.is_open(key, &path)).await
     }
 
     /// A person has to say what became of a step, or what is to be taken for its result. Where
@@ -417,6 +459,7 @@ impl Run {
             attempt,
             reserve,
             question,
+            works,
         } = beginning;
         let mut body = Map::new();
         let event_kind = match attempt {
@@ -449,7 +492,7 @@ impl Run {
         let mut record = Record::new(event, nodes, notice);
         record.question = question;
         let Shared { store, key, .. } = &*self.shared;
-        let work = *kind == StepKind::Call;
+        let work = works && *kind == StepKind::Call;
         if work && !key.ledgers.is_empty() {
             let steps = i64::from(attempt == 1);
             record.entry = Entry {

@@ -98,6 +98,7 @@ impl Run {
             attempt: 1,
             reserve: Cost::default(),
             question,
+            works: false,
         };
         self.write_start(asked, beginning).await?;
         Ok(started_ms)

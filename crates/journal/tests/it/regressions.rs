@@ -1,0 +1,370 @@
+//! Bugs that there were: a test for each, so that there are none of them again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{
+    Budget, Cost, Effect, Engine, Error, EventKind, Fork, Journal, ManualClock, Moment, NewChild,
+    Options, Outcome, Question, Run, StepOptions, StoreFault, WorkflowError,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Bench, block_on, new_run, say};
+
+async fn two_steps(run: Run) -> Result<Value, WorkflowError> {
+    let first = say(&run, "first").await?;
+    let second: String = run
+        .step("second", Effect::Read, &first, |_| async {
+            Ok("live".to_string())
+        })
+        .await?;
+    Ok(json!([first, second]))
+}
+
+#[test]
+fn a_replay_of_a_fork_writes_nothing() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        run.execute(two_steps).await.unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            at: Some("second[0]".to_string()),
+            ..Fork::default()
+        };
+        fork.answers
+            .insert("first[0]".to_string(), json!("another"));
+        drop(journal.fork("one", fork).await.unwrap());
+        // The fork has not come to the answer that it was given; it used to be written by the replay.
+        let replay = journal.replay("fork", two_steps).await.unwrap();
+        assert!(!replay.complete && replay.steps == 0, "{replay:?}");
+        assert_eq!(replay.ends_at.as_deref(), Some("first[0]"));
+    });
+}
+
+#[test]
+fn a_replay_accepts_a_child_that_nobody_has_waited_for() {
+    block_on(async {
+        async fn parent(run: Run) -> Result<Value, WorkflowError> {
+            let new = NewChild::new("child", Value::Null);
+            let _child = run.spawn("child", &new).await?;
+            Ok(json!("did not wait"))
+        }
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        run.execute(parent).await.unwrap();
+        let replay = journal.replay("one", parent).await.unwrap();
+        assert!(replay.complete, "{replay:?}");
+        assert_eq!(replay.output, Some(json!("did not wait")));
+    });
+}
+
+#[test]
+fn a_replay_of_a_run_that_was_cut_off_before_it_failed_is_no_divergence() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        say(&run, "first").await.unwrap();
+        drop(run);
+        let replay = journal.replay("one", |run| async move {
+            say(&run, "first").await?;
+            Err("no luck".into())
+        });
+        assert!(replay.await.unwrap().complete);
+    });
+}
+
+#[test]
+fn a_child_whose_beginning_cannot_be_written_stops_its_parent() {
+    block_on(async {
+        let bench = Bench::new();
+        let options = Options {
+            probe: Some(Arc::new(|_, event| match &event.kind {
+                EventKind::RunStarted { agent } if agent == "child" => Err(StoreFault::Full),
+                _ => Ok(()),
+            })),
+            ..Options::default()
+        };
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        let new = NewChild::new("child", Value::Null);
+        let error = run.spawn("child", &new).await.unwrap_err();
+        assert!(matches!(error, Error::Store { .. }), "{error}");
+        // Code that ignores the error gets no further.
+        let error = say(&run, "next").await.unwrap_err();
+        assert!(matches!(error, Error::Store { .. }), "{error}");
+        assert!(run.finish(&Value::Null).await.is_err());
+    });
+}
+
+#[test]
+fn answers_that_are_found_are_no_steps_of_a_budget() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        run.execute(two_steps).await.unwrap();
+        let fork = Fork {
+            reuse: true,
+            budget: Budget {
+                steps: Some(1),
+                ..Budget::default()
+            },
+            ..Fork::default()
+        };
+        let fork = journal.fork("one", fork).await.unwrap();
+        let outcome = fork.execute(two_steps).await.unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+        assert_eq!(journal.spending(fork.id()).await.unwrap()[0].spent, 0);
+    });
+}
+
+async fn think_twice(run: Run) -> Result<Value, WorkflowError> {
+    for number in 0..2 {
+        let reserve = StepOptions::reserve(Cost {
+            tokens: 20,
+            ..Cost::default()
+        });
+        let thought = run.step_with("think", Effect::Read, &number, reserve, |_| async {
+            Ok(())
+        });
+        thought.await?;
+    }
+    Ok(Value::Null)
+}
+
+#[test]
+fn a_fork_asks_itself_whether_to_raise_its_limits() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let mut new = new_run("one");
+        new.budget.tokens = Some(10);
+        let run = journal.start(new).await.unwrap();
+        run.execute(think_twice).await.unwrap();
+        let path = "budget/tokens[10]";
+        journal
+            .answer("one", path, json!(100), "Ada")
+            .await
+            .unwrap();
+        let run = journal.resume("one").await.unwrap();
+        run.execute(think_twice).await.unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            at: Some("think[1]".to_string()),
+            ..Fork::default()
+        };
+        fork.budget.tokens = Some(10);
+        let fork = journal.fork("one", fork).await.unwrap();
+        // The answer of the other run used to be taken for its own, again and again.
+        let outcome = tokio::time::timeout(Duration::from_secs(20), fork.execute(think_twice));
+        let outcome = outcome.await.expect("it goes round in circles").unwrap();
+        assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
+        journal
+            .answer("fork", path, json!(100), "Ada")
+            .await
+            .unwrap();
+        let fork = journal.resume("fork").await.unwrap();
+        let outcome = fork.execute(think_twice).await.unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_fork_cancels_its_own_children() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let engine = Engine::new(journal.clone())
+            .register("test", |run: Run| async move {
+                let new = NewChild::new("waiter", Value::Null);
+                let child = run.spawn("wait", &new).await?;
+                child.cancel().await?;
+                Ok(json!(child.wait().await?))
+            })
+            .register("waiter", |run: Run| async move {
+                let question = Question::yes_or_no("For ever?");
+                Ok(json!(run.ask::<bool>("ever", &question).await?))
+            });
+        journal.submit(new_run("one")).await.unwrap();
+        engine.run_until_idle().await.unwrap();
+        let fork = Fork {
+            id: Some("fork".to_string()),
+            ..Fork::default()
+        };
+        drop(journal.fork("one", fork).await.unwrap());
+        engine.run_until_idle().await.unwrap();
+        let [one, fork] = ["one", "fork"];
+        let (one, fork) = tokio::join!(journal.run(one), journal.run(fork));
+        assert_eq!(fork.unwrap().output, one.unwrap().output);
+    });
+}
+
+#[test]
+fn a_start_that_fails_keeps_no_lease() {
+    block_on(async {
+        let bench = Bench::new();
+        let clock = ManualClock::new(10_000_000);
+        let turned = clock.clone();
+        let options = Options {
+            clock: Arc::new(clock.clone()),
+            probe: Some(Arc::new(move |moment, _| {
+                if moment == Moment::After {
+                    turned.set(1_000_000);
+                }
+                Ok(())
+            })),
+            ..Options::default()
+        };
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let error = journal.start(new_run("one")).await.unwrap_err();
+        assert!(matches!(error, Error::Clock { .. }), "{error}");
+        clock.set(10_000_000);
+        // The clock is set back again while the run is taken up; the lease used to stay, too.
+        for _ in 0..2 {
+            let error = journal.resume("one").await.unwrap_err();
+            assert!(matches!(error, Error::Clock { .. }), "{error}");
+            clock.set(10_000_000);
+        }
+    });
+}
+
+#[test]
+fn a_fork_of_a_fork_shares_the_answers_that_were_given() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        let three = |run: Run| async move {
+            let mut said = Vec::new();
+            for name in ["first", "second", "third"] {
+                said.push(say(&run, name).await?);
+            }
+            Ok::<Value, WorkflowError>(json!(said))
+        };
+        run.execute(three).await.unwrap();
+        let at = |id: &str, path: &str| Fork {
+            id: Some(id.to_string()),
+            at: Some(path.to_string()),
+            ..Fork::default()
+        };
+        let mut first = at("fork", "third[0]");
+        first.answers.insert("first[0]".to_string(), json!("given"));
+        let fork = journal.fork("one", first).await.unwrap();
+        fork.execute(three).await.unwrap();
+        // At a step that the first fork shares with the run that it comes from.
+        let again = journal
+            .fork("fork", at("again", "second[0]"))
+            .await
+            .unwrap();
+        let outcome = again.execute(three).await.unwrap();
+        let expected = json!(["given", "answer of second", "answer of third"]);
+        assert_eq!(outcome, Outcome::Finished(expected));
+    });
+}
+
+#[test]
+fn an_answer_that_is_found_survives_a_crash_between_its_events() {
+    block_on(async {
+        let bench = Bench::new();
+        let run = bench.open().start(new_run("one")).await.unwrap();
+        run.execute(two_steps).await.unwrap();
+        let options = Options {
+            probe: Some(Arc::new(|_, event| match &event.kind {
+                EventKind::StepFinished { .. } => Err(StoreFault::Write),
+                _ => Ok(()),
+            })),
+            ..Options::default()
+        };
+        let failing = Journal::open_with(&bench.path(), options).unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            ..Fork::default()
+        };
+        fork.answers.insert("first[0]".to_string(), json!("given"));
+        let fork = failing.fork("one", fork).await.unwrap();
+        assert!(fork.execute(two_steps).await.is_err());
+        drop((fork, failing));
+        let fork = bench.open().resume("fork").await.unwrap();
+        let outcome = fork.execute(two_steps).await.unwrap();
+        assert_eq!(outcome, Outcome::Finished(json!(["given", "live"])));
+    });
+}
+
+#[test]
+fn a_question_whose_answer_is_found_survives_a_crash_between_its_events() {
+    block_on(async {
+        let bench = Bench::new();
+        let asks = |run: Run| async move {
+            let question = Question::yes_or_no("Shall it go on?");
+            Ok::<Value, WorkflowError>(json!(run.ask::<bool>("go", &question).await?))
+        };
+        let journal = bench.open();
+        let run = journal.start(new_run("one")).await.unwrap();
+        run.execute(asks).await.unwrap();
+        journal
+            .answer("one", "go[0]", json!(true), "Ada")
+            .await
+            .unwrap();
+        let run = journal.resume("one").await.unwrap();
+        run.execute(asks).await.unwrap();
+        drop(journal);
+        for given in [false, true] {
+            let options = Options {
+                probe: Some(Arc::new(|_, event| match &event.kind {
+                    EventKind::StepFinished { .. } => Err(StoreFault::Write),
+                    _ => Ok(()),
+                })),
+                ..Options::default()
+            };
+            let failing = Journal::open_with(&bench.path(), options).unwrap();
+            let mut fork = Fork {
+                id: Some(format!("fork-{given}")),
+                reuse: !given,
+                ..Fork::default()
+            };
+            if given {
+                fork.answers.insert("go[0]".to_string(), json!(false));
+            }
+            let fork = failing.fork("one", fork).await.unwrap();
+            assert!(fork.execute(asks).await.is_err());
+            let id = fork.id().to_string();
+            drop((fork, failing));
+            let fork = bench.open().resume(&id).await.unwrap();
+            let outcome = fork.execute(asks).await.unwrap();
+            assert_eq!(outcome, Outcome::Finished(json!(!given)));
+        }
+    });
+}
+
+#[test]
+fn what_was_set_aside_for_a_step_is_free_once_its_answer_is_found() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let source = journal.start(new_run("one")).await.unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            reuse: true,
+            ..Fork::default()
+        };
+        fork.budget.tokens = Some(100);
+        let fork = journal.fork("one", fork).await.unwrap();
+        let reserve = || {
+            StepOptions::reserve(Cost {
+                tokens: 20,
+                ..Cost::default()
+            })
+        };
+        // The source has not got so far yet: the fork begins the step live, and crashes in it.
+        let step = fork.step_with("think", Effect::Read, &0, reserve(), |_| {
+            std::future::pending::<Result<(), journal::StepError>>()
+        });
+        let cut_off = tokio::time::timeout(Duration::from_millis(200), step).await;
+        assert!(cut_off.is_err());
+        let id = fork.id().clone();
+        drop(fork);
+        assert_eq!(journal.spending(&id).await.unwrap()[0].reserved, 20);
+        source.execute(think_twice).await.unwrap();
+        let fork = journal.resume("fork").await.unwrap();
+        let outcome = fork.execute(think_twice).await.unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+        let spending = journal.spending(fork.id()).await.unwrap();
+        assert_eq!((spending[0].spent, spending[0].reserved), (0, 0));
+    });
+}
