@@ -280,7 +280,11 @@ impl Run {
         let finds_again = own_is_open
             && match asked.kind {
                 StepKind::Call => true,
-                StepKind::Question => self.shared.fork.is_some() && !self.is_seen(asked).await?,
+                StepKind::Question => {
+                    self.shared.fork.is_some()
+                        && !self.is_seen(asked).await?
+                        && self.end_of(&asked.path).await?.is_none()
+                }
                 _ => false,
             };
         let answer = if self.shared.replay.is_some() {
