@@ -137,6 +137,8 @@ impl Engine {
         let turns = Arc::new(Turns::new(self.options.steps));
         let store = self.journal.store();
         let mut shift = Shift::default();
+        // A handle that was dropped right before this has its lease for a moment longer.
+        store.catch_up().await?;
         loop {
             let changed = store.ready();
             let changed = changed.notified();

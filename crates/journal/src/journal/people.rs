@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Journal;
+use crate::budget::Cost;
 use crate::records::{Effect, Event, EventKind, RunId};
 use crate::run::{AnswerTo, Question, validate};
-use crate::store::{EventRow, Ground, Kind, Outcome, Store, cancel_run, wake};
+use crate::store::{EventRow, Ground, Kind, Outcome, Reader, Store, cancel_run, wake};
 use crate::{Error, Result};
 
 /// A question that nobody has answered yet.
@@ -144,37 +145,17 @@ impl Journal {
     /// Errors: [`Error::NotInDoubt`], [`Error::NoStep`], [`Error::Held`] while somebody works on it.
     pub async fn settle(&self, run: &str, path: &str, settlement: Settlement) -> Result<()> {
         let (asked, place) = (run.to_string(), path.to_string());
-        let (key, id, ledgers, reserved, is_fork) = self
+        let doubtful = self
             .store
-            .read(move |reader| {
-                let (key, id) = reader.find(&asked)?;
-                let recorded = reader.recorded(key, &id)?.steps;
-                let step = recorded.into_iter().find(|(path, _)| *path == place);
-                let is_fork = reader.start_field(key, &id, "fork")?.is_some();
-                let run = id.to_string();
-                let Some((path, step)) = step else {
-                    return Err(Error::NoStep { run, path: place });
-                };
-                let why = match (&step.outcome, step.effect) {
-                    (Outcome::Open, Effect::Irreversible) if !step.cleared => None,
-                    (Outcome::Open, Effect::Idempotent) if is_fork => None,
-                    (Outcome::Open, Effect::Irreversible) => {
-                        Some("somebody has said already that it has not happened")
-                    }
-                    (Outcome::Open, _) => Some("it can be done again without harm"),
-                    (Outcome::Finished(_) | Outcome::Known(_), _) => Some("it has a result"),
-                    (Outcome::Failed(_), _) => Some("it has failed, and that is its result"),
-                };
-                if let Some(why) = why {
-                    return Err(Error::NotInDoubt {
-                        run,
-                        path,
-                        why: why.to_string(),
-                    });
-                }
-                Ok((key, id, reader.ledgers(key)?, step.reserved, is_fork))
-            })
+            .read(move |reader| doubtful(reader, &asked, place))
             .await?;
+        let Doubtful {
+            key,
+            id,
+            ledgers,
+            reserved,
+            is_fork,
+        } = doubtful;
         let serialise = |error: serde_json::Error| Error::Serialise {
             path: path.to_string(),
             what: "result",
@@ -246,6 +227,50 @@ impl Journal {
             .await?;
         cancel(&self.store, id, &self.secrets.text(reason)).await
     }
+}
+
+/// A step that somebody has to say something about.
+struct Doubtful {
+    key: i64,
+    id: RunId,
+    ledgers: Vec<i64>,
+    /// What is set aside for it.
+    reserved: Cost,
+    /// Whether it is a fork's, which does not do it.
+    is_fork: bool,
+}
+
+/// The step of that address, when it is in doubt.
+fn doubtful(reader: &Reader<'_>, run: &str, path: String) -> Result<Doubtful> {
+    let (key, id) = reader.find(run)?;
+    let recorded = reader.recorded(key, &id)?.steps;
+    let step = recorded.into_iter().find(|(place, _)| *place == path);
+    let is_fork = reader.start_field(key, &id, "fork")?.is_some();
+    let run = id.to_string();
+    let Some((path, step)) = step else {
+        return Err(Error::NoStep { run, path });
+    };
+    let why = match (&step.outcome, step.effect) {
+        (Outcome::Open, Effect::Irreversible) if !step.cleared => None,
+        (Outcome::Open, Effect::Idempotent) if is_fork => None,
+        (Outcome::Open, Effect::Irreversible) => {
+            Some("somebody has said already that it has not happened")
+        }
+        (Outcome::Open, _) => Some("it can be done again without harm"),
+        (Outcome::Finished(_) | Outcome::Known(_), _) => Some("it has a result"),
+        (Outcome::Failed(_), _) => Some("it has failed, and that is its result"),
+    };
+    if let Some(why) = why {
+        let why = why.to_string();
+        return Err(Error::NotInDoubt { run, path, why });
+    }
+    Ok(Doubtful {
+        key,
+        id,
+        ledgers: reader.ledgers(key)?,
+        reserved: step.reserved,
+        is_fork,
+    })
 }
 
 /// See [`Journal::cancel`].

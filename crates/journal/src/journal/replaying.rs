@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Journal, past};
-use crate::records::{RunId, RunStatus};
+use crate::records::{RunId, RunRecord, RunStatus};
 use crate::run::{Ran, Run, WorkflowError};
 use crate::store::{Outcome as StepOutcome, RunKey};
 use crate::{Error, Result};
@@ -84,28 +84,7 @@ impl Journal {
         let output = match ran {
             Ran::Ended(Ok(output)) => output,
             Ran::Ended(Err(error)) => {
-                return match crate::run::journal_error(&*error) {
-                    Some(Error::RecordingEnds { path, .. }) if !finished => {
-                        (replay.complete, replay.ends_at) = (false, Some(path));
-                        Ok(replay)
-                    }
-                    Some(Error::RecordingEnds { path, .. }) => Err(Error::Diverged {
-                        path,
-                        recorded: "nothing".to_string(),
-                        asked: "a step".to_string(),
-                    }),
-                    Some(error @ Error::Diverged { .. }) => Err(error),
-                    _ if record.reason.as_deref() == Some(&*self.redacted(&error.to_string())) => {
-                        Ok(replay)
-                    }
-                    // Cut off right before it failed: it has all its steps, and no end.
-                    None | Some(Error::StepFailed { .. })
-                        if !matches!(record.status, RunStatus::Finished | RunStatus::Failed) =>
-                    {
-                        Ok(replay)
-                    }
-                    _ => Err(other_end(&record.status, record.output, &error.to_string())),
-                };
+                return self.replay_of_error(replay, record, &*error);
             }
             Ran::Waits(_) => {
                 return Ok(Replay {
@@ -130,6 +109,39 @@ impl Journal {
         }
         replay.output = Some(output);
         Ok(replay)
+    }
+
+    /// What to think of code that has ended with an error.
+    fn replay_of_error(
+        &self,
+        replay: Replay,
+        record: RunRecord,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> Result<Replay> {
+        let finished = record.status == RunStatus::Finished;
+        match crate::run::journal_error(error) {
+            Some(Error::RecordingEnds { path, .. }) if !finished => Ok(Replay {
+                complete: false,
+                ends_at: Some(path),
+                ..replay
+            }),
+            Some(Error::RecordingEnds { path, .. }) => Err(Error::Diverged {
+                path,
+                recorded: "nothing".to_string(),
+                asked: "a step".to_string(),
+            }),
+            Some(error @ Error::Diverged { .. }) => Err(error),
+            _ if record.reason.as_deref() == Some(&*self.redacted(&error.to_string())) => {
+                Ok(replay)
+            }
+            // Cut off right before it failed: it has all its steps, and no end.
+            None | Some(Error::StepFailed { .. })
+                if !matches!(record.status, RunStatus::Finished | RunStatus::Failed) =>
+            {
+                Ok(replay)
+            }
+            _ => Err(other_end(&record.status, record.output, &error.to_string())),
+        }
     }
 }
 

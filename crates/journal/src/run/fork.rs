@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 
 use super::Run;
-use super::perform::{Again, Asked, Beginning};
+use super::perform::{Again, Asked};
+use super::writing::Beginning;
 use crate::Result;
 use crate::budget::Cost;
 use crate::records::{Effect, RunId};

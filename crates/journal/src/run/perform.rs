@@ -4,21 +4,19 @@ use std::sync::{MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::options::{Reconciled, StepOptions};
 use super::recall::{self, Recall};
+use super::writing::{Beginning, not_json};
 use super::{Replaying, Run, Shared};
-use crate::budget::{Amounts, Cost, Dimension, Entry};
+use crate::budget::Cost;
 use crate::fingerprint::{fingerprint, fingerprint_v1};
-use crate::journal::to_json;
 use crate::list::{self, Captured};
 use crate::payload::{self, Hash};
-use crate::records::{Effect, EventKind, RunId, StepKind};
-use crate::step::{StepContext, StepError};
-use crate::store::{
-    EventRow, Kind, Notice, Outcome, QuestionChange, Reader, Record, Recorded, Wait,
-};
+use crate::records::{Effect, RunId, StepKind};
+use crate::step::StepContext;
+use crate::store::{Outcome, Reader, Recorded, Wait};
 use crate::{Error, Moment, Result};
 
 /// How much of an input a divergence shows.
@@ -88,17 +86,6 @@ pub(super) enum Prepared {
     Answered(Value),
     /// Its intent is written; the work may begin.
     Go(StepContext),
-}
-
-/// How a step begins.
-pub(super) struct Beginning {
-    /// 1 the first time.
-    pub(super) attempt: u32,
-    /// What is to be set aside.
-    pub(super) reserve: Cost,
-    pub(super) question: Option<QuestionChange>,
-    /// Whether work follows, which counts against budgets; else its result is found or given.
-    pub(super) works: bool,
 }
 
 impl Run {
@@ -232,6 +219,12 @@ impl Run {
         } else {
             Cost::default()
         };
+        self.begin(asked, attempt, reserve).await?;
+        Ok(Prepared::Go(context))
+    }
+
+    /// Writes that work begins; waits, where a budget is exhausted, until it has been raised.
+    async fn begin(&self, asked: &Asked, attempt: u32, reserve: Cost) -> Result<()> {
         loop {
             let beginning = Beginning {
                 attempt,
@@ -240,7 +233,6 @@ impl Run {
                 works: true,
             };
             match self.write_start(asked, beginning).await {
-                Ok(()) => break,
                 Err(Error::OverBudget {
                     run,
                     dimension,
@@ -251,10 +243,9 @@ impl Run {
                     self.ask_to_raise(&run, dimension, [most, used, asked])
                         .await?
                 }
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
-        Ok(Prepared::Go(context))
     }
 
     /// What the journal has to say to a step. Shared by all kinds of steps.
@@ -449,177 +440,6 @@ impl Run {
         self.recorded().know(read);
         Ok(output)
     }
-
-    pub(super) async fn write_start(&self, asked: &Asked, beginning: Beginning) -> Result<()> {
-        let Asked {
-            path,
-            kind,
-            effect,
-            input,
-            lists,
-            fingerprint,
-        } = asked;
-        let Beginning {
-            attempt,
-            reserve,
-            question,
-            works,
-        } = beginning;
-        let mut body = Map::new();
-        let event_kind = match attempt {
-            1 => Kind::StepStarted,
-            _ => Kind::StepRestarted,
-        };
-        if attempt == 1 && *kind != StepKind::Call {
-            // The first field, so that readers find it without reading the input.
-            body.insert("kind".to_string(), to_json(kind, path, "input")?);
-        }
-        reserve.note("reserve", &mut body);
-        if attempt == 1 {
-            // A later attempt has the same input, that has been checked; once is enough.
-            body.insert("input".to_string(), input.clone());
-        }
-        let (mut event, nodes) = EventRow::with_lists(event_kind, &body, lists)
-            .map_err(|error| not_json(path, "input", &error))?;
-        event.path = Some(path.clone());
-        event.effect = Some(*effect);
-        event.fingerprint = Some(*fingerprint);
-        let notice = Notice {
-            kind: EventKind::StepStarted {
-                path: path.clone(),
-                step: *kind,
-                effect: *effect,
-                attempt,
-            },
-            reason: None,
-        };
-        let mut record = Record::new(event, nodes, notice);
-        record.question = question;
-        let Shared { store, key, .. } = &*self.shared;
-        let work = works && *kind == StepKind::Call;
-        if work && !key.ledgers.is_empty() {
-            let steps = i64::from(attempt == 1);
-            record.entry = Entry {
-                reserve: reserve.amounts(),
-                spend: Amounts::default().with(Dimension::Steps, steps),
-                begins: true,
-                ..Entry::default()
-            };
-        }
-        // A refusal for the budget, or a question that may be answered, must be known at once.
-        if effect.writes() || record.entry.begins || question.is_some() {
-            store.append(key, record).await?;
-        } else {
-            store.append_later(key, record).await?;
-        }
-        // Should the write still fail, the run is over.
-        lists.iter().for_each(|list| list.handed(self.id()));
-        Ok(())
-    }
-
-    pub(super) async fn write_result(
-        &self,
-        path: &str,
-        value: &Value,
-        context: &StepContext,
-    ) -> Result<()> {
-        let kind = EventKind::StepFinished {
-            path: path.to_string(),
-            attributes: Map::new(),
-        };
-        self.write_end(
-            Kind::StepFinished,
-            path,
-            ("output", value.clone()),
-            context,
-            kind,
-        )
-        .await
-    }
-
-    /// Writes down how the work failed and gives the error for the caller.
-    pub(super) async fn write_error(
-        &self,
-        path: &str,
-        error: StepError,
-        context: &StepContext,
-    ) -> Result<Error> {
-        let path = path.to_string();
-        let clean = |message: String| self.shared.secrets.text(&message);
-        let (row, message, kind, error) = match error {
-            StepError::Failed(message) => {
-                let message = clean(message);
-                let kind = EventKind::StepFailed {
-                    path: path.clone(),
-                    error: message.clone(),
-                };
-                let error = Error::StepFailed {
-                    path: path.clone(),
-                    message: message.clone(),
-                };
-                (Kind::StepFailed, message, kind, error)
-            }
-            StepError::Fault(message) => {
-                let message = clean(message);
-                let kind = EventKind::StepFaulted {
-                    path: path.clone(),
-                    error: message.clone(),
-                };
-                let error = Error::StepFault {
-                    path: path.clone(),
-                    message: message.clone(),
-                };
-                (Kind::StepFaulted, message, kind, error)
-            }
-        };
-        self.write_end(row, &path, ("error", message.into()), context, kind)
-            .await?;
-        Ok(error)
-    }
-
-    async fn write_end(
-        &self,
-        kind: Kind,
-        path: &str,
-        field: (&str, Value),
-        context: &StepContext,
-        mut notice: EventKind,
-    ) -> Result<()> {
-        let mut body = Map::from_iter([(field.0.to_string(), field.1)]);
-        let noted = self.attributes(context);
-        if !noted.is_empty() {
-            body.insert("attributes".to_string(), noted.clone().into());
-        }
-        if let EventKind::StepFinished { attributes, .. } = &mut notice {
-            *attributes = noted;
-        }
-        let cost = match (context.said_cost(), kind) {
-            (Some(cost), _) => cost,
-            (None, Kind::StepFaulted) => Cost::default(),
-            (None, _) => context.reserved(),
-        };
-        cost.note("cost", &mut body);
-        let (mut event, nodes) = row(kind, &body, path, "result")?;
-        event.path = Some(path.to_string());
-        let notice = Notice {
-            kind: notice,
-            reason: None,
-        };
-        let mut record = Record::new(event, nodes, notice);
-        record.entry = Entry {
-            release: context.reserved().amounts(),
-            spend: cost.amounts(),
-            ..Entry::default()
-        };
-        self.shared.store.append(&self.shared.key, record).await
-    }
-
-    fn attributes(&self, context: &StepContext) -> Map<String, Value> {
-        match self.shared.secrets.value(context.take_attributes().into()) {
-            Value::Object(attributes) => attributes,
-            _ => Map::new(),
-        }
-    }
 }
 
 /// The idempotency key of a step.
@@ -633,23 +453,6 @@ pub(super) fn key_of(run: &RunId, path: &str) -> String {
 
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| matches!(c, '/' | '[' | ']') || c.is_control())
-}
-
-pub(super) fn row(
-    kind: Kind,
-    body: &Map<String, Value>,
-    path: &str,
-    what: &'static str,
-) -> Result<(EventRow, Vec<payload::Node>)> {
-    EventRow::new(kind, body).map_err(|error| not_json(path, what, &error))
-}
-
-fn not_json(path: &str, what: &'static str, error: &serde_json::Error) -> Error {
-    Error::Serialise {
-        path: path.to_string(),
-        what,
-        message: error.to_string(),
-    }
 }
 
 pub(super) fn read_back<T: DeserializeOwned>(value: Value, path: &str) -> Result<T> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Run;
-use super::perform::{Again, Answer, Asked, Beginning};
+use super::perform::{Again, Answer, Asked};
+use super::writing::Beginning;
 use crate::budget::Cost;
 use crate::records::{Effect, StepKind};
 use crate::step::StepContext;

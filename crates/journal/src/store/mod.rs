@@ -198,6 +198,46 @@ impl Place {
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     }
+
+    /// The file, or what stands for it in memory.
+    fn path(&self) -> &Path {
+        match self {
+            Place::File(path) => path,
+            Place::Memory(name) => Path::new(name),
+        }
+    }
+
+    /// Makes the tables, brings those of an older version up to date, and sets the file to survive a
+    /// power cut.
+    fn set_up(&self, connection: &mut Connection, options: &Options) -> Result<()> {
+        let busy_timeout = Duration::from_millis(options.busy_timeout_ms);
+        let path = self.path();
+        if let Place::File(_) = self {
+            schema::use_wal(connection, path, busy_timeout)?;
+        }
+        let at = |error| Error::store("set the journal file up", error);
+        let synchronous = if options.inline { "OFF" } else { "FULL" };
+        connection
+            .pragma_update(None, "synchronous", synchronous)
+            .map_err(at)?;
+        connection
+            .pragma_update(None, "cache_size", -32_768)
+            .map_err(at)?;
+        connection
+            .pragma_update(None, "journal_size_limit", 64 << 20)
+            .map_err(at)?;
+        schema::migrate(connection, path)?;
+        if let Some(bytes) = options.max_bytes {
+            let page: i64 = connection
+                .pragma_query_value(None, "page_size", |row| row.get(0))
+                .map_err(at)?;
+            let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+            connection
+                .pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
+                .map_err(at)?;
+        }
+        Ok(())
+    }
 }
 
 impl Store {
@@ -225,34 +265,7 @@ impl Store {
     fn start(place: Place, options: Options) -> Result<Store> {
         let busy_timeout = Duration::from_millis(options.busy_timeout_ms);
         let mut connection = place.connect(busy_timeout)?;
-        let path = match &place {
-            Place::File(path) => path.clone(),
-            Place::Memory(name) => PathBuf::from(name),
-        };
-        if let Place::File(_) = &place {
-            schema::use_wal(&connection, &path, busy_timeout)?;
-        }
-        let at = |error| Error::store("set the journal file up", error);
-        let synchronous = if options.inline { "OFF" } else { "FULL" };
-        connection
-            .pragma_update(None, "synchronous", synchronous)
-            .map_err(at)?;
-        connection
-            .pragma_update(None, "cache_size", -32_768)
-            .map_err(at)?;
-        connection
-            .pragma_update(None, "journal_size_limit", 64 << 20)
-            .map_err(at)?;
-        schema::migrate(&mut connection, &path)?;
-        if let Some(bytes) = options.max_bytes {
-            let page: i64 = connection
-                .pragma_query_value(None, "page_size", |row| row.get(0))
-                .map_err(at)?;
-            let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
-            connection
-                .pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
-                .map_err(at)?;
-        }
+        place.set_up(&mut connection, &options)?;
         let known = Arc::new(Known::default());
         let events = broadcast::Sender::new(WATCH);
         let holder = Holder::this_process();
@@ -271,7 +284,7 @@ impl Store {
                 .name("journal".to_string())
                 .spawn(move || writer.run(&receiver))
                 .map_err(|error| Error::File {
-                    path,
+                    path: place.path().to_path_buf(),
                     message: format!("no thread: {error}"),
                 })?;
             (Line::Thread(sender), Some(thread))
@@ -371,6 +384,11 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Take(Box::new(take), reply))?;
         answer.await.map_err(|_| Error::Gone)?
+    }
+
+    /// Waits until everything is done that the writer was handed before.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        self.write(|_| Ok(Ok(((), Vec::new())))).await
     }
 
     /// Changes something that takes no lease, in a transaction of the writer's. `work` may be called

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use journal::{
     Budget, Cost, Effect, Engine, Error, EventKind, Fork, Journal, ManualClock, Moment, NewChild,
-    Options, Outcome, Question, Run, StepOptions, StoreFault, WorkflowError,
+    Options, Outcome, Question, Run, Settlement, StepOptions, StoreFault, WorkflowError,
 };
 use serde_json::{Value, json};
 
@@ -193,7 +193,8 @@ fn a_fork_cancels_its_own_children() {
         engine.run_until_idle().await.unwrap();
         let [one, fork] = ["one", "fork"];
         let (one, fork) = tokio::join!(journal.run(one), journal.run(fork));
-        assert_eq!(fork.unwrap().output, one.unwrap().output);
+        let (one, fork) = (one.unwrap(), fork.unwrap());
+        assert_eq!(fork.output, one.output, "{fork:?}");
     });
 }
 
@@ -366,5 +367,60 @@ fn what_was_set_aside_for_a_step_is_free_once_its_answer_is_found() {
         assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
         let spending = journal.spending(fork.id()).await.unwrap();
         assert_eq!((spending[0].spent, spending[0].reserved), (0, 0));
+    });
+}
+
+#[test]
+fn what_is_said_of_a_step_after_its_holder_has_stalled_is_not_lost() {
+    block_on(async {
+        let bench = Bench::new();
+        let clock = ManualClock::new(10_000_000);
+        let options = Options {
+            clock: Arc::new(clock.clone()),
+            inline: true,
+            ..Options::default()
+        };
+        let lease_ms = i64::try_from(options.lease_ms).unwrap();
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        let cut_off = run.step("pay", Effect::Irreversible, &0, |_| {
+            std::future::pending::<Result<(), journal::StepError>>()
+        });
+        let cut_off = tokio::time::timeout(Duration::from_millis(50), cut_off).await;
+        assert!(cut_off.is_err());
+        drop(run);
+        let (go_on, held_up) = tokio::sync::oneshot::channel::<()>();
+        let workflow = |held_up: tokio::sync::oneshot::Receiver<()>| {
+            |run: Run| async move {
+                let pay = run.step("pay", Effect::Irreversible, &0, |_| async { Ok(()) });
+                let other = run.step("other", Effect::Read, &0, |_| async {
+                    let _ = held_up.await;
+                    Ok(())
+                });
+                let (paid, other) = tokio::join!(pay, other);
+                (paid?, other?);
+                Ok::<Value, WorkflowError>(Value::Null)
+            }
+        };
+        let run = journal.resume("one").await.unwrap();
+        let executed = run.execute(workflow(held_up));
+        let settled = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            clock.set(10_000_000 + 2 * lease_ms);
+            let settlement = Settlement::NotDone;
+            journal.settle("one", "pay[0]", settlement).await.unwrap();
+            go_on.send(()).unwrap();
+        };
+        // It used to park, for a doubt that there was no more, and nobody woke it.
+        let (outcome, ()) = tokio::join!(executed, settled);
+        assert!(
+            matches!(outcome, Err(Error::LeaseLost { .. })),
+            "{outcome:?}"
+        );
+        let (go_on, held_up) = tokio::sync::oneshot::channel::<()>();
+        drop(go_on);
+        let run = journal.resume("one").await.unwrap();
+        let outcome = run.execute(workflow(held_up)).await.unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
     });
 }

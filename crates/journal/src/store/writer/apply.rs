@@ -135,26 +135,7 @@ fn apply_begin(
     if let Some(id) = forked_from_nothing(transaction, begin)? {
         return Ok(Err(Error::NotFound { id }));
     }
-    let (forked_from, forked_seq) = match &begin.forked {
-        Some((key, seq, _)) => (Some(key), Some(seq)),
-        None => (None, None),
-    };
-    transaction
-        .prepare_cached(
-            "INSERT INTO run (id, agent, status, created_ms, updated_ms, steps, finished_steps, \
-             started_seq, ready_ms, parent, forked_from, forked_seq) \
-             VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            begin.id.as_str(),
-            begin.agent,
-            status_code(RunStatus::Running),
-            begin.event.at_ms,
-            begin.parent,
-            forked_from,
-            forked_seq
-        ])?;
-    let key = transaction.last_insert_rowid();
+    let key = insert_run(transaction, begin)?;
     begin.nodes.insert(transaction, group.collections)?;
     let seq = insert_event(
         transaction,
@@ -179,6 +160,30 @@ fn apply_begin(
         kind,
     };
     Ok(Ok(Written::new(key, Some(event))))
+}
+
+/// The row of a run that begins; gives its key.
+fn insert_run(transaction: &Transaction<'_>, begin: &Begin) -> rusqlite::Result<i64> {
+    let (forked_from, forked_seq) = match &begin.forked {
+        Some((key, seq, _)) => (Some(key), Some(seq)),
+        None => (None, None),
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO run (id, agent, status, created_ms, updated_ms, steps, finished_steps, \
+             started_seq, ready_ms, parent, forked_from, forked_seq) \
+             VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            begin.id.as_str(),
+            begin.agent,
+            status_code(RunStatus::Running),
+            begin.event.at_ms,
+            begin.parent,
+            forked_from,
+            forked_seq
+        ])?;
+    Ok(transaction.last_insert_rowid())
 }
 
 /// The run to be forked, when it has been collected since it was looked at.
@@ -273,34 +278,10 @@ fn apply_append(
     append: &Append,
 ) -> rusqlite::Result<Result<Written>> {
     let RunKey {
-        key,
-        id,
-        token,
-        fate,
-        ledgers,
-        ..
+        key, id, ledgers, ..
     } = &append.run;
-    if let Err(error) = fate.check() {
-        return Ok(Err(error));
-    }
-    if group.ended.contains(key) {
-        return Ok(Err(Error::Closed {
-            run: id.to_string(),
-            how: "ended".to_string(),
-        }));
-    }
-    if !group.ours.contains(token) {
-        let found: Option<Token> = transaction
-            .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
-            .query_row([key], |row| row.get(0))
-            .optional()?;
-        if found != Some(*token) {
-            let lost = Error::LeaseLost {
-                run: id.to_string(),
-            };
-            return Ok(Err(ended(transaction, *key)?.unwrap_or(lost)));
-        }
-        group.ours.insert(*token);
+    if let Some(refusal) = may_not_write(transaction, group, &append.run)? {
+        return Ok(Err(refusal));
     }
     if let Some(QuestionChange::Close) = append.question
         && !close_question(transaction, *key, append.event.path.as_deref())?
@@ -354,6 +335,41 @@ fn apply_append(
         event: Some(event),
         more,
     }))
+}
+
+/// Why a handle may not write to its run any more.
+fn may_not_write(
+    transaction: &Transaction<'_>,
+    group: &mut Group,
+    run: &RunKey,
+) -> rusqlite::Result<Option<Error>> {
+    let RunKey {
+        key,
+        id,
+        token,
+        fate,
+        ..
+    } = run;
+    if let Err(error) = fate.check() {
+        return Ok(Some(error));
+    }
+    let run = id.to_string();
+    if group.ended.contains(key) {
+        let how = "ended".to_string();
+        return Ok(Some(Error::Closed { run, how }));
+    }
+    if !group.ours.contains(token) {
+        let found: Option<Token> = transaction
+            .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
+        if found != Some(*token) {
+            let lost = Error::LeaseLost { run };
+            return Ok(Some(ended(transaction, *key)?.unwrap_or(lost)));
+        }
+        group.ours.insert(*token);
+    }
+    Ok(None)
 }
 
 /// Takes a question off the list; `false` when it was not on it.

@@ -43,9 +43,7 @@ pub(super) fn end_run(
             ready_ms,
             waiting
         ])?;
-    transaction
-        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
-        .execute([key])?;
+    end_lease(transaction, key)?;
     if status == RunStatus::Parked {
         return Ok(Vec::new());
     }
@@ -165,9 +163,7 @@ pub(crate) fn cancel_run(
             seq,
             event.at_ms
         ])?;
-    transaction
-        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
-        .execute([key])?;
+    end_lease(transaction, key)?;
     forget_questions(transaction, key)?;
     wake_parent(ground, key)?;
     let kind = EventKind::RunCancelled {
@@ -232,9 +228,7 @@ impl Ground<'_> {
                 seq,
                 event.at_ms
             ])?;
-        self.transaction
-            .prepare_cached("DELETE FROM lease WHERE run = ?1")?
-            .execute([run.key])?;
+        end_lease(self.transaction, run.key)?;
         let told = Event {
             seq,
             run: run.id.clone(),
@@ -276,11 +270,21 @@ impl Ground<'_> {
         ledger::raise(self.transaction, key, dimension, most)
     }
 
-    /// Lets a parked run go on, whatever it waits for.
+    /// Lets a run go on that nobody holds, whatever it waits for. A holder whose time has run out has
+    /// not seen what was changed: it can write no more.
     pub(crate) fn ready_now(&self, key: i64) -> rusqlite::Result<()> {
+        end_lease(self.transaction, key)?;
         self.transaction
             .prepare_cached("UPDATE run SET ready_ms = ?2 WHERE key = ?1 AND status = ?3")?
             .execute(params![key, self.now_ms, status_code(RunStatus::Parked)])?;
         Ok(())
     }
+}
+
+/// Whoever has the lease of a run, if anybody, can write to it no more.
+fn end_lease(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM lease WHERE run = ?1")?
+        .execute([key])?;
+    Ok(())
 }
