@@ -185,8 +185,19 @@ fn a_step_in_doubt_is_shown_and_settled() {
     ");
 }
 
+/// A project with two runs that were answered differently, and of which the second is cancelled.
+fn one_and_two() -> Project {
+    let project = Project::new(&[]);
+    for (id, answer) in [("one", "true"), ("two", "false")] {
+        go_on(&project, id);
+        project.output(&["answer", id, "approve[0]", answer]);
+    }
+    project.output(&["runs", "cancel", "two", "--reason", "too dear"]);
+    project
+}
+
 #[test]
-fn runs_are_compared_cancelled_moved_checked_and_collected() {
+fn runs_are_compared_and_cancelled() {
     let project = Project::new(&[]);
     go_on(&project, "one");
     go_on(&project, "two");
@@ -223,7 +234,11 @@ fn runs_are_compared_cancelled_moved_checked_and_collected() {
     --- stderr
     error: run two has been cancelled: too dear
     ");
+}
 
+#[test]
+fn runs_are_taken_to_another_project() {
+    let project = one_and_two();
     let file = project.path("two.jsonl");
     let exported = project.output(&["runs", "export", "two", "--out", file.to_str().unwrap()]);
     assert!(exported.status.success());
@@ -255,7 +270,11 @@ fn runs_are_compared_cancelled_moved_checked_and_collected() {
         refused.starts_with("exit 1") && refused.contains("nothing has been imported"),
         "{refused}"
     );
+}
 
+#[test]
+fn a_journal_is_checked_and_old_runs_are_collected() {
+    let project = one_and_two();
     insta::assert_snapshot!(project.shown(&["doctor"]), @"
     exit 0
     --- stdout

@@ -9,12 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 
 use super::Run;
-use super::perform::{Again, Asked};
-use super::writing::Beginning;
+use super::perform::Asked;
 use crate::Result;
-use crate::budget::Cost;
 use crate::records::{Effect, RunId};
-use crate::step::StepContext;
 use crate::store::{Outcome, Recorded};
 
 /// What a fork was started with, and what there is to reuse.
@@ -67,7 +64,7 @@ impl Run {
     }
 
     /// The answer that a step was given when the fork was made.
-    pub(super) async fn given(&self, asked: &Asked, begun: Again) -> Result<Option<Value>> {
+    pub(super) async fn given(&self, asked: &Asked) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -75,12 +72,12 @@ impl Run {
             return Ok(None);
         };
         let value = self.shared.secrets.value(value);
-        self.write_found(asked, &value, "given", begun).await?;
+        self.write_found(asked, &value, "given").await?;
         Ok(Some(value))
     }
 
     /// The answer that the source recorded to a step after the fork point, if it may be taken.
-    pub(super) async fn beyond(&self, asked: &Asked, begun: Again) -> Result<Option<Value>> {
+    pub(super) async fn beyond(&self, asked: &Asked) -> Result<Option<Value>> {
         let Some(fork) = &self.shared.fork else {
             return Ok(None);
         };
@@ -118,30 +115,7 @@ impl Run {
             .await?
             .unwrap_or_default();
         let mark = if same { "reused" } else { "drift" };
-        self.write_found(asked, &value, mark, begun).await?;
+        self.write_found(asked, &value, mark).await?;
         Ok(Some(value))
-    }
-
-    /// Writes a step whose result was found and not worked for. What an attempt that was cut off has
-    /// left set aside is free again.
-    async fn write_found(
-        &self,
-        asked: &Asked,
-        value: &Value,
-        mark: &str,
-        begun: Again,
-    ) -> Result<()> {
-        let beginning = Beginning {
-            attempt: begun.attempt,
-            reserve: Cost::default(),
-            question: None,
-            works: false,
-        };
-        self.write_start(asked, beginning).await?;
-        let key = self.idempotency_key(&asked.path);
-        let context = StepContext::new(&asked.path, key, begun.held);
-        context.spent(Cost::default());
-        context.attribute(mark, true);
-        self.write_result(&asked.path, value, &context).await
     }
 }

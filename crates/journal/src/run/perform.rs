@@ -258,42 +258,21 @@ impl Run {
         } = &*self.shared;
         let recorded = recorded.take(&asked.path, store, self.id()).await;
         let recorded = recorded.filter(|step| !foreign(step));
-        let own = recorded.as_ref().filter(|recorded| !recorded.shared);
-        let ended = own.is_some_and(|own| !matches!(own.outcome, Outcome::Open));
-        // A crash may have come between the two events of an answer that is found: it is found again.
-        let found = own.map_or(Again::FIRST, |own| Again {
-            attempt: own.attempts + 1,
-            held: own.reserved,
-            ..Again::FIRST
-        });
-        let own_is_open = own.is_some() && !ended;
-        // What has been begun for real goes on: a question that people see, a child.
-        let finds_again = own_is_open
-            && match asked.kind {
-                StepKind::Call => true,
-                StepKind::Question => {
-                    self.shared.fork.is_some()
-                        && !self.is_seen(asked).await?
-                        && self.end_of(&asked.path).await?.is_none()
-                }
-                _ => false,
-            };
+        let is_own = recorded.as_ref().is_some_and(|step| !step.shared);
         let answer = if self.shared.replay.is_some() {
             // What a fork is given or reuses it writes down when it comes there; a replay writes
             // nothing.
             match recorded {
-                Some(recorded) if ended || own_is_open || !self.is_given(&asked.path) => {
+                Some(recorded) if is_own || !self.is_given(&asked.path) => {
                     self.answer(asked, recorded).await?
                 }
                 _ => Answer::Again(Again::FIRST),
             }
-        } else if !ended && let Some(value) = self.given(asked, found).await? {
-            Answer::Result(value)
-        } else if finds_again && let Some(value) = self.beyond(asked, found).await? {
+        } else if !is_own && let Some(value) = self.given(asked).await? {
             Answer::Result(value)
         } else if let Some(recorded) = recorded {
             self.answer(asked, recorded).await?
-        } else if let Some(value) = self.beyond(asked, found).await? {
+        } else if let Some(value) = self.beyond(asked).await? {
             Answer::Result(value)
         } else {
             Answer::Again(Again::FIRST)
@@ -311,13 +290,6 @@ impl Run {
             replay.answered += 1;
         }
         Ok(answer)
-    }
-
-    /// Whether people see a question, so that it waits for them.
-    pub(super) async fn is_seen(&self, question: &Asked) -> Result<bool> {
-        let (key, path) = (self.shared.key.key, question.path.clone());
-        let store = &self.shared.store;
-        store.read(move |reader| reader.is_open(key, &path)).await
     }
 
     /// A person has to say what became of a step, or what is to be taken for its result. Where

@@ -162,9 +162,13 @@ impl Run {
         let mut waiting = None;
         let mut busy = Some(busy);
         loop {
-            if !self.is_seen(asked).await?
-                && let Some(end) = self.end_of(path).await?
-            {
+            let (key, place) = (self.shared.key.key, path.clone());
+            let is_open = self
+                .shared
+                .store
+                .read(move |reader| reader.is_open(key, &place))
+                .await?;
+            if !is_open && let Some(end) = self.end_of(path).await? {
                 return end;
             }
             let now_ms = self.shared.store.clock().now_ms();

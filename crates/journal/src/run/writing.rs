@@ -25,6 +25,42 @@ pub(super) struct Beginning {
 
 impl Run {
     pub(super) async fn write_start(&self, asked: &Asked, beginning: Beginning) -> Result<()> {
+        let waits = beginning.question.is_some();
+        let record = self.step_begins(asked, beginning)?;
+        let Shared { store, key, .. } = &*self.shared;
+        // A refusal for the budget, or a question that may be answered, must be known at once.
+        if asked.effect.writes() || record.entry.begins || waits {
+            store.append(key, record).await?;
+        } else {
+            store.append_later(key, record).await?;
+        }
+        // Should the write still fail, the run is over.
+        asked.lists.iter().for_each(|list| list.handed(self.id()));
+        Ok(())
+    }
+
+    /// Writes a step whose result was found and not worked for.
+    pub(super) async fn write_found(&self, asked: &Asked, value: &Value, mark: &str) -> Result<()> {
+        let beginning = Beginning {
+            attempt: 1,
+            reserve: Cost::default(),
+            question: None,
+            works: false,
+        };
+        let context = StepContext::new(&asked.path, String::new(), Cost::default());
+        context.attribute(mark, true);
+        let mut record = self.step_begins(asked, beginning)?;
+        record.then = Some(Box::new(self.step_finishes(
+            &asked.path,
+            value,
+            &context,
+        )?));
+        self.shared.store.append(&self.shared.key, record).await?;
+        asked.lists.iter().for_each(|list| list.handed(self.id()));
+        Ok(())
+    }
+
+    fn step_begins(&self, asked: &Asked, beginning: Beginning) -> Result<Record> {
         let Asked {
             path,
             kind,
@@ -69,9 +105,8 @@ impl Run {
         };
         let mut record = Record::new(event, nodes, notice);
         record.question = question;
-        let Shared { store, key, .. } = &*self.shared;
         let work = works && *kind == StepKind::Call;
-        if work && !key.ledgers.is_empty() {
+        if work && !self.shared.key.ledgers.is_empty() {
             let steps = i64::from(attempt == 1);
             record.entry = Entry {
                 reserve: reserve.amounts(),
@@ -80,15 +115,7 @@ impl Run {
                 ..Entry::default()
             };
         }
-        // A refusal for the budget, or a question that may be answered, must be known at once.
-        if effect.writes() || record.entry.begins || question.is_some() {
-            store.append(key, record).await?;
-        } else {
-            store.append_later(key, record).await?;
-        }
-        // Should the write still fail, the run is over.
-        lists.iter().for_each(|list| list.handed(self.id()));
-        Ok(())
+        Ok(record)
     }
 
     pub(super) async fn write_result(
@@ -97,18 +124,17 @@ impl Run {
         value: &Value,
         context: &StepContext,
     ) -> Result<()> {
-        let kind = EventKind::StepFinished {
+        let record = self.step_finishes(path, value, context)?;
+        self.shared.store.append(&self.shared.key, record).await
+    }
+
+    fn step_finishes(&self, path: &str, value: &Value, context: &StepContext) -> Result<Record> {
+        let notice = EventKind::StepFinished {
             path: path.to_string(),
             attributes: Map::new(),
         };
-        self.write_end(
-            Kind::StepFinished,
-            path,
-            ("output", value.clone()),
-            context,
-            kind,
-        )
-        .await
+        let output = ("output", value.clone());
+        self.step_ends(Kind::StepFinished, path, output, context, notice)
     }
 
     /// Writes down how the work failed and gives the error for the caller.
@@ -146,19 +172,19 @@ impl Run {
                 (Kind::StepFaulted, message, kind, error)
             }
         };
-        self.write_end(row, &path, ("error", message.into()), context, kind)
-            .await?;
+        let record = self.step_ends(row, &path, ("error", message.into()), context, kind)?;
+        self.shared.store.append(&self.shared.key, record).await?;
         Ok(error)
     }
 
-    async fn write_end(
+    fn step_ends(
         &self,
         kind: Kind,
         path: &str,
         field: (&str, Value),
         context: &StepContext,
         mut notice: EventKind,
-    ) -> Result<()> {
+    ) -> Result<Record> {
         let mut body = Map::from_iter([(field.0.to_string(), field.1)]);
         let noted = self.attributes(context);
         if !noted.is_empty() {
@@ -185,7 +211,7 @@ impl Run {
             spend: cost.amounts(),
             ..Entry::default()
         };
-        self.shared.store.append(&self.shared.key, record).await
+        Ok(record)
     }
 
     fn attributes(&self, context: &StepContext) -> Map<String, Value> {

@@ -103,6 +103,8 @@ pub(crate) struct Record {
     /// Of a parking: what the run waits for.
     pub(crate) waits: Vec<Wait>,
     pub(crate) question: Option<QuestionChange>,
+    /// An event of the same run that follows at once: both are written, or neither.
+    pub(crate) then: Option<Box<Record>>,
 }
 
 impl Record {
@@ -114,6 +116,7 @@ impl Record {
             entry: Entry::default(),
             waits: Vec::new(),
             question: None,
+            then: None,
         }
     }
 }
@@ -437,6 +440,17 @@ impl Store {
         reply: Option<oneshot::Sender<Result<()>>>,
     ) -> Result<()> {
         run.fate.check()?;
+        let room = Arc::clone(&self.0.room)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Gone)?;
+        let mut append = self.to_append(run, record)?;
+        append.reply = reply;
+        append.room = Some(room);
+        self.send(Command::Append(Box::new(append)))
+    }
+
+    fn to_append(&self, run: &RunKey, record: Record) -> Result<Append> {
         let Record {
             mut event,
             nodes,
@@ -444,12 +458,9 @@ impl Store {
             mut entry,
             waits,
             question,
+            then,
         } = record;
         let nodes = self.0.known.pack(nodes)?;
-        let room = Arc::clone(&self.0.room)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Gone)?;
         event.at_ms = match event.kind.ending() {
             Some(_) => self.stamp_anyway(),
             None => self.stamp()?,
@@ -459,20 +470,23 @@ impl Store {
             let worked_ms = event.at_ms.saturating_sub(since_ms).max(0);
             entry.spend = entry.spend.with(Dimension::Time, worked_ms);
         }
-        let digest = event.digest(&run.id);
-        let append = Append {
+        let then = match then {
+            Some(then) => Some(Box::new(self.to_append(run, *then)?)),
+            None => None,
+        };
+        Ok(Append {
             run: run.clone(),
+            digest: event.digest(&run.id),
             event,
-            digest,
             nodes,
             notice,
             entry,
             waits,
             question,
-            reply,
-            _room: room,
-        };
-        self.send(Command::Append(Box::new(append)))
+            then,
+            reply: None,
+            room: None,
+        })
     }
 
     /// Lets go of a run, with no word about how it stands.

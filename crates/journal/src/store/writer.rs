@@ -82,9 +82,11 @@ pub(crate) struct Append {
     pub(crate) entry: Entry,
     pub(crate) waits: Vec<Wait>,
     pub(crate) question: Option<QuestionChange>,
+    /// See [`Record`](super::Record).
+    pub(crate) then: Option<Box<Append>>,
     pub(crate) reply: Option<Reply<()>>,
     /// Its place in the queue, given back when the command is done.
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// Something that takes no lease: an answer, a cancellation, an import.
@@ -393,6 +395,9 @@ impl Writer {
             Ok(_) => {
                 if !swept {
                     self.known.add(append.nodes.hashes());
+                    if let Some(then) = &append.then {
+                        self.known.add(then.nodes.hashes());
+                    }
                 }
                 if append.event.kind.ending().is_some() {
                     append.run.fate.end(closed(&append.run.id, &append.notice));

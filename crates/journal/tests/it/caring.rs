@@ -387,28 +387,8 @@ fn blake(number: u64, place: u64) -> u64 {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
 }
 
-/// A journal with one of everything, and nothing wrong with it.
-pub(crate) async fn all_sorts(bench: &Bench) -> Journal {
-    let journal = bench.open();
-    finished(&journal, "plain", "Ada").await;
-    journal.submit(parent("mother")).await.unwrap();
-    family(&journal).run_until_idle().await.unwrap();
-    let open = journal.questions(None).await.unwrap().remove(0);
-    journal
-        .answer(open.run.as_str(), &open.path, true.into(), "Ada")
-        .await
-        .unwrap();
-    family(&journal).run_until_idle().await.unwrap();
-    journal.submit(parent("waiting")).await.unwrap();
-    family(&journal).run_until_idle().await.unwrap();
-    let changes = Fork {
-        id: Some("forked".to_string()),
-        ..Fork::default()
-    };
-    let fork = journal.fork("plain", changes).await.unwrap();
-    say(&fork, "more").await.unwrap();
-    fork.park("later").await.unwrap();
-    // Cut off in a step that sets something aside, and settled.
+/// A run that was cut off in a step that sets something aside, and settled.
+async fn doubtful(journal: &Journal) {
     let mut new = new_run("doubtful");
     new.budget.tokens = Some(100);
     new.budget.steps = Some(3);
@@ -433,7 +413,10 @@ pub(crate) async fn all_sorts(bench: &Bench) -> Journal {
         .settle("doubtful", "pay[0]", Settlement::NotDone)
         .await
         .unwrap();
-    // A question that raises a limit, answered; a fault; another one that is open.
+}
+
+/// A run with a question that raised its limit, answered, and another one that is open.
+async fn spender(journal: &Journal) {
     let mut new = NewRun::new("spender", Value::Null);
     new.id = Some("spender".to_string());
     new.budget.tokens = Some(50);
@@ -457,6 +440,10 @@ pub(crate) async fn all_sorts(bench: &Bench) -> Journal {
         .await
         .unwrap();
     engine.run_until_idle().await.unwrap();
+}
+
+/// A run whose step ended with a fault, and then well.
+async fn faulty(journal: &Journal) {
     let faulty = journal.start(new_run("faulty")).await.unwrap();
     let fault = || async { Err::<u8, _>(StepError::Fault("no network".to_string())) };
     faulty
@@ -471,6 +458,32 @@ pub(crate) async fn all_sorts(bench: &Bench) -> Journal {
         .await
         .unwrap();
     drop(faulty);
+}
+
+/// A journal with one of everything, and nothing wrong with it.
+pub(crate) async fn all_sorts(bench: &Bench) -> Journal {
+    let journal = bench.open();
+    finished(&journal, "plain", "Ada").await;
+    journal.submit(parent("mother")).await.unwrap();
+    family(&journal).run_until_idle().await.unwrap();
+    let open = journal.questions(None).await.unwrap().remove(0);
+    journal
+        .answer(open.run.as_str(), &open.path, true.into(), "Ada")
+        .await
+        .unwrap();
+    family(&journal).run_until_idle().await.unwrap();
+    journal.submit(parent("waiting")).await.unwrap();
+    family(&journal).run_until_idle().await.unwrap();
+    let changes = Fork {
+        id: Some("forked".to_string()),
+        ..Fork::default()
+    };
+    let fork = journal.fork("plain", changes).await.unwrap();
+    say(&fork, "more").await.unwrap();
+    fork.park("later").await.unwrap();
+    doubtful(&journal).await;
+    spender(&journal).await;
+    faulty(&journal).await;
     let cancelled = journal.start(new_run("cancelled")).await.unwrap();
     say(&cancelled, "a").await.unwrap();
     journal.cancel("cancelled", "enough").await.unwrap();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use journal::{Effect, Error, Fork, Journal, Outcome, Run, RunStatus, Settlement, WorkflowError};
+use journal::{
+    Effect, Error, Fork, Journal, Outcome, Run, RunStatus, Settlement, StepRecord, WorkflowError,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Bench, block_on, new_run};
@@ -69,6 +71,13 @@ fn at(path: &str) -> Fork {
     }
 }
 
+/// A step's address, whether it is shared, and what is noted of it.
+fn marked(step: &StepRecord) -> String {
+    let marks: Vec<&str> = step.attributes.keys().map(String::as_str).collect();
+    let shared = if step.shared { "shared" } else { "" };
+    format!("{} {shared}{}", step.path, marks.join(","))
+}
+
 #[test]
 fn a_fork_shares_what_came_before_and_is_live_from_there() {
     block_on(async {
@@ -101,22 +110,7 @@ fn a_fork_shares_what_came_before_and_is_live_from_there() {
             json!([r#"model of ["small",0]"#, r#"model of ["large",1]"#])
         );
         let steps = journal.steps(fork.id()).await.unwrap();
-        let marks: Vec<String> = steps
-            .iter()
-            .map(|step| {
-                let marks = step
-                    .attributes
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(",");
-                format!(
-                    "{} {}{marks}",
-                    step.path,
-                    if step.shared { "shared" } else { "" }
-                )
-            })
-            .collect();
+        let marks: Vec<String> = steps.iter().map(marked).collect();
         assert_eq!(
             marks,
             [
@@ -194,20 +188,24 @@ fn what_is_unchanged_is_reused_on_request_and_answers_can_be_given() {
     });
 }
 
+/// A run that has its plan and nothing more.
+async fn planned(journal: &Journal, live: &Live) {
+    let mut new = new_run("one");
+    new.input = json!({"model": "small"});
+    let run = journal.start(new).await.unwrap();
+    say(&run, live, "plan", Effect::Read, &json!("the plan"))
+        .await
+        .unwrap();
+    run.park("half-way").await.unwrap();
+    live.taken();
+}
+
 #[test]
 fn a_fork_never_writes_to_the_world_by_itself() {
     block_on(async {
         let bench = Bench::new();
         let (journal, live) = (bench.open(), Live::default());
-        let mut new = new_run("one");
-        new.input = json!({"model": "small"});
-        let run = journal.start(new).await.unwrap();
-        say(&run, &live, "plan", Effect::Read, &json!("the plan"))
-            .await
-            .unwrap();
-        run.park("half-way").await.unwrap();
-        live.taken();
-
+        planned(&journal, &live).await;
         let fork = journal.fork("one", at("plan[0]")).await.unwrap();
         let outcome = fork
             .execute(|run| workflow(run, live.clone()))
@@ -253,8 +251,15 @@ fn a_fork_never_writes_to_the_world_by_itself() {
         };
         assert_eq!((&output[4], &output[5]), (&json!("noted"), &json!("sent")));
         assert_eq!(live.taken(), 0);
+    });
+}
 
-        // With leave to write, what takes a key is done; what cannot be undone still is not.
+#[test]
+fn a_fork_with_leave_to_write_does_what_takes_a_key_and_not_what_cannot_be_undone() {
+    block_on(async {
+        let bench = Bench::new();
+        let (journal, live) = (bench.open(), Live::default());
+        planned(&journal, &live).await;
         let mut changes = at("plan[0]");
         (changes.id, changes.live) = (Some("live".to_string()), true);
         let fork = journal.fork("one", changes).await.unwrap();

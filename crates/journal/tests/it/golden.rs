@@ -299,27 +299,27 @@ async fn write_2(path: &Path, clock: &ManualClock) {
     journal.submit(new).await.unwrap();
     engine.run_until_idle().await.unwrap();
     // The child's question is answered, and so is the one about the budget; another one stays open.
-    let child = journal.questions(None).await.unwrap();
-    let child = child.iter().find(|open| open.path == "many[0]").unwrap();
+    let open = journal.questions(None).await.unwrap();
+    let child = open.iter().find(|open| open.path == "many[0]").unwrap();
     let answer = journal.answer(child.run.as_str(), "many[0]", 41.into(), "Ada");
     answer.await.unwrap();
     let answer = journal.answer("spender", "budget/tokens[100]", 200.into(), "Ada");
     answer.await.unwrap();
     journal.cancel("cancelled", "enough").await.unwrap();
     engine.run_until_idle().await.unwrap();
-    // A fork from the middle with another input, where somebody says what a step that writes answered; and one that takes another answer.
+    // A fork from the middle with another input, where somebody says what a step that writes
+    // answered; and one that takes another answer.
     let mut fork = Fork {
         id: Some("fork".to_string()),
         at: Some("talk[1]/model[0]".to_string()),
         reuse: true,
         ..Fork::default()
     };
-    fork.set
-        .insert("question".to_string(), "And forked?".into());
+    let question = "question".to_string();
+    fork.set.insert(question, "And forked?".into());
     let run = journal.fork("finished", fork).await.unwrap();
-    let Error::NotLive { .. } = workflow(&run, true).await.unwrap_err() else {
-        panic!("a fork wrote to the world");
-    };
+    let error = workflow(&run, true).await.unwrap_err();
+    assert!(matches!(error, Error::NotLive { .. }), "{error}");
     drop(run);
     let found = Settlement::Done("order 7 is on its way".into());
     journal.settle("fork", "lookup[0]", found).await.unwrap();
@@ -334,9 +334,8 @@ async fn write_2(path: &Path, clock: &ManualClock) {
     };
     fork.answers.insert("write[0]".to_string(), "Short.".into());
     let run = journal.fork("finished", fork).await.unwrap();
-    let Error::NotLive { .. } = workflow(&run, true).await.unwrap_err() else {
-        panic!("a fork wrote to the world");
-    };
+    let error = workflow(&run, true).await.unwrap_err();
+    assert!(matches!(error, Error::NotLive { .. }), "{error}");
     drop(run);
     // A step in doubt that has not happened, and one of which nobody has said so yet.
     for id in ["settled", "doubtful"] {
@@ -347,8 +346,8 @@ async fn write_2(path: &Path, clock: &ManualClock) {
         fault.await.unwrap_err();
         run.park("in doubt").await.unwrap();
     }
-    let settled = journal.settle("settled", "pay[0]", Settlement::NotDone);
-    settled.await.unwrap();
+    let not_done = Settlement::NotDone;
+    journal.settle("settled", "pay[0]", not_done).await.unwrap();
     journal.pin("finished", "the golden export").await.unwrap();
 }
 

@@ -28,6 +28,34 @@ async fn travel(run: Run) -> Worked {
     Ok(json!([approved?, days?]))
 }
 
+/// Says in words what is wrong with an answer.
+async fn wrong_answers_are_refused(journal: &Journal) {
+    let cases = [
+        (
+            "approve[0]",
+            json!("yes"),
+            r#""yes" is not of type "boolean""#,
+        ),
+        ("days[0]", json!({}), r#""days" is a required property"#),
+        (
+            "days[0]",
+            json!({"days": 0}),
+            "/days: 0 is less than the minimum of 1",
+        ),
+    ];
+    for (path, answer, message) in cases {
+        let error = journal
+            .answer("one", path, answer, "Grace")
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::WrongAnswer { .. }) && text.contains(message),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn questions_wait_on_disk_and_are_answered_once_by_address() {
     block_on(async {
@@ -48,30 +76,7 @@ fn questions_wait_on_disk_and_are_answered_once_by_address() {
         let paths: Vec<&str> = open.iter().map(|question| question.path.as_str()).collect();
         assert_eq!(paths, ["approve[0]", "days[0]"]);
         assert_eq!(open[0].schema, json!({"type": "boolean"}));
-        let cases = [
-            (
-                "approve[0]",
-                json!("yes"),
-                r#""yes" is not of type "boolean""#,
-            ),
-            ("days[0]", json!({}), r#""days" is a required property"#),
-            (
-                "days[0]",
-                json!({"days": 0}),
-                "/days: 0 is less than the minimum of 1",
-            ),
-        ];
-        for (path, answer, message) in cases {
-            let error = journal
-                .answer("one", path, answer, "Grace")
-                .await
-                .unwrap_err();
-            let text = error.to_string();
-            assert!(
-                matches!(error, Error::WrongAnswer { .. }) && text.contains(message),
-                "{text}"
-            );
-        }
+        wrong_answers_are_refused(&journal).await;
         // The later question first: answers go by address.
         journal
             .answer("one", "days[0]", json!({"days": 3}), "Grace")

@@ -335,7 +335,7 @@ fn a_question_whose_answer_is_found_survives_a_crash_between_its_events() {
 }
 
 #[test]
-fn what_was_set_aside_for_a_step_is_free_once_its_answer_is_found() {
+fn a_fork_goes_on_live_with_a_step_that_it_has_begun() {
     block_on(async {
         let journal = Journal::in_memory().unwrap();
         let source = journal.start(new_run("one")).await.unwrap();
@@ -352,7 +352,8 @@ fn what_was_set_aside_for_a_step_is_free_once_its_answer_is_found() {
                 ..Cost::default()
             })
         };
-        // The source has not got so far yet: the fork begins the step live, and crashes in it.
+        // The source has not got so far yet: the fork begins the step live, and crashes in it. It used
+        // to take the answer that the source has meanwhile, and to keep what it had set aside.
         let step = fork.step_with("think", Effect::Read, &0, reserve(), |_| {
             std::future::pending::<Result<(), journal::StepError>>()
         });
@@ -366,7 +367,8 @@ fn what_was_set_aside_for_a_step_is_free_once_its_answer_is_found() {
         let outcome = fork.execute(think_twice).await.unwrap();
         assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
         let spending = journal.spending(fork.id()).await.unwrap();
-        assert_eq!((spending[0].spent, spending[0].reserved), (0, 0));
+        // One step live, the other from the recording.
+        assert_eq!((spending[0].spent, spending[0].reserved), (20, 0));
     });
 }
 
@@ -398,7 +400,8 @@ fn what_is_said_of_a_step_after_its_holder_has_stalled_is_not_lost() {
                     Ok(())
                 });
                 let (paid, other) = tokio::join!(pay, other);
-                (paid?, other?);
+                paid?;
+                other?;
                 Ok::<Value, WorkflowError>(Value::Null)
             }
         };

@@ -320,116 +320,101 @@ fn text(lines: &[Value]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// An export of a run and what each of its lines says: header, run, start, step, end of step, payload,
+/// end of run, end.
+async fn good_file() -> (Vec<u8>, Vec<Value>) {
+    let journal = Journal::in_memory().unwrap();
+    let run = journal.start(new_run("one")).await.unwrap();
+    say(&run, "a").await.unwrap();
+    run.finish(&json!("word ".repeat(400))).await.unwrap();
+    let good = exported(&journal, "one").await;
+    let parts = lines(&good)
+        .iter()
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect::<Vec<Value>>();
+    assert_eq!(parts.len(), 8);
+    (good, parts)
+}
+
+/// Such a file is not imported, and the error says where it is wrong, and how.
+async fn is_refused(file: Vec<u8>, line: u64, message: &str) {
+    let journal = Journal::in_memory().unwrap();
+    let error = import(&journal, file).await.unwrap_err();
+    let Error::Import {
+        line: at,
+        message: said,
+    } = &error
+    else {
+        panic!("{message}: {error}");
+    };
+    assert!(said.contains(message), "{message}: {error}");
+    assert_eq!(*at, line, "{message}: {error}");
+    assert!(empty(&journal).await);
+}
+
 #[test]
-fn what_is_wrong_with_a_file_is_said_with_its_line() {
-    block_on(async {
-        let journal = Journal::in_memory().unwrap();
-        let run = journal.start(new_run("one")).await.unwrap();
-        say(&run, "a").await.unwrap();
-        run.finish(&json!("word ".repeat(400))).await.unwrap();
-        let good = exported(&journal, "one").await;
-        let parts: Vec<Value> = lines(&good)
-            .iter()
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect();
-        // header, run, start, step, end of step, payload, end of run, end
-        assert_eq!(parts.len(), 8);
-        let refused = async |file: Vec<u8>, line: u64, message: &str| {
-            let other = Journal::in_memory().unwrap();
-            let error = import(&other, file).await.unwrap_err();
-            let Error::Import {
-                line: at,
-                message: said,
-            } = &error
-            else {
-                panic!("{message}: {error}");
-            };
-            assert!(said.contains(message), "{message}: {error}");
-            assert_eq!(*at, line, "{message}: {error}");
-            assert!(empty(&other).await);
-        };
-        let changed = |place: usize, pointer: &str, value: Value| {
-            let mut parts = parts[..7].to_vec();
-            *parts[place].pointer_mut(pointer).unwrap() = value;
-            sealed(&text(&parts))
-        };
-        refused(Vec::new(), 1, "cut off").await;
-        refused(b"\n".to_vec(), 1, "not a line").await;
-        refused(good[..good.len() - 1].to_vec(), 8, "no end").await;
-        refused(lines(&good)[..7].concat(), 8, "before its last line").await;
-        refused(
-            [good.clone(), good.clone()].concat(),
-            9,
-            "after the last line",
-        )
-        .await;
-        refused(changed(0, "/header/format", "zip".into()), 1, "but `zip`").await;
-        refused(
-            changed(0, "/header/version", 2.into()),
-            1,
-            "use a newer Plumb",
-        )
-        .await;
-        refused(
-            changed(1, "/run/id", "a b".into()),
+fn what_is_wrong_with_a_line_is_said_with_its_number() {
+    let output = "/event/body/output/$plumb";
+    let zeros = "0".repeat(64);
+    let cases: [(usize, &str, Value, u64, &str); 14] = [
+        (0, "/header/format", "zip".into(), 1, "but `zip`"),
+        (0, "/header/version", 2.into(), 1, "use a newer Plumb"),
+        (1, "/run/id", "a b".into(), 2, "cannot be a run's id"),
+        (1, "/run/status", "failed".into(), 8, "is finished"),
+        (1, "/run/agent", "other".into(), 8, "agent"),
+        (
             2,
-            "cannot be a run's id",
-        )
-        .await;
-        refused(changed(1, "/run/status", "failed".into()), 8, "is finished").await;
-        refused(changed(1, "/run/agent", "other".into()), 8, "agent").await;
-        refused(
-            changed(2, "/event/kind", "run_walked".into()),
+            "/event/kind",
+            "run_walked".into(),
             3,
             "no event `run_walked`",
-        )
-        .await;
-        refused(changed(2, "/event/at_ms", (-1).into()), 3, "its time").await;
-        refused(changed(3, "/event/path", "a\u{7}".into()), 4, "address").await;
-        refused(
-            changed(3, "/event/fingerprint", "00".into()),
-            4,
-            "fingerprint",
-        )
-        .await;
-        refused(
-            changed(4, "/event/path", "b[0]".into()),
-            5,
-            "beginning is missing",
-        )
-        .await;
-        refused(changed(5, "/payload/text", "\"x\"".into()), 6, "hash").await;
-        refused(
-            changed(6, "/event/body/output/$plumb", "0".repeat(64).into()),
-            7,
-            "does not stand",
-        )
-        .await;
-        refused(
-            changed(6, "/event/body/output/$plumb", 1.into()),
-            7,
-            "not a reference",
-        )
-        .await;
+        ),
+        (2, "/event/at_ms", (-1).into(), 3, "its time"),
+        (3, "/event/path", "a\u{7}".into(), 4, "address"),
+        (3, "/event/fingerprint", "00".into(), 4, "fingerprint"),
+        (4, "/event/path", "b[0]".into(), 5, "beginning is missing"),
+        (5, "/payload/text", "\"x\"".into(), 6, "hash"),
+        (6, output, zeros.into(), 7, "does not stand"),
+        (6, output, 1.into(), 7, "not a reference"),
+        (6, output, Value::Null, 7, "not a reference"),
+    ];
+    block_on(async {
+        let (_, parts) = good_file().await;
+        for (place, pointer, value, line, message) in cases {
+            let mut parts = parts[..7].to_vec();
+            *parts[place].pointer_mut(pointer).unwrap() = value;
+            is_refused(sealed(&text(&parts)), line, message).await;
+        }
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_whole_file_is_said_with_its_line() {
+    block_on(async {
+        let (good, parts) = good_file().await;
+        is_refused(Vec::new(), 1, "cut off").await;
+        is_refused(b"\n".to_vec(), 1, "not a line").await;
+        is_refused(good[..good.len() - 1].to_vec(), 8, "no end").await;
+        is_refused(lines(&good)[..7].concat(), 8, "before its last line").await;
+        let double = [good.clone(), good.clone()].concat();
+        is_refused(double, 9, "after the last line").await;
         let mut swapped = parts[..7].to_vec();
         swapped.swap(3, 4);
-        refused(sealed(&text(&swapped)), 4, "beginning is missing").await;
+        is_refused(sealed(&text(&swapped)), 4, "beginning is missing").await;
         let mut twice = parts[..7].to_vec();
         twice.insert(5, twice[4].clone());
-        refused(sealed(&text(&twice)), 6, "ended before").await;
+        is_refused(sealed(&text(&twice)), 6, "ended before").await;
         let mut flipped = good.clone();
         let place = good
             .windows(8)
             .position(|window| window == b"\"input\":")
             .unwrap();
         flipped[place + 1] = b'I';
-        refused(flipped, 8, "its hash is another one").await;
+        is_refused(flipped, 8, "its hash is another one").await;
         let long = [b"{\"header\":\"".to_vec(), vec![b'x'; 65 << 20]].concat();
-        refused(long, 1, "longer than").await;
-        assert_eq!(
-            import(&Journal::in_memory().unwrap(), good).await.unwrap(),
-            ["one"]
-        );
+        is_refused(long, 1, "longer than").await;
+        let journal = Journal::in_memory().unwrap();
+        assert_eq!(import(&journal, good).await.unwrap(), ["one"]);
     });
 }
 

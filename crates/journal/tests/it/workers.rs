@@ -131,8 +131,9 @@ fn many_processes_that_are_killed_do_all_the_work_once() {
             assert!(begun.elapsed() < PATIENCE, "the work does not get on");
             std::thread::yield_now();
         }
-        let dead = kill(workers.remove(0));
-        killed.insert(dead, read_lines(&log).len());
+        // Before the kill: right after it, others may take its runs up and write.
+        let lines = read_lines(&log).len();
+        killed.insert(kill(workers.remove(0)), lines);
         workers.push(spawn());
     }
     block_on(async {

@@ -139,9 +139,11 @@ impl Plain<'_> {
                 .any(|mark| record.attributes.contains_key(*mark))
         {
             let is_fork = self.state.forks.contains_key(self.run);
-            return is_fork
-                .then(|| self.recorded(&path))
-                .unwrap_or(Err(format!("{path} was not done, and this is no fork")));
+            return if is_fork {
+                self.recorded(&path)
+            } else {
+                Err(format!("{path} was not done, and this is no fork"))
+            };
         }
         if record.input != *input {
             return Err(format!("{path} was asked {}, not {input}", record.input));

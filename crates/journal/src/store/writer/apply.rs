@@ -323,6 +323,15 @@ fn apply_append(
             more = end_run(&ground(transaction, lease), append, seq)?;
         }
     }
+    if let Some(then) = &append.then {
+        match apply_append(transaction, lease, group, then)? {
+            Ok(written) => more.extend(written.event),
+            // Not half of it: the group is taken back.
+            Err(refusal) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(refusal)));
+            }
+        }
+    }
     let at_ms = append.event.at_ms;
     let event = Event {
         seq,

@@ -199,7 +199,6 @@ impl Ground<'_> {
     }
 
     /// Parks a run whose lease this is, and gives the lease back.
-    #[expect(clippy::type_complexity, reason = "what `Store::write` asks for")]
     pub(crate) fn park(
         &self,
         run: &RunKey,
