@@ -30,6 +30,8 @@ const RESULT: &str = "output";
 const INLINE_STRING_BYTES: usize = 4096;
 /// A node of a list is full as soon as its items take this many bytes.
 const CHUNK_BYTES: usize = 256;
+/// Arrays and objects may be nested so deep; JSON readers, serde_json's among them, stop at 128.
+const DEEPEST: usize = 100;
 /// The key of a reference. Keys of the user that look like it get one more `$`.
 const REFERENCE: &str = "$plumb";
 
@@ -75,6 +77,8 @@ pub(crate) struct Encoded<'a> {
     lists: &'a [Captured],
     /// Nothing is cut out.
     whole: bool,
+    /// How deep in arrays and objects this is.
+    depth: usize,
 }
 
 /// The hash that addresses a node.
@@ -138,6 +142,11 @@ impl Encoded<'_> {
     /// Writes a value, cutting out what is long.
     fn write(&mut self, value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let start = out.len();
+        if self.depth > DEEPEST {
+            let message = format!("it is nested more than {DEEPEST} deep");
+            return Err(serde::ser::Error::custom(message));
+        }
+        self.depth += 1;
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => serde_json::to_writer(out, value)?,
             Value::String(text) => {
@@ -147,6 +156,7 @@ impl Encoded<'_> {
             Value::Object(fields) => {
                 if let Some(list) = Captured::find(fields, self.lists) {
                     list.write(out, &mut self.nodes);
+                    self.depth -= 1;
                     return Ok(());
                 }
                 out.push(b'{');
@@ -162,6 +172,7 @@ impl Encoded<'_> {
             }
             Value::Array(items) => self.write_array(items, out)?,
         }
+        self.depth -= 1;
         Ok(())
     }
 

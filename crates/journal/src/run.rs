@@ -398,7 +398,8 @@ impl Run {
 
     /// The version of the code that this run follows at this place: `version` when the run comes here
     /// for the first time, what it was then when it comes again, and 0 when it had come past here
-    /// before this call was in the code.
+    /// before this call was in the code: when more steps of this scope are recorded. Branches side by
+    /// side that ask for versions want a scope each.
     ///
     /// So a workflow can be changed while runs of it are under way:
     ///
@@ -417,7 +418,7 @@ impl Run {
         let _busy = self.shared.activity.busy();
         {
             let recorded = self.recorded();
-            if !recorded.has(&asked.path) && recorded.is_behind() {
+            if !recorded.has(&asked.path) && recorded.is_behind(&self.scope) {
                 return Ok(0);
             }
         }

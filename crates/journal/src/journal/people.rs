@@ -123,6 +123,9 @@ impl Journal {
         let raise = question.raises.clone().zip(answer.as_u64());
         self.store
             .write(move |ground| {
+                if let Some(error) = ground.refuses(key, &id)? {
+                    return Ok(Err(error));
+                }
                 if let Err(error) = close(ground, key, &id, &event)? {
                     return Ok(Err(error));
                 }
@@ -195,6 +198,9 @@ impl Journal {
         let packed = self.store.pack_all(nodes)?;
         self.store
             .write(move |ground| {
+                if let Some(error) = ground.refuses(key, &id)? {
+                    return Ok(Err(error));
+                }
                 if let Some(by) = ground.holder_of(key)? {
                     let id = id.to_string();
                     return Ok(Err(Error::Held { id, by }));

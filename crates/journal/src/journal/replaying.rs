@@ -134,6 +134,12 @@ impl Journal {
             _ if record.reason.as_deref() == Some(&*self.redacted(&error.to_string())) => {
                 Ok(replay)
             }
+            // The step ended with a fault, and so did the code: it is to be done again.
+            Some(Error::StepFault { path, .. }) if !finished => Ok(Replay {
+                complete: false,
+                ends_at: Some(path),
+                ..replay
+            }),
             // Cut off right before it failed: it has all its steps, and no end.
             None | Some(Error::StepFailed { .. })
                 if !matches!(record.status, RunStatus::Finished | RunStatus::Failed) =>

@@ -325,6 +325,7 @@ impl Run {
             reserved,
             cleared,
             shared,
+            fault,
             outcome,
             ..
         } = recorded;
@@ -361,14 +362,15 @@ impl Run {
                 let output = self.field(path, body, "output").await?;
                 Ok(Answer::Result(output.unwrap_or_default()))
             }
-            Outcome::Failed(body) => {
-                let message = match self.field(path, body, "error").await? {
-                    Some(Value::String(message)) => message,
-                    _ => String::new(),
-                };
-                Err(Error::StepFailed {
+            Outcome::Failed(body) => Err(Error::StepFailed {
+                path: path.clone(),
+                message: self.message(path, body).await?,
+            }),
+            // The code went on after it: a replay does the same.
+            Outcome::Open if self.shared.replay.is_some() && fault.is_some() => {
+                Err(Error::StepFault {
                     path: path.clone(),
-                    message,
+                    message: self.message(path, fault.unwrap_or_default()).await?,
                 })
             }
             Outcome::Open => Ok(Answer::Again(Again {
@@ -379,6 +381,14 @@ impl Run {
                 started_ms: Some(started_ms),
             })),
         }
+    }
+
+    /// The message of a recorded error.
+    async fn message(&self, path: &str, body: String) -> Result<String> {
+        Ok(match self.field(path, body, "error").await? {
+            Some(Value::String(message)) => message,
+            _ => String::new(),
+        })
     }
 
     /// A field of a recorded body. Goes to the store only when the body refers to payloads, so that

@@ -145,9 +145,9 @@ impl Recall {
         self.steps.contains_key(path)
     }
 
-    /// Whether there are steps that nobody has asked for yet: the run had come further than this.
-    pub(super) fn is_behind(&self) -> bool {
-        !self.steps.is_empty()
+    /// Whether there are steps of a scope that nobody has asked for yet: the run had come further there.
+    pub(super) fn is_behind(&self, scope: &str) -> bool {
+        self.steps.keys().any(|path| path.starts_with(scope))
     }
 
     /// The addresses that nobody has asked for, in the order in which they were begun.

@@ -317,6 +317,7 @@ impl Writer {
         if version == self.data_version {
             group.ours = std::mem::take(&mut self.ours);
         } else {
+            self.ours.clear();
             self.collections = collections(&transaction)?;
         }
         group.collections = self.collections;

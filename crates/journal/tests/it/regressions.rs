@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use journal::{
     Budget, Cost, Effect, Engine, Error, EventKind, Fork, Journal, ManualClock, Moment, NewChild,
-    Options, Outcome, Question, Run, Settlement, StepOptions, StoreFault, WorkflowError,
+    NewRun, Options, Outcome, Question, Run, Settlement, StepOptions, StoreFault, WorkflowError,
 };
 use serde_json::{Value, json};
 
@@ -425,5 +425,155 @@ fn what_is_said_of_a_step_after_its_holder_has_stalled_is_not_lost() {
         let run = journal.resume("one").await.unwrap();
         let outcome = run.execute(workflow(held_up)).await.unwrap();
         assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_failed_write_does_not_make_a_lost_lease_good_again() {
+    block_on(async {
+        let bench = Bench::new();
+        let options = Options {
+            probe: Some(Arc::new(|_, event| match &event.kind {
+                EventKind::RunStarted { agent } if agent == "unlucky" => Err(StoreFault::Full),
+                _ => Ok(()),
+            })),
+            inline: true,
+            ..Options::default()
+        };
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        say(&run, "first").await.unwrap();
+        bench.open().cancel("one", "enough").await.unwrap();
+        let unlucky = journal.start(NewRun::new("unlucky", Value::Null)).await;
+        assert!(matches!(unlucky, Err(Error::Store { .. })), "{unlucky:?}");
+        // The writer used to take the lease for its own still, and wrote to a run that had ended.
+        let error = say(&run, "second").await.unwrap_err();
+        assert!(matches!(error, Error::RunCancelled { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_version_is_that_of_its_own_scope() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        // Cut off when one of two branches had got further than the other.
+        let fast = run.scope("fast", 0);
+        say(&fast, "first").await.unwrap();
+        say(&fast, "second").await.unwrap();
+        drop((run, fast));
+        let run = journal.resume("one").await.unwrap();
+        let (slow, fast) = (run.scope("slow", 0), run.scope("fast", 0));
+        assert_eq!(slow.version("polite", 1).await.unwrap(), 1);
+        say(&fast, "first").await.unwrap();
+        assert_eq!(fast.version("polite", 1).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn what_a_cancelled_run_had_set_aside_is_free_again() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let mut new = new_run("one");
+        new.budget.tokens = Some(100);
+        let run = journal.start(new).await.unwrap();
+        let new = NewChild::new("child", Value::Null);
+        let child = run.spawn("child", &new);
+        let child = journal
+            .resume(child.await.unwrap().id().as_str())
+            .await
+            .unwrap();
+        let reserve = StepOptions::reserve(Cost {
+            tokens: 20,
+            ..Cost::default()
+        });
+        let step = child.step_with("think", Effect::Read, &0, reserve, |_| {
+            std::future::pending::<Result<(), journal::StepError>>()
+        });
+        let in_flight = tokio::time::timeout(Duration::from_millis(100), step).await;
+        assert!(in_flight.is_err());
+        assert_eq!(journal.spending(run.id()).await.unwrap()[0].reserved, 20);
+        journal.cancel(child.id().as_str(), "enough").await.unwrap();
+        assert_eq!(journal.spending(run.id()).await.unwrap()[0].reserved, 0);
+    });
+}
+
+#[test]
+fn a_step_that_was_given_up_sets_nothing_aside_once_its_run_has_finished() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let mut new = new_run("one");
+        new.budget.tokens = Some(100);
+        let run = journal.start(new).await.unwrap();
+        let reserve = StepOptions::reserve(Cost {
+            tokens: 20,
+            ..Cost::default()
+        });
+        let slow = run.step_with("think", Effect::Read, &0, reserve, |_| {
+            std::future::pending::<Result<(), journal::StepError>>()
+        });
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), slow)
+                .await
+                .is_err()
+        );
+        run.finish(&Value::Null).await.unwrap();
+        assert_eq!(journal.spending(run.id()).await.unwrap()[0].reserved, 0);
+    });
+}
+
+#[test]
+fn what_is_nested_too_deep_to_be_read_again_is_refused() {
+    block_on(async {
+        let nested = |depth: usize| {
+            (0..depth).fold(json!("core"), |value, number| match number % 2 {
+                0 => json!([value]),
+                _ => json!({ "in": value }),
+            })
+        };
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        for depth in [1, 50, 100, 101, 110, 125, 126, 127, 130, 200] {
+            let value = nested(depth);
+            let step = run.step("nest", Effect::Read, &depth, |_| async { Ok(value) });
+            match step.await {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(depth > 100, "{depth}: {error}");
+                    assert!(error.to_string().contains("nested"), "{error}");
+                    break;
+                }
+            }
+        }
+        let steps = journal.steps(run.id()).await.unwrap();
+        let deep = steps.iter().filter(|step| step.output.is_some());
+        assert_eq!(deep.count(), 3);
+    });
+}
+
+#[test]
+fn a_replay_meets_the_faults_that_the_code_went_on_after() {
+    block_on(async {
+        async fn forgiving(run: Run, is_down: bool) -> Result<Value, WorkflowError> {
+            let fetched = run.step("fetch", Effect::Read, &0, |_| async move {
+                if is_down {
+                    return Err(journal::StepError::Fault("no network".to_string()));
+                }
+                Ok(1)
+            });
+            Ok(match fetched.await {
+                Ok(number) => json!(number),
+                Err(error) => json!(error.to_string()),
+            })
+        }
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        let outcome = run.execute(|run| forgiving(run, true)).await.unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+        let replay = journal
+            .replay("one", |run| forgiving(run, false))
+            .await
+            .unwrap();
+        assert!(replay.complete, "{replay:?}");
     });
 }

@@ -145,7 +145,15 @@ fn of_run(connection: &Connection, run: i64, fork: Option<bool>) -> Used {
             _ => {}
         }
     }
-    used.reserved = open.values().sum();
+    // A run that has ended for good does no more of them.
+    let over: bool = connection
+        .query_row(
+            "SELECT status IN (2, 4) FROM run WHERE key = ?1",
+            [run],
+            |row| row.get(0),
+        )
+        .unwrap();
+    used.reserved = if over { 0 } else { open.values().sum() };
     used.unclear += fork.map_or(0, |_| open.len() as u64);
     used
 }

@@ -31,6 +31,8 @@ pub(crate) struct Recorded {
     pub(crate) cleared: bool,
     /// Belongs to the run that this one is a fork of.
     pub(crate) shared: bool,
+    /// The body of the fault that its last attempt ended with.
+    pub(crate) fault: Option<String>,
     pub(crate) outcome: Outcome,
 }
 
@@ -76,11 +78,15 @@ impl Gathered {
             Kind::StepRestarted => {
                 step.attempts += 1;
                 step.cleared = false;
+                step.fault = None;
                 step.reserved = step.reserved.plus(cost_in(&event.body, "reserve"));
             }
             Kind::StepFinished => step.outcome = Outcome::Finished(event.body),
             Kind::StepFailed => step.outcome = Outcome::Failed(event.body),
-            Kind::StepFaulted => step.reserved = Cost::default(),
+            Kind::StepFaulted => {
+                step.reserved = Cost::default();
+                step.fault = Some(event.body);
+            }
             Kind::StepSettled => step.cleared = true,
             Kind::StepStarted
             | Kind::RunStarted
@@ -112,6 +118,7 @@ impl Gathered {
             started: event.body,
             started_ms: event.at_ms,
             cleared: false,
+            fault: None,
             outcome: Outcome::Open,
         };
         match self.steps.get_mut(place) {

@@ -201,7 +201,7 @@ fn forked_from_nothing(
 }
 
 /// Why a run that has been ended for good takes nothing more.
-fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<Option<Error>> {
+pub(super) fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<Option<Error>> {
     let found: Option<(String, i64, Option<String>)> = transaction
         .prepare_cached("SELECT id, status, reason FROM run WHERE key = ?1")?
         .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))

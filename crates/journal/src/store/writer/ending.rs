@@ -5,10 +5,11 @@ use serde_json::Map;
 
 use super::super::RunKey;
 use super::super::event::{EventRow, Kind, status_code};
-use super::super::read::holder_of;
+use super::super::read::{Outcome, Reader, holder_of};
+use super::apply::ended;
 use super::{Append, Ground, Wait, insert_event, ledger};
 use crate::Error;
-use crate::budget::{Amounts, Dimension, Entry};
+use crate::budget::{Amounts, Cost, Dimension, Entry};
 use crate::records::{Event, EventKind, RunId, RunStatus};
 
 /// Notes a run's end or parking and gives its lease back; tells the children's ends.
@@ -49,6 +50,7 @@ pub(super) fn end_run(
     }
     if status == RunStatus::Finished {
         forget_questions(transaction, key)?;
+        release(ground, key, &append.run.id)?;
     }
     wake_parent(ground, key)?;
     cancel_children(ground, key, "its parent has ended")
@@ -165,6 +167,7 @@ pub(crate) fn cancel_run(
         ])?;
     end_lease(transaction, key)?;
     forget_questions(transaction, key)?;
+    release(ground, key, &id)?;
     wake_parent(ground, key)?;
     let kind = EventKind::RunCancelled {
         reason: reason.to_string(),
@@ -177,6 +180,45 @@ pub(crate) fn cancel_run(
     }];
     events.extend(cancel_children(ground, key, reason)?);
     Ok(events)
+}
+
+/// Frees what is still set aside for steps of a run that does no more of them.
+fn release(ground: &Ground<'_>, key: i64, id: &RunId) -> rusqlite::Result<()> {
+    let Ground {
+        transaction,
+        holder,
+        now_ms,
+    } = *ground;
+    let reader = Reader {
+        connection: transaction,
+        holder,
+        now_ms,
+    };
+    let Ok(ledgers) = reader.ledgers(key) else {
+        return Ok(());
+    };
+    // Mostly nothing is set aside, and the steps need not be read.
+    let mut sets_aside =
+        transaction.prepare_cached("SELECT 1 FROM budget WHERE run = ?1 AND reserved > 0")?;
+    let mut nothing = true;
+    for ledger in &ledgers {
+        nothing &= !sets_aside.exists([ledger])?;
+    }
+    if nothing {
+        return Ok(());
+    }
+    // What cannot be read stays set aside; whoever looks at the run is told of the damage.
+    let history = reader.recorded(key, id);
+    let steps = history.map_or_else(|_| Vec::new(), |history| history.steps);
+    let held = steps
+        .iter()
+        .filter(|(_, step)| !step.shared && matches!(step.outcome, Outcome::Open))
+        .fold(Cost::default(), |sum, (_, step)| sum.plus(step.reserved));
+    let entry = Entry {
+        release: held.amounts(),
+        ..Entry::default()
+    };
+    ledger::enter(transaction, &ledgers, &entry).map(|_| ())
 }
 
 /// Deletes a run with all its events; payloads are left for whoever collects them.
@@ -193,6 +235,20 @@ pub(super) fn delete_run(transaction: &Transaction<'_>, key: i64) -> rusqlite::R
 }
 
 impl Ground<'_> {
+    /// Why nobody may write to a run any more: it has ended for good, or it has been collected since it
+    /// was looked at, and its key is perhaps another run's.
+    pub(crate) fn refuses(&self, key: i64, id: &RunId) -> rusqlite::Result<Option<Error>> {
+        let is_there = self
+            .transaction
+            .prepare_cached("SELECT 1 FROM run WHERE key = ?1 AND id = ?2")?
+            .exists(params![key, id.as_str()])?;
+        if is_there {
+            return ended(self.transaction, key);
+        }
+        let id = id.to_string();
+        Ok(Some(Error::NotFound { id }))
+    }
+
     /// Writes an event; gives its number.
     pub(crate) fn insert(&self, key: i64, event: &EventRow, digest: i64) -> rusqlite::Result<i64> {
         insert_event(self.transaction, key, event, digest)
