@@ -18,10 +18,7 @@ struct Asked<'a> {
 /// Builds the request that shows `definition`'s instructions and examples, then `conversation`
 /// (user and assistant in turn, the user first).
 pub fn request(definition: &Definition, conversation: &[String], schema: Value) -> Request {
-    let message = |role, content: &str| Message {
-        role,
-        content: content.trim().to_owned(),
-    };
+    let message = |role, content: &str| Message::new(role, content.trim());
     let mut messages = vec![message(Role::System, &definition.instructions)];
     for example in &definition.examples {
         messages.push(message(Role::User, &example.user));
@@ -40,7 +37,7 @@ pub fn request(definition: &Definition, conversation: &[String], schema: Value) 
         output: Output::Json(schema),
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
-        seed: 0,
+        ..Request::default()
     }
 }
 
@@ -90,7 +87,7 @@ const AROUND_MESSAGE_TOKENS: usize = 16;
 fn most_tokens(model: &dyn Model, request: &Request) -> u64 {
     let messages = request.messages.iter();
     let prompt: usize = messages
-        .map(|message| model.count_tokens(&message.content) + AROUND_MESSAGE_TOKENS)
+        .map(|message| model.count_tokens(&message.text()) + AROUND_MESSAGE_TOKENS)
         .sum();
     u64::try_from(prompt).unwrap_or(u64::MAX) + u64::from(request.max_tokens)
 }

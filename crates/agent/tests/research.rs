@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use journal::{Journal, NewRun, Run, RunStatus, StepRecord, StepStatus};
 use knowledge::{Library, LibraryOptions};
-use model::{Model, Output, Request, Response, Role, Scripted, TextSink};
+use model::{DeltaSink, Model, Output, Request, Response, Role, Scripted};
 use plumb_agent::research::{Depth, Input, Report, Tools, execute};
 use plumb_agent::{Agents, Error};
 use serde_json::{Value, json};
@@ -51,11 +51,17 @@ struct World {
 
 /// What a request shows last: the passage, the quotes, the notes. A remark of the critic is left out,
 /// so that the reader sees what the remark is about.
-fn user(request: &Request) -> &str {
+fn user(request: &Request) -> String {
     let said = |message: &&model::Message| {
-        message.role == Role::User && !message.content.starts_with("Write it again")
+        message.role == Role::User && !message.text().starts_with("Write it again")
     };
-    &request.messages.iter().rfind(said).unwrap().content
+    request
+        .messages
+        .iter()
+        .rfind(said)
+        .unwrap()
+        .text()
+        .into_owned()
 }
 
 fn schema(request: &Request) -> &Value {
@@ -70,7 +76,7 @@ fn purpose(request: &Request) -> &'static str {
 }
 
 fn honest(request: &Request) -> Value {
-    reader::answer(user(request), schema(request))
+    reader::answer(&user(request), schema(request))
 }
 
 /// The note without its quote where only an answer is wanted.
@@ -290,7 +296,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     assert_eq!((purposes["write"], purposes["criticise"]), (2, 2));
     let asked = asked.lock().unwrap();
     let second = asked.iter().rfind(|r| purpose(r) == "write").unwrap();
-    let remark = &second.messages.last().unwrap().content;
+    let remark = second.messages.last().unwrap().text();
     insta::assert_snapshot!(remark, @"Write it again. Say which of the two is the higher.");
     assert_eq!((report.citations.len(), report.unsupported), (2, 0));
 }
@@ -329,10 +335,10 @@ impl Model for Meeting {
     fn generate<'a>(
         &'a self,
         request: &'a Request,
-        sink: Option<TextSink>,
+        sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, model::Result<Response>> {
         Box::pin(async move {
-            let question = reader::question(user(request));
+            let question = reader::question(&user(request));
             let first = purpose(request) == "note" && {
                 let mut came = self.came.lock().unwrap();
                 let first = !came.contains(&question);
@@ -494,7 +500,7 @@ async fn what_a_document_commands_is_data_and_nothing_else() {
     let mut shown = 0;
     for request in asked.lock().unwrap().iter() {
         for message in &request.messages {
-            let text = &message.content;
+            let text = message.text();
             for withheld in ["Ignore your", "You are now", tokens] {
                 assert!(!text.contains(withheld), "{text}");
             }
@@ -504,7 +510,9 @@ async fn what_a_document_commands_is_data_and_nothing_else() {
             shown += 1;
             match message.role {
                 Role::System => panic!("a document became an instruction: {text}"),
-                Role::Assistant => panic!("a document was taken for the model's words: {text}"),
+                Role::Assistant | Role::Tool => {
+                    panic!("a document was taken for the model's words: {text}")
+                }
                 Role::User => assert!(
                     ["Passage (", "[1] ("]
                         .iter()
@@ -522,7 +530,7 @@ async fn what_a_document_commands_is_data_and_nothing_else() {
         .collect();
     for request in asked.lock().unwrap().iter() {
         assert_eq!(system(request).role, Role::System);
-        assert!(built_in.contains(&system(request).content));
+        assert!(built_in.contains(&system(request).text().into_owned()));
     }
 
     let value = serde_json::to_value(&report).unwrap();

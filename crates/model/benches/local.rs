@@ -204,16 +204,12 @@ fn request(prompt: &str, output: Output, max_tokens: u32) -> Request {
         messages: vec![message(Role::User, prompt)],
         output,
         max_tokens,
-        temperature: 0.0,
-        seed: 0,
+        ..Request::default()
     }
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message {
-        role,
-        content: content.to_owned(),
-    }
+    Message::new(role, content)
 }
 
 /// `words` words of prose that no two seeds share.

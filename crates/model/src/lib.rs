@@ -10,6 +10,7 @@ pub mod catalogue;
 mod error;
 #[cfg(feature = "local")]
 pub mod local;
+mod message;
 mod openai;
 mod pull;
 pub mod quotes;
@@ -21,14 +22,18 @@ mod store;
 use futures::future::BoxFuture;
 
 pub use error::{Error, Result};
+pub use message::{
+    Content, Media, MediaSource, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice,
+    ToolResult,
+};
 pub use openai::OpenAi;
 pub use registry::{Listed, Models, Settings};
-pub use request::{Choice, Message, Output, Request, Response, Role, Stop, Usage};
+pub use request::{Choice, Delta, Output, Request, Response, Stop, Usage};
 pub use scripted::Scripted;
 pub use store::folder;
 
-/// Where text goes as it arrives.
-pub type TextSink = tokio::sync::mpsc::UnboundedSender<String>;
+/// Where an answer goes as it arrives.
+pub type DeltaSink = tokio::sync::mpsc::UnboundedSender<Delta>;
 
 /// The environment variables that hold keys. Whoever writes things down keeps their values out.
 pub const KEY_VARIABLES: &[&str] = &["OPENAI_API_KEY"];
@@ -44,11 +49,11 @@ pub trait Model: Send + Sync {
     /// The number of tokens of `text`: exact for local models, an estimate elsewhere.
     fn count_tokens(&self, text: &str) -> usize;
 
-    /// Answers `request`. There is one code path for streaming and not: text goes to `sink` as it
-    /// arrives, and the whole comes back at the end. Dropping the future stops the work.
+    /// Answers `request`. There is one code path for streaming and not: the answer goes to `sink` as
+    /// it arrives, and the whole comes back at the end. Dropping the future stops the work.
     fn generate<'a>(
         &'a self,
         request: &'a Request,
-        sink: Option<TextSink>,
+        sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>>;
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::quotes;
-use crate::{Error, Message, Model, Output, Request, Response, Result, Role, TextSink, Usage};
+use crate::{Delta, DeltaSink, Error, Message, Model, Output, Request, Response, Result, Usage};
 
 use dialect::Dialect;
 use events::Events;
@@ -209,7 +209,7 @@ impl OpenAi {
         &self,
         messages: &[Message],
         request: &Request,
-        sink: Option<&TextSink>,
+        sink: Option<&DeltaSink>,
     ) -> Result<Response> {
         loop {
             let dialect = self.dialect().clone();
@@ -235,7 +235,7 @@ impl OpenAi {
     async fn stream(
         &self,
         body: &Value,
-        sink: Option<&TextSink>,
+        sink: Option<&DeltaSink>,
     ) -> std::result::Result<Response, Failure> {
         let mut attempt = 1;
         loop {
@@ -245,9 +245,9 @@ impl OpenAi {
                 Ok(()) => {
                     return Ok(Response {
                         text: events.text,
-                        choices: Vec::new(),
                         usage: events.usage,
                         stop: events.stop,
+                        ..Response::default()
                     });
                 }
                 Err(error) => {
@@ -266,7 +266,7 @@ impl OpenAi {
         &self,
         response: HttpResponse,
         events: &mut Events,
-        sink: Option<&TextSink>,
+        sink: Option<&DeltaSink>,
     ) -> Result<()> {
         let broken = |message: String| Error::Unreachable {
             provider: self.shown_url.clone(),
@@ -278,7 +278,7 @@ impl OpenAi {
             let text = events.take(&bytes).map_err(broken)?;
             if let Some(sink) = sink.filter(|_| !text.is_empty()) {
                 // Whoever reads the stream may have gone; the answer still comes whole.
-                let _ = sink.send(text);
+                let _ = sink.send(Delta::Text { text });
             }
         }
         match events.ended {
@@ -293,7 +293,7 @@ impl OpenAi {
         &self,
         request: &Request,
         schema: &Value,
-        sink: Option<&TextSink>,
+        sink: Option<&DeltaSink>,
     ) -> Result<Response> {
         let mut messages = request.messages.clone();
         let mut usage = Usage::default();
@@ -308,11 +308,8 @@ impl OpenAi {
                 Ok(()) => return Ok(response),
                 Err(message) if repair == REPAIRS => return Err(Error::Malformed { message }),
                 Err(message) => {
-                    messages.push(Message {
-                        role: Role::Assistant,
-                        content: response.text,
-                    });
-                    messages.push(user(format!(
+                    messages.push(Message::assistant(response.text));
+                    messages.push(Message::user(format!(
                         "That is not right: {message}. Answer again with the JSON alone."
                     )));
                 }
@@ -362,7 +359,7 @@ impl Model for OpenAi {
     fn generate<'a>(
         &'a self,
         request: &'a Request,
-        sink: Option<TextSink>,
+        sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
             match &request.output {
@@ -370,13 +367,6 @@ impl Model for OpenAi {
                 Output::Json(schema) => self.json(request, schema, sink.as_ref()).await,
             }
         })
-    }
-}
-
-fn user(content: String) -> Message {
-    Message {
-        role: Role::User,
-        content,
     }
 }
 

@@ -4,39 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result};
-
-/// Who says a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The instructions.
-    System,
-    /// The user, or a program in the user's place.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl Role {
-    /// The word that providers and chat templates use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        }
-    }
-}
-
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said. It is text and nothing else: a chat template's control tokens in it stay text.
-    pub content: String,
-}
+use crate::{Error, Message, Part, Reasoning, Result, Role, Tool, ToolCall, ToolChoice};
 
 /// The form of the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,12 +25,37 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// The form of the answer.
     pub output: Output,
+    /// Tools that the model may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Whether it is to call any.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_choice: ToolChoice,
     /// The most tokens of the answer.
     pub max_tokens: u32,
     /// 0 takes the likeliest token each time.
     pub temperature: f32,
     /// Settles the chances where the temperature is above 0.
     pub seed: u64,
+}
+
+impl Default for Request {
+    /// Nothing asked, free text of at most 1,024 tokens, the likeliest.
+    fn default() -> Request {
+        Request {
+            messages: Vec::new(),
+            output: Output::Text,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            max_tokens: 1024,
+            temperature: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Why the answer ended.
@@ -74,6 +67,10 @@ pub enum Stop {
     End,
     /// It reached the most tokens it may have.
     Length,
+    /// The model waits for the results of tools.
+    ToolCalls,
+    /// The provider held it back for what it says.
+    Refused,
 }
 
 /// A place where the schema left the model a closed choice: an `enum` or `boolean` property of the
@@ -95,24 +92,82 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens of the prompt that a cache had.
     pub cached_tokens: u32,
-    /// Tokens of the answer.
+    /// Tokens of the prompt that were written to a cache, where a provider charges for that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cache_write_tokens: u32,
+    /// Tokens of the answer, those of thinking included.
     pub output_tokens: u32,
+    /// Tokens of the answer that were thinking, where the provider says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reasoning_tokens: u32,
+}
+
+/// A piece of an answer, as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Delta {
+    /// More of the text.
+    Text {
+        /// It.
+        text: String,
+    },
+    /// More of what the model thinks.
+    Reasoning {
+        /// It.
+        text: String,
+    },
+    /// More of a call of a tool.
+    ToolCall {
+        /// Which call of this answer, from 0.
+        index: usize,
+        /// Names the call.
+        id: String,
+        /// The tool.
+        name: String,
+        /// More of the text of its arguments.
+        arguments: String,
+    },
 }
 
 /// The answer to a [`Request`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     /// The text; JSON when that was asked for.
     pub text: String,
+    /// The tools that the model wants called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// What it thought, where the provider shows it or wants it back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasoning: Vec<Reasoning>,
     /// The closed choices in it; empty where a provider gives no probabilities.
     pub choices: Vec<Choice>,
     /// What it took.
     pub usage: Usage,
+    /// What it cost, in millionths of a US dollar; `None` where the price is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// The model that answered, `provider:name`, when the one that was asked stands for several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Why it ended.
     pub stop: Stop,
 }
 
 impl Response {
+    /// The message to be put into the conversation, so that the model finds what it said.
+    pub fn message(&self) -> Message {
+        if self.tool_calls.is_empty() && self.reasoning.is_empty() {
+            return Message::assistant(&self.text);
+        }
+        let thought = self.reasoning.iter().cloned().map(Part::Reasoning);
+        let said = (!self.text.is_empty()).then(|| Part::Text {
+            text: self.text.clone(),
+        });
+        let calls = self.tool_calls.iter().cloned().map(Part::ToolCall);
+        Message::of(Role::Assistant, thought.chain(said).chain(calls).collect())
+    }
+
     /// The answer as a value.
     ///
     /// # Errors
@@ -121,7 +176,7 @@ impl Response {
         serde_json::from_str(&self.text).map_err(|error| Error::Malformed {
             message: match self.stop {
                 Stop::Length => format!("it was cut off at its token limit ({error})"),
-                Stop::End => error.to_string(),
+                Stop::End | Stop::ToolCalls | Stop::Refused => error.to_string(),
             },
         })
     }

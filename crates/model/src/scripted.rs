@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use crate::{Model, Request, Response, Result, Stop, TextSink, Usage};
+use crate::{Delta, DeltaSink, Model, Request, Response, Result, Usage};
 
 type Script = dyn Fn(&Request) -> Result<String> + Send + Sync;
 
@@ -41,30 +41,29 @@ impl Model for Scripted {
     fn generate<'a>(
         &'a self,
         request: &'a Request,
-        sink: Option<TextSink>,
+        sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
             let text = (self.script)(request)?;
             if let Some(sink) = sink {
                 // Whoever reads the stream may have gone.
-                let _ = sink.send(text.clone());
+                let _ = sink.send(Delta::Text { text: text.clone() });
             }
             let count = |text: &str| u32::try_from(self.count_tokens(text)).unwrap_or(u32::MAX);
             let prompt_tokens = request
                 .messages
                 .iter()
-                .map(|message| count(&message.content))
+                .map(|message| count(&message.text()))
                 .sum();
             let usage = Usage {
                 prompt_tokens,
-                cached_tokens: 0,
                 output_tokens: count(&text),
+                ..Usage::default()
             };
             Ok(Response {
                 text,
-                choices: Vec::new(),
                 usage,
-                stop: Stop::End,
+                ..Response::default()
             })
         })
     }

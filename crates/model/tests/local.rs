@@ -52,10 +52,7 @@ fn load(options: Options) -> Option<Local> {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message {
-        role,
-        content: content.to_owned(),
-    }
+    Message::new(role, content)
 }
 
 fn request(prompt: &str, output: Output, max_tokens: u32) -> Request {
@@ -63,8 +60,7 @@ fn request(prompt: &str, output: Output, max_tokens: u32) -> Request {
         messages: vec![message(Role::User, prompt)],
         output,
         max_tokens,
-        temperature: 0.0,
-        seed: 0,
+        ..Request::default()
     }
 }
 
@@ -308,7 +304,10 @@ async fn text_streams_and_stops_at_its_limit() {
     );
     let mut streamed = String::new();
     while let Some(piece) = stream.recv().await {
-        streamed.push_str(&piece);
+        let plumb_model::Delta::Text { text } = piece else {
+            panic!("{piece:?}")
+        };
+        streamed.push_str(&text);
     }
     assert_eq!(streamed, response.text);
 }

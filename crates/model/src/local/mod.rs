@@ -25,7 +25,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use tokio::sync::oneshot;
 
-use crate::{Error, Model, Output, Request, Response, Result, TextSink};
+use crate::{DeltaSink, Error, Model, Output, Request, Response, Result};
 
 use engine::Engine;
 use grammar::Grammars;
@@ -163,7 +163,7 @@ impl Model for Local {
     fn generate<'a>(
         &'a self,
         request: &'a Request,
-        sink: Option<TextSink>,
+        sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
             let prompt = self.template.tokens(&self.model, &request.messages)?;
@@ -203,6 +203,7 @@ impl Model for Local {
                 choices,
                 usage: decoded.usage,
                 stop: decoded.stop,
+                ..Response::default()
             })
         })
     }

@@ -82,7 +82,7 @@ impl Template {
                 return Err(Error::Engine { message });
             };
             prompt.extend(tokens::template(model, before));
-            prompt.extend(tokens::plain(model, &message.content));
+            prompt.extend(tokens::plain(model, &message.text()));
             rest = after;
         }
         prompt.extend(tokens::template(model, rest));

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::choices::Sampled;
 use super::sampling::{Random, probabilities, sample};
 use super::tokens;
-use crate::{Error, Result, Stop, TextSink, Usage};
+use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 
 /// A call as the engine's thread gets it.
 pub(super) struct Job {
@@ -19,7 +19,7 @@ pub(super) struct Job {
     pub max_tokens: u32,
     pub temperature: f32,
     pub seed: u64,
-    pub sink: Option<TextSink>,
+    pub sink: Option<DeltaSink>,
     pub reply: oneshot::Sender<Result<Decoded>>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Work {
     max_tokens: u32,
     temperature: f32,
     random: Random,
-    sink: Option<TextSink>,
+    sink: Option<DeltaSink>,
     reply: oneshot::Sender<Result<Decoded>>,
     text: Vec<u8>,
     /// How much of the text the sink has.
@@ -62,7 +62,7 @@ impl Work {
         let usage = Usage {
             prompt_tokens: count(job.prompt.len()),
             cached_tokens: count(shared),
-            output_tokens: 0,
+            ..Usage::default()
         };
         let mut work = Work {
             slot,
@@ -193,7 +193,9 @@ impl Work {
         }
         self.streamed += complete.len();
         // Whoever reads the stream may have gone; the answer still comes whole.
-        let _ = sink.send(complete.to_owned());
+        let _ = sink.send(Delta::Text {
+            text: complete.to_owned(),
+        });
     }
 
     /// Answers the caller, who may have gone.

@@ -50,7 +50,7 @@ impl Dialect {
         let message = |role: &str, content: &str| json!({"role": role, "content": content});
         let mut shown: Vec<Value> = messages
             .iter()
-            .map(|said| message(said.role.as_str(), &said.content))
+            .map(|said| message(said.role.as_str(), &said.text()))
             .collect();
         let mut body = json!({"model": model, "stream": true});
         if self.has_stream_options {

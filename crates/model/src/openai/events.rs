@@ -64,6 +64,7 @@ impl Events {
                 prompt_tokens,
                 cached_tokens: count("/usage/prompt_tokens_details/cached_tokens").unwrap_or(0),
                 output_tokens: count("/usage/completion_tokens").unwrap_or(0),
+                ..Usage::default()
             };
         }
         match event

@@ -69,13 +69,13 @@ fn stream_of(pieces: &[&str]) -> String {
 }
 
 fn request(output: Output) -> Request {
-    let messages = vec![user("Hello?".to_owned())];
+    let messages = vec![Message::user("Hello?")];
     Request {
         messages,
         output,
         max_tokens: 20,
-        temperature: 0.0,
         seed: 1,
+        ..Request::default()
     }
 }
 
@@ -98,7 +98,10 @@ async fn text_is_streamed_and_counted() {
     );
     let mut streamed = String::new();
     while let Some(piece) = stream.recv().await {
-        streamed.push_str(&piece);
+        assert!(matches!(piece, Delta::Text { .. }), "{piece:?}");
+        if let Delta::Text { text } = piece {
+            streamed.push_str(&text);
+        }
     }
     assert_eq!(streamed, "Hello.");
     let sent = requests.lock().unwrap().join("");
