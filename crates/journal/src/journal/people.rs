@@ -123,9 +123,6 @@ impl Journal {
         let raise = question.raises.clone().zip(answer.as_u64());
         self.store
             .write(move |ground| {
-                if let Some(error) = ground.refuses(key, &id)? {
-                    return Ok(Err(error));
-                }
                 if let Err(error) = close(ground, key, &id, &event)? {
                     return Ok(Err(error));
                 }
@@ -198,12 +195,8 @@ impl Journal {
         let packed = self.store.pack_all(nodes)?;
         self.store
             .write(move |ground| {
-                if let Some(error) = ground.refuses(key, &id)? {
+                if let Some(error) = ground.refuses_settling(key, &id)? {
                     return Ok(Err(error));
-                }
-                if let Some(by) = ground.holder_of(key)? {
-                    let id = id.to_string();
-                    return Ok(Err(Error::Held { id, by }));
                 }
                 for node in &packed {
                     ground.node(node)?;
@@ -311,13 +304,16 @@ pub(crate) async fn cancel(store: &Store, id: RunId, reason: &str) -> Result<()>
         .await
 }
 
-/// Takes a question off the list of open ones.
+/// Takes a question off the list of open ones, if it is there still.
 fn close(
     ground: &Ground<'_>,
     key: i64,
     id: &RunId,
     event: &EventRow,
 ) -> rusqlite::Result<Result<()>> {
+    if let Some(error) = ground.refuses(key, id)? {
+        return Ok(Err(error));
+    }
     let path = event.path.clone().unwrap_or_default();
     let expires_ms: Option<Option<i64>> = ground
         .transaction

@@ -324,13 +324,7 @@ fn apply_append(
         }
     }
     if let Some(then) = &append.then {
-        match apply_append(transaction, lease, group, then)? {
-            Ok(written) => more.extend(written.event),
-            // Not half of it: the group is taken back.
-            Err(refusal) => {
-                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(refusal)));
-            }
-        }
+        more.extend(apply_then(transaction, lease, group, then)?);
     }
     let at_ms = append.event.at_ms;
     let event = Event {
@@ -344,6 +338,19 @@ fn apply_append(
         event: Some(event),
         more,
     }))
+}
+
+/// Writes an event that must not be parted from the one before it: what is refused takes the group back.
+fn apply_then(
+    transaction: &Transaction<'_>,
+    lease: &Lease<'_>,
+    group: &mut Group,
+    then: &Append,
+) -> rusqlite::Result<Option<Event>> {
+    match apply_append(transaction, lease, group, then)? {
+        Ok(written) => Ok(written.event),
+        Err(refusal) => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(refusal))),
+    }
 }
 
 /// Why a handle may not write to its run any more.

@@ -300,9 +300,14 @@ impl Ground<'_> {
         super::insert_node(self.transaction, node)
     }
 
-    /// Who works on a run.
-    pub(crate) fn holder_of(&self, key: i64) -> rusqlite::Result<Option<String>> {
-        holder_of(self.transaction, key, self.now_ms, self.holder)
+    /// Why nothing may be said of a run's steps: as [`Ground::refuses`], or somebody works on it.
+    pub(crate) fn refuses_settling(&self, key: i64, id: &RunId) -> rusqlite::Result<Option<Error>> {
+        if let Some(error) = self.refuses(key, id)? {
+            return Ok(Some(error));
+        }
+        let by = holder_of(self.transaction, key, self.now_ms, self.holder)?;
+        let id = id.to_string();
+        Ok(by.map(|by| Error::Held { id, by }))
     }
 
     /// Settles what was set aside for a step: it has been used.
