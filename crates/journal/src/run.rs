@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use self::activity::Activity;
+pub(crate) use self::budget::is_about_limit;
 pub use self::child::{Child, NewChild};
 pub use self::execute::{Outcome, WorkflowError};
 pub(crate) use self::execute::{Ran, journal_error};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{Journal, start_row};
 use crate::budget::Budget;
 use crate::records::RunId;
+use crate::run::is_about_limit;
 use crate::run::{ForkTerms, Run};
 use crate::store::{Begin, Outcome, Reader, Recorded};
 use crate::{Error, Result};
@@ -51,7 +52,8 @@ impl Journal {
     /// for them (marked `reused`, or `drift` when the code now asks something else), or else the fork
     /// parks until somebody says what to take for their result ([`Journal::settle`]).
     ///
-    /// Errors: as [`Journal::resume`], [`Error::NoStep`], [`Error::Exists`].
+    /// Errors: as [`Journal::resume`], [`Error::NoStep`], [`Error::Exists`], [`Error::Question`] for an
+    /// answer to the question about a limit.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -79,6 +81,12 @@ impl Journal {
     /// # }
     /// ```
     pub async fn fork(&self, id: &str, fork: Fork) -> Result<Run> {
+        if let Some(path) = fork.answers.keys().find(|path| is_about_limit(path)) {
+            return Err(Error::Question {
+                path: path.clone(),
+                message: "a fork has limits of its own, which are set when it is made".to_string(),
+            });
+        }
         let chosen = fork.id.as_deref().map(RunId::parse).transpose()?;
         let (asked, at) = (id.to_string(), fork.at.clone());
         let (source, forked, given) = self

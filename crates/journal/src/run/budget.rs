@@ -95,3 +95,8 @@ impl Run {
             .await
     }
 }
+
+/// Whether an address is that of a question about a limit.
+pub(crate) fn is_about_limit(path: &str) -> bool {
+    path.starts_with("budget/")
+}

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::budget::is_about_limit;
 use super::options::{Reconciled, StepOptions};
 use super::recall::{self, Recall};
 use super::writing::{Beginning, not_json};
@@ -252,12 +253,12 @@ impl Run {
     pub(super) async fn recall(&self, asked: &Asked) -> Result<Answer> {
         self.check_alive()?;
         // Limits are a fork's own: what was said of those of its source says nothing about them.
-        let foreign = |step: &Recorded| step.shared && asked.path.starts_with("budget/");
+        let is_limit = is_about_limit(&asked.path);
         let Shared {
             recorded, store, ..
         } = &*self.shared;
         let recorded = recorded.take(&asked.path, store, self.id()).await;
-        let recorded = recorded.filter(|step| !foreign(step));
+        let recorded = recorded.filter(|step| !(step.shared && is_limit));
         let is_own = recorded.as_ref().is_some_and(|step| !step.shared);
         let answer = if self.shared.replay.is_some() {
             // What a fork is given or reuses it writes down when it comes there; a replay writes
@@ -272,7 +273,7 @@ impl Run {
             Answer::Result(value)
         } else if let Some(recorded) = recorded {
             self.answer(asked, recorded).await?
-        } else if let Some(value) = self.beyond(asked).await? {
+        } else if !is_limit && let Some(value) = self.beyond(asked).await? {
             Answer::Result(value)
         } else {
             Answer::Again(Again::FIRST)

@@ -577,3 +577,47 @@ fn a_replay_meets_the_faults_that_the_code_went_on_after() {
         assert!(replay.complete, "{replay:?}");
     });
 }
+
+#[test]
+fn a_fork_does_not_reuse_what_was_said_of_other_limits() {
+    block_on(async {
+        let journal = Journal::in_memory().unwrap();
+        let mut new = new_run("one");
+        new.budget.tokens = Some(10);
+        let run = journal.start(new).await.unwrap();
+        run.execute(think_twice).await.unwrap();
+        let path = "budget/tokens[10]";
+        journal
+            .answer("one", path, json!(100), "Ada")
+            .await
+            .unwrap();
+        let run = journal.resume("one").await.unwrap();
+        run.execute(think_twice).await.unwrap();
+        let mut fork = Fork {
+            id: Some("fork".to_string()),
+            reuse: true,
+            ..Fork::default()
+        };
+        fork.set.insert("question".to_string(), json!("another"));
+        fork.budget.tokens = Some(10);
+        let mut given = fork.clone();
+        given.answers.insert(path.to_string(), json!(100));
+        let error = journal.fork("one", given).await.unwrap_err();
+        assert!(error.to_string().contains("limits of its own"), "{error}");
+        let fork = journal.fork("one", fork).await.unwrap();
+        // Another input, so that the step is live and the fork comes to its own limit.
+        let outcome = fork.execute(|run| async move {
+            let reserve = StepOptions::reserve(Cost {
+                tokens: 20,
+                ..Cost::default()
+            });
+            let thought = run.step_with("think", Effect::Read, &7, reserve, |_| async { Ok(()) });
+            thought.await?;
+            Ok(Value::Null)
+        });
+        // It used to take the recorded answer, again and again, with its limit as low as before.
+        let outcome = tokio::time::timeout(Duration::from_secs(20), outcome);
+        let outcome = outcome.await.expect("it goes round in circles").unwrap();
+        assert!(matches!(outcome, Outcome::Parked(_)), "{outcome:?}");
+    });
+}

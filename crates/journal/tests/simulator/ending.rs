@@ -10,6 +10,8 @@ use crate::plain;
 use crate::simulation::{Checked, Simulation};
 
 /// Rounds after which a simulation that does not come to its end never will.
+/// More polls in a row than any of these workflows needs.
+const POLLS: usize = 20_000;
 const ROUNDS: usize = 2_000;
 
 pub(crate) fn to_the_end(simulation: &mut Simulation) -> Checked<()> {
@@ -26,8 +28,13 @@ pub(crate) fn to_the_end(simulation: &mut Simulation) -> Checked<()> {
         .iter_mut()
         .for_each(|process| process.stalled = 0);
     for _ in 0..ROUNDS {
+        let mut polls = 0;
         while simulation.poll()? {
             Checks::look(simulation)?;
+            polls += 1;
+            if polls > POLLS {
+                return Err(format!("they go round: {}", describe(simulation)));
+            }
         }
         if living(simulation).is_empty() && simulation.tasks.is_empty() {
             return ended(simulation);

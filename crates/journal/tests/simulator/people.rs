@@ -221,7 +221,8 @@ pub(crate) fn fork(simulation: &mut Simulation) -> Checked<()> {
         .cloned();
     fork.reuse = chance.one_in(2);
     fork.live = chance.one_in(2);
-    if let Some(path) = chance.pick(&steps).filter(|path| path.contains("step")) {
+    let is_work = |path: &&String| path.contains("step") && !path.starts_with("budget/");
+    if let Some(path) = chance.pick(&steps).filter(is_work) {
         fork.answers.insert(path.clone(), json!({"given": path}));
     }
     simulation.world.lock().forking = Some(fork.live);
