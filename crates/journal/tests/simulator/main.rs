@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo test -p plumb-journal --test simulator                             300 seeds
-//! PLUMB_SEEDS=10000 cargo test -p plumb-journal --test simulator           the long run
+//! PLUMB_SEEDS=10000 cargo test -p plumb-journal --test simulator           the long run, some minutes
 //! PLUMB_SEED=123 cargo test -p plumb-journal --test simulator -- --nocapture   one seed, with its trace
 //! ```
 //!
