@@ -85,28 +85,8 @@ impl Model for Puppet {
                 ..Usage::default()
             };
             if !request.tools.is_empty() && request.tool_choice != ToolChoice::None {
-                let calls = ["Bern", "Rome"].iter().enumerate().map(|(index, city)| {
-                    tell(Delta::ToolCall {
-                        index,
-                        id: format!("call_{index}"),
-                        name: "weather".into(),
-                        arguments: "{\"city\":".into(),
-                    });
-                    tell(Delta::ToolCall {
-                        index,
-                        id: format!("call_{index}"),
-                        name: "weather".into(),
-                        arguments: format!("\"{city}\"}}"),
-                    });
-                    ToolCall {
-                        id: format!("call_{index}"),
-                        name: "weather".into(),
-                        arguments: json!({"city": city}),
-                        signature: None,
-                    }
-                });
                 return Ok(Response {
-                    tool_calls: calls.collect(),
+                    tool_calls: calls(tell),
                     usage,
                     stop: Stop::ToolCalls,
                     ..Response::default()
@@ -127,6 +107,27 @@ impl Model for Puppet {
             })
         })
     }
+}
+
+/// Two calls of a tool, told in pieces.
+fn calls(tell: impl Fn(Delta)) -> Vec<ToolCall> {
+    let calls = ["Bern", "Rome"].iter().enumerate().map(|(index, city)| {
+        for arguments in ["{\"city\":".to_owned(), format!("\"{city}\"}}")] {
+            tell(Delta::ToolCall {
+                index,
+                id: format!("call_{index}"),
+                name: "weather".into(),
+                arguments,
+            });
+        }
+        ToolCall {
+            id: format!("call_{index}"),
+            name: "weather".into(),
+            arguments: json!({"city": city}),
+            signature: None,
+        }
+    });
+    calls.collect()
 }
 
 struct Lengths;
