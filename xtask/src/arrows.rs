@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "plumb-agent",
         &["plumb-journal", "plumb-knowledge", "plumb-model"],
     ),
+    ("plumb-server", &["plumb-model"]),
     (
         "plumb",
         &[
@@ -26,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plumb-knowledge",
             "plumb-model",
             "plumb-pdf",
+            "plumb-server",
         ],
     ),
     ("xtask", &[]),

@@ -11,6 +11,7 @@
 )]
 
 mod arrows;
+mod clients;
 mod command_line;
 mod research;
 mod setup;
@@ -29,6 +30,7 @@ Chores:
   tidy            check file and function lengths, documentation links and other rules of the house
   arrows          check that crates depend on each other only as the design allows
   command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
+  clients         try the official clients of OpenAI's API against plumb serve (--help for more)
   corpora         fetch the documentation that the evaluation set asks about
   eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
 ";
@@ -54,6 +56,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "tidy" => tidy::run(&workspace::root()?),
         "arrows" => arrows::run(&workspace::root()?),
         "command-line" => command_line::run(&workspace::root()?, rest),
+        "clients" => clients::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),
         "eval-research" => research::run(&workspace::root()?, rest),
         "help" | "--help" | "-h" => {

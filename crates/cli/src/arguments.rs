@@ -1,5 +1,6 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Search(Search),
     /// List models, or fetch one
     Models(Models),
+    /// Answer programs over HTTP: models, with OpenAI's API
+    Serve(Serve),
     /// List runs, or look at one, settle, compare, cancel, export or import
     Runs(Runs),
     /// Go on with a run that was parked, failed, or killed
@@ -55,7 +58,9 @@ impl Command {
     /// Whether the local engine may have to work.
     pub fn decodes(&self) -> bool {
         match self {
-            Command::Research(_) | Command::Resume(_) | Command::Fork(_) => true,
+            Command::Research(_) | Command::Resume(_) | Command::Fork(_) | Command::Serve(_) => {
+                true
+            }
             Command::Index(_)
             | Command::Search(_)
             | Command::Models(_)
@@ -67,6 +72,45 @@ impl Command {
             | Command::Doctor(_) => false,
         }
     }
+}
+
+/// `plumb serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb serve --models
+  plumb serve --models --model local:qwen2.5-coder-0.5b --model openai:gpt-5-mini --listen 127.0.0.1:9000
+  curl http://127.0.0.1:8420/v1/models -H \"Authorization: Bearer $PLUMB_TOKEN\"
+
+A program that speaks OpenAI's API is pointed at it with
+  export OPENAI_BASE_URL=http://127.0.0.1:8420/v1 OPENAI_API_KEY=$PLUMB_TOKEN")]
+pub struct Serve {
+    /// Serve models: chat completions, responses, embeddings
+    #[arg(long, required = true)]
+    pub models: bool,
+    /// A model to serve, PROVIDER:NAME; the first answers where a caller names none (may be repeated)
+    /// [default: the local models on this machine]
+    #[arg(long, value_name = "NAME")]
+    pub model: Vec<String>,
+    /// Also open any other PROVIDER:NAME that a caller names, with this server's keys
+    #[arg(long)]
+    pub any: bool,
+    /// The address to listen at; one that is not of this machine alone wants a token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    pub listen: SocketAddr,
+    /// The token that callers have to show [default: a new one, which is printed]
+    #[arg(
+        long,
+        env = "PLUMB_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Let every program on this machine call, without a token
+    #[arg(long, conflicts_with = "token")]
+    pub no_token: bool,
+    /// How to reach models that are not in process.
+    #[command(flatten)]
+    pub provider: Provider,
 }
 
 /// How to reach models that are not in process.

@@ -23,7 +23,7 @@ pub mod sentences;
 mod store;
 
 pub use document::{Block, BlockKind, Document, Passage, Place};
-pub use embed::EmbeddingFiles;
+pub use embed::{EmbeddingFiles, Embeddings};
 pub use error::{Error, Result};
 pub use library::{
     DocumentRecord, Fusion, Hit, IndexProgress, IndexReport, Library, LibraryOptions, SearchMode,

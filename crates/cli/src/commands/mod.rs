@@ -11,6 +11,7 @@ mod research;
 mod resume;
 mod runs;
 mod search;
+mod serve;
 mod transfer;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
         Command::Models(arguments) => models::run(arguments).await,
+        Command::Serve(arguments) => serve::run(&project, arguments).await,
         Command::Runs(arguments) => runs::run(&project, arguments).await,
         Command::Resume(arguments) => resume::run(&project, arguments).await,
         Command::Replay(arguments) => replay::run(&project, arguments).await,

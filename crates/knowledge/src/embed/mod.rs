@@ -43,7 +43,7 @@ const OVERLAP: usize = 50;
 const BATCH: usize = 8;
 
 /// A loaded embedding model; it can be used by several threads at once.
-pub(crate) struct Embeddings {
+pub struct Embeddings {
     files: EmbeddingFiles,
     model: rten::Model,
     inputs: [Option<rten::NodeId>; 3],
@@ -55,7 +55,10 @@ pub(crate) struct Embeddings {
 
 impl Embeddings {
     /// Loads a model; `threads` 0 means as many as there are processors.
-    pub(crate) fn load(files: &EmbeddingFiles, threads: usize) -> Result<Embeddings> {
+    ///
+    /// # Errors
+    /// [`Error::Embedding`] or [`Error::Io`] when a file is not what it should be.
+    pub fn load(files: &EmbeddingFiles, threads: usize) -> Result<Embeddings> {
         let failed = |path: &PathBuf| {
             let path = path.clone();
             move |reason: String| Error::Embedding { path, reason }
@@ -143,6 +146,19 @@ impl Embeddings {
             embedded.extend(positions.zip(self.run(&tokens)?));
         }
         Ok(embedded)
+    }
+
+    /// A vector of length 1 for each text, in their order, and how many tokens they have together. What
+    /// is longer than the model reads at once (256 tokens) is cut off.
+    ///
+    /// # Errors
+    /// [`Error::Embedding`] when the network fails.
+    pub fn vectors(&self, texts: &[String]) -> Result<(Vec<Vec<f32>>, u64)> {
+        let tokens: usize = texts.iter().map(|text| self.tokens(text).len()).sum();
+        let mut embedded = self.embed(texts)?;
+        embedded.sort_by_key(|(position, _)| *position);
+        let vectors = embedded.into_iter().map(|(_, vector)| vector).collect();
+        Ok((vectors, u64::try_from(tokens).unwrap_or(u64::MAX)))
     }
 
     fn tokens(&self, text: &str) -> Vec<u32> {

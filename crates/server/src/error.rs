@@ -1,0 +1,136 @@
+//! Errors as clients of OpenAI's API expect them.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+use model::Error;
+use serde_json::{Value, json};
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    /// OpenAI's name for the kind.
+    kind: &'static str,
+    code: Option<&'static str>,
+    message: String,
+    /// The parameter that is wrong.
+    parameter: Option<String>,
+    /// Seconds after which it may be tried again.
+    retry_after: Option<u64>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError {
+            status,
+            kind,
+            code: None,
+            message: message.into(),
+            parameter: None,
+            retry_after: None,
+        }
+    }
+
+    /// The request is wrong.
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// A parameter of the request is wrong.
+    pub(crate) fn parameter(parameter: impl Into<String>, message: impl Into<String>) -> ApiError {
+        ApiError {
+            parameter: Some(parameter.into()),
+            ..ApiError::invalid(message)
+        }
+    }
+
+    /// The caller has not shown the token.
+    pub(crate) fn unauthorized(message: &str) -> ApiError {
+        ApiError {
+            code: Some("invalid_api_key"),
+            ..ApiError::new(StatusCode::UNAUTHORIZED, "invalid_request_error", message)
+        }
+    }
+
+    /// The error as JSON.
+    pub(crate) fn body(&self) -> Value {
+        json!({"error": {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.parameter,
+            "code": self.code,
+        }})
+    }
+
+    /// OpenAI's name for what went wrong, for the events of a stream.
+    pub(crate) fn code(&self) -> &str {
+        self.code.unwrap_or(self.kind)
+    }
+
+    /// What went wrong, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> ApiError {
+        let message = error.to_string();
+        let invalid = |code, parameter: Option<&str>| ApiError {
+            code: Some(code),
+            parameter: parameter.map(str::to_owned),
+            ..ApiError::invalid(message.clone())
+        };
+        match error {
+            Error::Unknown { .. } | Error::Missing { .. } => ApiError {
+                status: StatusCode::NOT_FOUND,
+                ..invalid("model_not_found", Some("model"))
+            },
+            Error::TooLong { .. } => invalid("context_length_exceeded", Some("messages")),
+            Error::Schema { .. } => invalid("invalid_json_schema", Some("response_format")),
+            Error::Refused { status, .. } => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+                // The key that a provider refuses is the server's, not the caller's.
+                let status = match status {
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => StatusCode::BAD_GATEWAY,
+                    other => other,
+                };
+                ApiError::new(status, "upstream_error", message)
+            }
+            Error::Unreachable { .. } => {
+                ApiError::new(StatusCode::BAD_GATEWAY, "upstream_error", message)
+            }
+            Error::Malformed { .. } => {
+                ApiError::new(StatusCode::BAD_GATEWAY, "malformed_answer", message)
+            }
+            _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message),
+        }
+    }
+}
+
+/// For paths that there are not.
+pub(crate) async fn no_such_path(uri: axum::http::Uri) -> ApiError {
+    ApiError {
+        code: Some("unknown_url"),
+        ..ApiError::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            format!(
+                "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses and /v1/embeddings",
+                uri.path()
+            ),
+        )
+    }
+}

@@ -1,0 +1,216 @@
+//! Messages and their parts, as both dialects of the API write them.
+
+use model::{Media, MediaSource, Message, Part, Role, ToolCall, ToolResult};
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// The conversation of a chat completion.
+pub(crate) fn messages(messages: Value) -> Result<Vec<Message>, ApiError> {
+    let Value::Array(messages) = messages else {
+        return Err(ApiError::parameter("messages", "messages is no array"));
+    };
+    if messages.is_empty() {
+        return Err(ApiError::parameter("messages", "messages is empty"));
+    }
+    let mut read: Vec<Message> = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        let place = format!("messages[{index}]");
+        let said = match message["role"].as_str() {
+            Some("system" | "developer") => {
+                Message::of(Role::System, parts(&message["content"], &place)?)
+            }
+            Some("user") => Message::of(Role::User, parts(&message["content"], &place)?),
+            Some("assistant") => assistant(message, &place)?,
+            Some("tool") => tool(message, &read, &place)?,
+            _ => {
+                let message = format!("{place}.role is system, developer, user, assistant or tool");
+                return Err(ApiError::parameter(place, message));
+            }
+        };
+        push(&mut read, simple(said));
+    }
+    Ok(read)
+}
+
+/// Adds a message; what several tools answered is one message.
+pub(crate) fn push(conversation: &mut Vec<Message>, message: Message) {
+    if message.role == Role::Tool
+        && let Some(last) = conversation
+            .last_mut()
+            .filter(|last| last.role == Role::Tool)
+    {
+        let together = last.parts().into_iter().chain(message.parts()).collect();
+        *last = Message::of(Role::Tool, together);
+        return;
+    }
+    conversation.push(message);
+}
+
+/// A message whose only part is text, as text.
+pub(crate) fn simple(message: Message) -> Message {
+    match message.parts().as_slice() {
+        [Part::Text { text }] => Message::new(message.role, text.clone()),
+        _ => message,
+    }
+}
+
+fn assistant(message: &Value, place: &str) -> Result<Message, ApiError> {
+    let mut parts = match &message["content"] {
+        Value::Null => Vec::new(),
+        content => self::parts(content, place)?,
+    };
+    for call in message["tool_calls"].as_array().into_iter().flatten() {
+        let function = &call["function"];
+        parts.push(Part::ToolCall(tool_call(
+            &call["id"],
+            &function["name"],
+            &function["arguments"],
+            place,
+        )?));
+    }
+    Ok(Message::of(Role::Assistant, parts))
+}
+
+/// A call that the model has made before.
+pub(crate) fn tool_call(
+    id: &Value,
+    name: &Value,
+    arguments: &Value,
+    place: &str,
+) -> Result<ToolCall, ApiError> {
+    let (Some(id), Some(name), Some(arguments)) = (id.as_str(), name.as_str(), arguments.as_str())
+    else {
+        let message =
+            format!("{place}: a call of a tool has an id, a name and arguments, all of them text");
+        return Err(ApiError::parameter(place, message));
+    };
+    Ok(ToolCall {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        // What is no JSON is what the model wrote: it stays as it is.
+        arguments: serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into()),
+        signature: None,
+    })
+}
+
+fn tool(message: &Value, before: &[Message], place: &str) -> Result<Message, ApiError> {
+    let Some(id) = message["tool_call_id"].as_str() else {
+        let message = format!("{place} has no tool_call_id");
+        return Err(ApiError::parameter(place, message));
+    };
+    let text = Message::of(Role::Tool, parts(&message["content"], place)?)
+        .text()
+        .into_owned();
+    result(id, text, before, place)
+}
+
+/// What a tool answered to a call that stands before it.
+pub(crate) fn result(
+    id: &str,
+    content: String,
+    before: &[Message],
+    place: &str,
+) -> Result<Message, ApiError> {
+    let name = before
+        .iter()
+        .rev()
+        .flat_map(Message::parts)
+        .find_map(|part| match part {
+            Part::ToolCall(call) if call.id == id => Some(call.name),
+            _ => None,
+        });
+    let Some(name) = name else {
+        let message = format!("{place} answers the call {id}, which is not before it");
+        return Err(ApiError::parameter(place, message));
+    };
+    Ok(Message::results([ToolResult {
+        id: id.to_owned(),
+        name,
+        content,
+        is_error: false,
+    }]))
+}
+
+/// The parts of a content: text, or an array of parts.
+pub(crate) fn parts(content: &Value, place: &str) -> Result<Vec<Part>, ApiError> {
+    match content {
+        Value::String(text) => Ok(vec![Part::Text { text: text.clone() }]),
+        Value::Array(parts) => {
+            let read = parts.iter().enumerate();
+            read.map(|(index, item)| part(item, &format!("{place}.content[{index}]")))
+                .collect()
+        }
+        _ => {
+            let message = format!("{place} has no content");
+            Err(ApiError::parameter(place, message))
+        }
+    }
+}
+
+fn part(part: &Value, place: &str) -> Result<Part, ApiError> {
+    let missing = |what: &str| ApiError::parameter(place, format!("{place} has no {what}"));
+    match part["type"].as_str() {
+        Some("text" | "input_text" | "output_text") => {
+            let text = part["text"].as_str().ok_or_else(|| missing("text"))?;
+            Ok(Part::Text {
+                text: text.to_owned(),
+            })
+        }
+        Some("refusal") => {
+            let text = part["refusal"].as_str().ok_or_else(|| missing("refusal"))?;
+            Ok(Part::Text {
+                text: text.to_owned(),
+            })
+        }
+        Some("image_url" | "input_image") => {
+            // One dialect has an object there, the other the address.
+            let url = part["image_url"]["url"]
+                .as_str()
+                .or(part["image_url"].as_str());
+            media(url.ok_or_else(|| missing("image_url"))?, "image/*", None)
+        }
+        Some("file" | "input_file") => {
+            let file = if part["file"].is_object() {
+                &part["file"]
+            } else {
+                part
+            };
+            let data = file["file_data"]
+                .as_str()
+                .ok_or_else(|| missing("file_data"))?;
+            media(data, "application/pdf", file["filename"].as_str())
+        }
+        Some("input_audio") => {
+            let audio = &part["input_audio"];
+            let data = audio["data"]
+                .as_str()
+                .ok_or_else(|| missing("input_audio.data"))?;
+            let format = audio["format"].as_str().unwrap_or("wav");
+            media(data, &format!("audio/{format}"), None)
+        }
+        _ => {
+            let message = format!("{place}: no part of the type {}", part["type"]);
+            Err(ApiError::parameter(place, message))
+        }
+    }
+}
+
+/// A picture, document or sound: an address, a data URL, or base64 alone.
+fn media(text: &str, media_type: &str, name: Option<&str>) -> Result<Part, ApiError> {
+    let (media_type, source) = if let Some(data) = text.strip_prefix("data:") {
+        let (kind, data) = data
+            .split_once(";base64,")
+            .ok_or_else(|| ApiError::invalid("a data: address is written data:TYPE;base64,DATA"))?;
+        (kind, MediaSource::Data(data.to_owned()))
+    } else if text.starts_with("http://") || text.starts_with("https://") {
+        (media_type, MediaSource::Url(text.to_owned()))
+    } else {
+        (media_type, MediaSource::Data(text.to_owned()))
+    };
+    Ok(Part::Media(Media {
+        media_type: media_type.to_owned(),
+        source,
+        name: name.map(str::to_owned),
+    }))
+}
