@@ -73,12 +73,17 @@ fn between_marks(answer: &str, tools: &[Tool]) -> Option<(String, Found)> {
     let (mut text, mut found) = (String::new(), Vec::new());
     let mut rest = answer;
     while let Some((before, after)) = rest.split_once(OPEN) {
+        text.push_str(before);
         // An answer that was cut off, or that forgot its last mark.
         let (inside, after) = after.split_once(CLOSE).unwrap_or((after, ""));
-        let value = serde_json::from_str(inside.trim()).ok()?;
-        found.push(call(value, tools)?);
-        text.push_str(before);
         rest = after;
+        let value = serde_json::from_str(inside.trim());
+        match value.ok().and_then(|value| call(value, tools)) {
+            Some(call) => found.push(call),
+            // The calls before the one that was cut off count.
+            None if after.is_empty() && !found.is_empty() => break,
+            None => return None,
+        }
     }
     text.push_str(rest);
     (!found.is_empty()).then(|| (text.trim().to_owned(), found))
@@ -241,6 +246,11 @@ mod tests {
                 vec![call, "time {}"],
             ),
             (format!("<tool_call>\n{bern}"), "", vec![call]),
+            (
+                format!("<tool_call>\n{bern}\n</tool_call>\n<tool_call>\n{{\"na"),
+                "",
+                vec![call],
+            ),
             (format!("```json\n{bern}\n```"), "", vec![call]),
             (
                 format!("```json\n{bern}\n{time}\n```"),

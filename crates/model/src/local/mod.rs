@@ -285,9 +285,14 @@ impl Model for Local {
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
             let tools = offered(request)?;
+            // A model that must not call any is not told of them: small ones would call them anyway.
+            let shown = match request.tool_choice {
+                ToolChoice::None => &[],
+                _ => request.tools.as_slice(),
+            };
             let prompt = self
                 .template
-                .tokens(&self.model, &request.messages, &request.tools)?;
+                .tokens(&self.model, &request.messages, shown)?;
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
             if length.saturating_add(request.max_tokens) > context {
