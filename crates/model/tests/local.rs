@@ -17,7 +17,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use plumb_model::local::{Local, Options};
 use plumb_model::{
-    Error, Message, Model, Output, Request, Response, Role, Stop, catalogue, quotes,
+    Error, Message, Model, Output, Request, Response, Role, Stop, Tool, ToolChoice, ToolResult,
+    catalogue, quotes,
 };
 use serde_json::{Value, json};
 
@@ -29,8 +30,20 @@ fn model() -> Option<Arc<Local>> {
         .clone()
 }
 
+/// A model that can call tools, shared as well.
+fn small() -> Option<Arc<Local>> {
+    static MODEL: OnceLock<Option<Arc<Local>>> = OnceLock::new();
+    MODEL
+        .get_or_init(|| load_named("qwen2.5-coder-0.5b", Options::default()).map(Arc::new))
+        .clone()
+}
+
 fn load(options: Options) -> Option<Local> {
-    let entry = catalogue::find("smollm2-135m").unwrap();
+    load_named("smollm2-135m", options)
+}
+
+fn load_named(name: &str, options: Options) -> Option<Local> {
+    let entry = catalogue::find(name).unwrap();
     let path = entry.path().unwrap();
     if !entry.is_present() {
         let required = std::env::var_os("PLUMB_REQUIRE_MODELS").is_some_and(|value| value == "1");
@@ -48,7 +61,7 @@ fn load(options: Options) -> Option<Local> {
         threads: 1,
         ..options
     };
-    Some(Local::load("local:smollm2-135m", &path, options).expect("it loads"))
+    Some(Local::load(&format!("local:{name}"), &path, options).expect("it loads"))
 }
 
 fn message(role: Role, content: &str) -> Message {
@@ -353,4 +366,160 @@ async fn a_schema_that_cannot_be_enforced_is_refused_with_its_path() {
             "{error}"
         );
     }
+}
+
+fn weather() -> Tool {
+    Tool {
+        name: "get_weather".to_owned(),
+        description: "The weather of a city, now.".to_owned(),
+        parameters: json!({
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "unit": {"enum": ["celsius", "fahrenheit"]}
+            },
+            "required": ["city", "unit"],
+            "additionalProperties": false
+        }),
+    }
+}
+
+fn time() -> Tool {
+    Tool {
+        name: "get_time".to_owned(),
+        description: "The time in a time zone, now.".to_owned(),
+        parameters: json!({
+            "type": "object",
+            "properties": {"zone": {"$ref": "#/$defs/zone"}},
+            "required": ["zone"],
+            "$defs": {"zone": {"type": "string", "pattern": "^[A-Z][a-z]+/[A-Z][a-z]+$"}}
+        }),
+    }
+}
+
+fn asks_with_tools(text: &str) -> Request {
+    Request {
+        tools: vec![weather(), time()],
+        max_tokens: 120,
+        ..request(text, Output::Text, 120)
+    }
+}
+
+#[tokio::test]
+async fn tools_are_called_where_that_is_wanted_and_only_there() {
+    let Some(model) = small() else { return };
+    let called = model
+        .generate(
+            &asks_with_tools("What is the weather in Bern, in celsius?"),
+            None,
+        )
+        .await
+        .unwrap();
+    assert_eq!(called.stop, Stop::ToolCalls, "{called:?}");
+    assert_eq!(called.tool_calls[0].name, "get_weather");
+    assert_eq!(called.tool_calls[0].arguments["city"], "Bern");
+    assert_eq!(called.text, "");
+    // Another question needs no tool; the model may not be made to call one.
+    let mut without = asks_with_tools("What is the weather in Bern, in celsius?");
+    without.tool_choice = ToolChoice::None;
+    let said = model.generate(&without, None).await.unwrap();
+    assert!(
+        said.tool_calls.is_empty() && !said.text.is_empty(),
+        "{said:?}"
+    );
+    // The result is read.
+    let mut goes_on = asks_with_tools("What is the weather in Bern, in celsius?");
+    goes_on.messages.push(called.message());
+    goes_on.messages.push(Message::results([ToolResult {
+        id: called.tool_calls[0].id.clone(),
+        name: "get_weather".to_owned(),
+        content: "{\"sky\": \"clear\", \"celsius\": 21}".to_owned(),
+        is_error: false,
+    }]));
+    goes_on.tool_choice = ToolChoice::None;
+    let said = model.generate(&goes_on, None).await.unwrap();
+    assert!(
+        said.text.contains("21") && said.tool_calls.is_empty(),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_is_required_is_made_and_fits_its_schema() {
+    let Some(model) = small() else { return };
+    for text in [
+        "Hello.",
+        "Write a poem about the sea.",
+        "What time is it in Tokyo?",
+    ] {
+        for choice in [
+            ToolChoice::Required,
+            ToolChoice::Named("get_time".to_owned()),
+        ] {
+            let named = choice != ToolChoice::Required;
+            let request = Request {
+                tool_choice: choice,
+                temperature: 1.0,
+                ..asks_with_tools(text)
+            };
+            let called = model.generate(&request, None).await.unwrap();
+            assert!(!called.tool_calls.is_empty(), "{called:?}");
+            for call in &called.tool_calls {
+                assert!(!named || call.name == "get_time");
+                let tool = if call.name == "get_time" {
+                    time()
+                } else {
+                    weather()
+                };
+                let valid = jsonschema::is_valid(&tool.parameters, &call.arguments);
+                assert!(valid, "{call:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_are_streamed_as_calls() {
+    let Some(model) = small() else { return };
+    let request = Request {
+        tool_choice: ToolChoice::Required,
+        ..asks_with_tools("What is the weather in Bern?")
+    };
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let called = model.generate(&request, Some(sink)).await.unwrap();
+    let mut arguments = String::new();
+    while let Some(delta) = stream.recv().await {
+        let plumb_model::Delta::ToolCall {
+            arguments: more, ..
+        } = delta
+        else {
+            panic!("{delta:?}")
+        };
+        arguments.push_str(&more);
+    }
+    let first: Value = serde_json::from_str(&arguments).unwrap();
+    assert_eq!(first, called.tool_calls[0].arguments);
+}
+
+#[tokio::test]
+async fn a_model_whose_template_knows_no_tools_is_told_in_words() {
+    let Some(model) = model() else { return };
+    let light = Tool {
+        name: "set_light".to_owned(),
+        description: "Switches the light.".to_owned(),
+        parameters: json!({
+            "type": "object",
+            "properties": {"room": {"enum": ["kitchen", "hall"]}, "on": {"type": "boolean"}},
+            "required": ["room", "on"],
+            "additionalProperties": false
+        }),
+    };
+    let request = Request {
+        tools: vec![light],
+        tool_choice: ToolChoice::Required,
+        ..request("Switch on the light in the hall.", Output::Text, 400)
+    };
+    let called = model.generate(&request, None).await.unwrap();
+    let room = &called.tool_calls[0].arguments["room"];
+    assert!(room == "kitchen" || room == "hall", "{called:?}");
 }

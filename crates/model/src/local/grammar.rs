@@ -10,12 +10,16 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
+use super::calls::{self, CLOSE, OPEN};
 use super::tokens;
 use crate::quotes::Quotes;
-use crate::{Error, Result};
+use crate::{Error, Result, Tool};
 
 /// Constraints kept for the next call with the same schema: agents at work alternate between a few.
 const KEPT: usize = 8;
+
+/// The most calls of tools in one answer.
+const MOST_CALLS: usize = 8;
 
 /// Builds constraints for one model's vocabulary.
 pub(super) struct Grammars {
@@ -47,22 +51,59 @@ impl Grammars {
 
     /// A fresh constraint for `schema`.
     pub(super) fn matcher(&self, schema: &Value) -> Result<Matcher> {
-        let known = |kept: &VecDeque<(Value, Matcher)>| {
-            let same = kept.iter().find(|(known, _)| known == schema);
+        self.kept_or(schema, || {
+            self.build(schema, "#").map_err(|message| Error::Schema {
+                message: self.blame(schema, schema, "#", message),
+            })
+        })
+    }
+
+    /// A fresh constraint for calls of `tools`: with `required` at least one and nothing else, else free
+    /// text or calls. Arguments are held to the tools' schemas.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] with the tool and the place in its schema that cannot be enforced.
+    pub(super) fn calls(&self, tools: &[&Tool], required: bool) -> Result<Matcher> {
+        let described: Vec<Value> = tools.iter().map(|tool| calls::described(tool)).collect();
+        let key = json!({"tools": described, "required": required});
+        self.kept_or(&key, || {
+            let mut rules = Vec::new();
+            for tool in tools {
+                let schema = call_schema(tool);
+                self.build(&schema, "#").map_err(|message| Error::Schema {
+                    message: format!(
+                        "of the tool {}: {}",
+                        tool.name,
+                        self.blame(&tool.parameters, &tool.parameters, "#", message)
+                    ),
+                })?;
+                rules.push(format!("%json {schema}"));
+            }
+            let grammar = TopLevelGrammar::from_lark(call_grammar(&rules, required));
+            let matcher = Matcher::new(self.factory.create_parser(grammar));
+            match matcher.get_error() {
+                Some(message) => Err(Error::Schema { message }),
+                None => Ok(matcher),
+            }
+        })
+    }
+
+    /// The constraint that is kept for `key`, or the one that `build` makes.
+    fn kept_or(&self, key: &Value, build: impl FnOnce() -> Result<Matcher>) -> Result<Matcher> {
+        let same = |kept: &VecDeque<(Value, Matcher)>| {
+            let same = kept.iter().find(|(known, _)| known == key);
             same.map(|(_, matcher)| matcher.deep_clone())
         };
-        if let Some(matcher) = known(&self.kept()) {
+        if let Some(matcher) = same(&self.kept()) {
             return Ok(matcher);
         }
         // Built without the lock, so that calls with other schemas do not wait.
-        let matcher = self.build(schema, "#").map_err(|message| Error::Schema {
-            message: self.blame(schema, schema, "#", message),
-        })?;
+        let matcher = build()?;
         let mut kept = self.kept();
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back((schema.clone(), matcher.deep_clone()));
+        kept.push_back((key.clone(), matcher.deep_clone()));
         Ok(matcher)
     }
 
@@ -130,6 +171,54 @@ fn compact(schema: &Value) -> Value {
         object.insert("x-guidance".to_owned(), guidance);
     }
     schema
+}
+
+/// The schema of the object that calls a tool, written with the spaces that models are trained on.
+fn call_schema(tool: &Tool) -> Value {
+    let mut parameters = tool.parameters.clone();
+    let mut schema = json!({
+        "type": "object",
+        "properties": {"name": {"const": tool.name}, "arguments": null},
+        "required": ["name", "arguments"],
+        "additionalProperties": false,
+        "x-guidance": {"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "},
+    });
+    if let Some(parameters) = parameters.as_object_mut() {
+        parameters.entry("type").or_insert_with(|| "object".into());
+        // References into these are written from the root.
+        for name in ["$defs", "definitions"] {
+            if let Some(definitions) = parameters.remove(name) {
+                schema[name] = definitions;
+            }
+        }
+    }
+    schema["properties"]["arguments"] = parameters;
+    schema
+}
+
+/// Lark rules for calls, each of them one of `rules`.
+fn call_grammar(rules: &[String], required: bool) -> String {
+    let mut text = String::new();
+    for (index, rule) in rules.iter().enumerate() {
+        text.push_str(&format!("body{index}: {rule}\n"));
+    }
+    let bodies: Vec<String> = (0..rules.len())
+        .map(|index| format!("body{index}"))
+        .collect();
+    let (open, close) = (json!(format!("{OPEN}\n")), json!(format!("\n{CLOSE}")));
+    text.push_str(&format!("call: {open} ({}) {close}\n", bodies.join(" | ")));
+    text.push_str(&format!(
+        "calls: call (\"\\n\" call){{0,{}}}\n",
+        MOST_CALLS - 1
+    ));
+    if required {
+        text.push_str("start: calls\n");
+    } else {
+        // An answer that begins as a call does is one; anything else is text to its end.
+        text.push_str("TEXT: /([^<]|<[^t]|<t[^o]|<to[^o])(.|\\n)*/\n");
+        text.push_str("start: TEXT? | calls\n");
+    }
+    text
 }
 
 fn grammar(schema: &Value, path: &str) -> std::result::Result<TopLevelGrammar, String> {

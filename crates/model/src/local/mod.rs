@@ -6,6 +6,7 @@
 //!
 //! A prompt that does not fit is refused; nothing is ever dropped from a context.
 
+mod calls;
 mod choices;
 mod engine;
 mod grammar;
@@ -18,19 +19,25 @@ mod work;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::token::LlamaToken;
+use llguidance::Matcher;
 use tokio::sync::oneshot;
 
-use crate::{DeltaSink, Error, Model, Output, Request, Response, Result};
+use crate::{
+    Delta, DeltaSink, Error, Model, Output, Request, Response, Result, Stop, Tool, ToolChoice,
+};
 
+use calls::Sieve;
 use engine::Engine;
 use grammar::Grammars;
 use prompt::Template;
-use work::Job;
+use work::{Decoded, Job};
 
 /// What the engine may use.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +70,8 @@ pub struct Local {
     grammars: Grammars,
     engine: Engine,
     options: Options,
+    /// Counts answers, so that each call of a tool has a name of its own.
+    answers: AtomicU64,
 }
 
 impl Local {
@@ -89,6 +98,7 @@ impl Local {
             grammars,
             engine,
             options,
+            answers: AtomicU64::new(first_number()),
         })
     }
 
@@ -98,6 +108,114 @@ impl Local {
     /// [`Error::Schema`] with the place in the schema that cannot be enforced.
     pub fn check_schema(&self, schema: &serde_json::Value) -> Result<()> {
         self.grammars.matcher(schema).map(drop)
+    }
+}
+
+/// Another one in each process, so that the names of calls in a journal do not repeat.
+fn first_number() -> u64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or_default()
+}
+
+/// The tools that a request lets the model call.
+fn offered(request: &Request) -> Result<Vec<&Tool>> {
+    let all = || request.tools.iter();
+    match &request.tool_choice {
+        ToolChoice::None => Ok(Vec::new()),
+        ToolChoice::Auto => Ok(all().collect()),
+        ToolChoice::Required if request.tools.is_empty() => Err(Error::Schema {
+            message: "a call of a tool is required, and there is no tool".to_owned(),
+        }),
+        ToolChoice::Required => Ok(all().collect()),
+        ToolChoice::Named(name) => match all().find(|tool| tool.name == *name) {
+            Some(tool) => Ok(vec![tool]),
+            None => Err(Error::Schema {
+                message: format!("a call of {name} is required, and there is no such tool"),
+            }),
+        },
+    }
+}
+
+impl Local {
+    /// What decoding is held to.
+    fn constraint(&self, request: &Request, tools: &[&Tool]) -> Result<Option<Matcher>> {
+        match (&request.output, &request.tool_choice) {
+            (_, ToolChoice::Required | ToolChoice::Named(_)) => {
+                self.grammars.calls(tools, true).map(Some)
+            }
+            (Output::Json(schema), _) => self.grammars.matcher(schema).map(Some),
+            (Output::Text, _) if tools.is_empty() => Ok(None),
+            // What cannot be enforced is checked afterwards, by whoever carries the calls out.
+            (Output::Text, _) => Ok(self.grammars.calls(tools, false).ok()),
+        }
+    }
+
+    async fn decode(
+        &self,
+        request: &Request,
+        prompt: Vec<LlamaToken>,
+        matcher: Option<Matcher>,
+        sink: Option<DeltaSink>,
+    ) -> Result<Decoded> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.submit(Job {
+            prompt,
+            matcher,
+            max_tokens: request.max_tokens,
+            temperature: request.temperature,
+            seed: request.seed,
+            sink,
+            reply,
+        })?;
+        answer.await.map_err(|_| Error::Engine {
+            message: "its thread has ended".to_owned(),
+        })?
+    }
+
+    /// An answer that may call tools.
+    async fn with_calls(
+        &self,
+        request: &Request,
+        prompt: Vec<LlamaToken>,
+        matcher: Option<Matcher>,
+        sink: Option<DeltaSink>,
+    ) -> Result<Response> {
+        let (inner, mut pieces) = tokio::sync::mpsc::unbounded_channel();
+        let mut sieve = Sieve::new();
+        let decoding = self.decode(request, prompt, matcher, sink.is_some().then_some(inner));
+        tokio::pin!(decoding);
+        let mut pass = |delta: Delta| {
+            if let (Delta::Text { text }, Some(sink)) = (delta, &sink) {
+                sieve.take(&text, sink);
+            }
+        };
+        let decoded = loop {
+            tokio::select! {
+                biased;
+                Some(delta) = pieces.recv() => pass(delta),
+                decoded = &mut decoding => break decoded?,
+            }
+        };
+        while let Ok(delta) = pieces.try_recv() {
+            pass(delta);
+        }
+        let number = self.answers.fetch_add(1, Ordering::Relaxed);
+        let (text, tool_calls) = calls::parse(&decoded.text, &request.tools, number);
+        if let Some(sink) = &sink {
+            sieve.end(&tool_calls, sink);
+        }
+        let stop = match decoded.stop {
+            Stop::End if !tool_calls.is_empty() => Stop::ToolCalls,
+            stop => stop,
+        };
+        Ok(Response {
+            text,
+            tool_calls,
+            usage: decoded.usage,
+            stop,
+            ..Response::default()
+        })
     }
 }
 
@@ -166,7 +284,15 @@ impl Model for Local {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
-            let prompt = self.template.tokens(&self.model, &request.messages)?;
+            let tools = offered(request)?;
+            // A model that must not call any is not told of them: small ones would call them anyway.
+            let shown = match request.tool_choice {
+                ToolChoice::None => &[],
+                _ => request.tools.as_slice(),
+            };
+            let prompt = self
+                .template
+                .tokens(&self.model, &request.messages, shown)?;
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
             if length.saturating_add(request.max_tokens) > context {
@@ -176,24 +302,11 @@ impl Model for Local {
                     context,
                 });
             }
-            let matcher = match &request.output {
-                Output::Text => None,
-                Output::Json(schema) => Some(self.grammars.matcher(schema)?),
-            };
-            let (reply, answer) = oneshot::channel();
-            self.engine.submit(Job {
-                prompt,
-                matcher,
-                max_tokens: request.max_tokens,
-                temperature: request.temperature,
-                seed: request.seed,
-                sink,
-                reply,
-            })?;
-            let gone = || Error::Engine {
-                message: "its thread has ended".to_owned(),
-            };
-            let decoded = answer.await.map_err(|_| gone())??;
+            let matcher = self.constraint(request, &tools)?;
+            if !tools.is_empty() {
+                return self.with_calls(request, prompt, matcher, sink).await;
+            }
+            let decoded = self.decode(request, prompt, matcher, sink).await?;
             let choices = match &request.output {
                 Output::Text => Vec::new(),
                 Output::Json(schema) => choices::choices(schema, &decoded.text, &decoded.sampled),

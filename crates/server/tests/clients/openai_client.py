@@ -53,7 +53,7 @@ def chat():
     check("chat: text", bool(said.choices[0].message.content), said)
     check("chat: usage adds up", said.usage.total_tokens == said.usage.prompt_tokens + said.usage.completion_tokens)
     short = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "Tell a long story."}], max_tokens=5, temperature=0
+        model=model, messages=[{"role": "user", "content": "Count from 1 to 100."}], max_tokens=5, temperature=0
     )
     check("chat: a limit is a limit", short.choices[0].finish_reason == "length", short)
     parts = client.chat.completions.create(
@@ -155,7 +155,7 @@ def tools():
 def responses():
     said = client.responses.create(model=model, input="Say hello.", max_output_tokens=20, temperature=0)
     check("responses: text", bool(said.output_text) and said.status == "completed", said)
-    cut = client.responses.create(model=model, input="Tell a long story.", max_output_tokens=16, temperature=0)
+    cut = client.responses.create(model=model, input="Count from 1 to 100.", max_output_tokens=16, temperature=0)
     check("responses: incomplete", cut.status == "incomplete", cut)
     check("responses: why", cut.incomplete_details.reason == "max_output_tokens", cut)
     kinds, text = [], ""
