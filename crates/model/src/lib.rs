@@ -13,6 +13,8 @@ mod fallback;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(test)]
+mod loopback;
 mod message;
 mod native;
 mod offline;

@@ -90,10 +90,10 @@ impl Native {
         let call = self
             .client
             .exec_chat_stream(self.target.clone(), asked, Some(&options));
-        let mut stream = call.await.map_err(|error| self.error(error))?.stream;
+        let mut stream = call.await.map_err(|error| self.error(&error))?.stream;
         let mut answer = Answer::default();
         while let Some(event) = stream.next().await {
-            let pieces = answer.take(event.map_err(|error| self.error(error))?);
+            let pieces = answer.take(event.map_err(|error| self.error(&error))?);
             if let (Some(sink), Some(piece)) = (sink, pieces) {
                 // Whoever reads the stream may have gone; the answer still comes whole.
                 let _ = sink.send(piece);
@@ -122,7 +122,7 @@ impl Native {
         matches!(request.output, Output::Json(_)) && self.has_schema.swap(false, Ordering::Relaxed)
     }
 
-    fn error(&self, error: genai::Error) -> Error {
+    fn error(&self, error: &genai::Error) -> Error {
         let none = HeaderMap::new();
         let refused = |status: u16, headers: &HeaderMap, body: &str| {
             Refusal {
@@ -134,9 +134,15 @@ impl Native {
             }
             .error()
         };
+        // A stream carries the refusal of its own request as the cause of its failure.
+        if let genai::Error::WebStream { error: cause, .. } = error
+            && let Some(inner) = cause.downcast_ref::<genai::Error>()
+        {
+            return self.error(inner);
+        }
         let status = error.status().map(|status| status.as_u16());
         let headers = error.headers().cloned().unwrap_or_default();
-        match (status, &error) {
+        match (status, error) {
             (Some(status), genai::Error::HttpError { body, .. }) => refused(status, &headers, body),
             (
                 Some(status),
@@ -155,11 +161,11 @@ impl Native {
                 | genai::Error::MessageRoleNotSupported { .. },
             ) => Error::Unsupported {
                 provider: self.provider.clone(),
-                what: self.short(&error),
+                what: self.short(error),
             },
             _ => Error::Unreachable {
                 provider: self.provider.clone(),
-                message: self.short(&error),
+                message: self.short(error),
             },
         }
     }

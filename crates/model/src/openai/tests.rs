@@ -1,15 +1,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use std::sync::Arc;
 
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::checked::Checked;
 use crate::limits::Gate;
+use crate::loopback::{body_of, reply, server};
 use crate::remote::Remote;
 use crate::{
     Content, Delta, Limits, Media, MediaSource, Message, Output, Part, Patience, Retry, Role,
@@ -17,52 +16,6 @@ use crate::{
 use crate::{Stop, Tool, ToolCall, ToolChoice, ToolResult};
 
 const TRIES: u32 = 4;
-
-/// A server on loopback that gives each connection the next of its replies and keeps what it was sent.
-async fn server(replies: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/v1", listener.local_addr().unwrap());
-    let requests = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&requests);
-    tokio::spawn(async move {
-        for reply in replies {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let request = read_request(&mut stream).await;
-            kept.lock().unwrap().push(request);
-            stream.write_all(reply.as_bytes()).await.unwrap();
-            stream.shutdown().await.unwrap();
-        }
-    });
-    (address, requests)
-}
-
-async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await.unwrap();
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length")
-                    .then(|| value.trim().parse::<usize>().unwrap())
-            });
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
-        assert!(read > 0, "the client closed the connection");
-    }
-}
-
-fn reply(status: &str, headers: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
 
 fn stream_of(pieces: &[&str]) -> String {
     let mut body = String::new();
@@ -324,10 +277,6 @@ fn events(events: &[Value]) -> String {
     reply("200 OK", "content-type: text/event-stream\r\n", &body)
 }
 
-fn body_of(request: &str) -> Value {
-    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
-}
-
 fn weather() -> Tool {
     Tool {
         name: "weather".to_owned(),
@@ -468,7 +417,11 @@ async fn parts_are_said_in_the_protocols_words() {
 async fn a_filtered_answer_is_a_refusal() {
     let filtered =
         json!({"choices": [{"delta": {"refusal": "I can't."}, "finish_reason": "content_filter"}]});
-    let (address, _) = server(vec![events(&[filtered.clone()]), events(&[filtered])]).await;
+    let (address, _) = server(vec![
+        events(std::slice::from_ref(&filtered)),
+        events(&[filtered]),
+    ])
+    .await;
     let response = model(&address)
         .generate(&request(Output::Text), None)
         .await
