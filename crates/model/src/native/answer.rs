@@ -124,17 +124,9 @@ impl Answer {
             .into_iter()
             .map(|call| tool_call(call, &reasoning))
             .collect();
-        let stop = match &end.captured_stop_reason {
-            _ if !tool_calls.is_empty() => Stop::ToolCalls,
-            Some(StopReason::MaxTokens(_)) => Stop::Length,
-            Some(StopReason::ContentFilter(_)) => Stop::Refused,
-            Some(
-                StopReason::ToolCall(_)
-                | StopReason::Completed(_)
-                | StopReason::StopSequence(_)
-                | StopReason::Other(_),
-            )
-            | None => Stop::End,
+        let stop = match tool_calls.is_empty() {
+            true => stop(end.captured_stop_reason.as_ref()),
+            false => Stop::ToolCalls,
         };
         Ok(Response {
             text: self.text,
@@ -144,6 +136,20 @@ impl Answer {
             stop,
             ..Response::default()
         })
+    }
+}
+
+fn stop(reason: Option<&StopReason>) -> Stop {
+    match reason {
+        Some(StopReason::MaxTokens(_)) => Stop::Length,
+        Some(StopReason::ContentFilter(_)) => Stop::Refused,
+        Some(
+            StopReason::ToolCall(_)
+            | StopReason::Completed(_)
+            | StopReason::StopSequence(_)
+            | StopReason::Other(_),
+        )
+        | None => Stop::End,
     }
 }
 

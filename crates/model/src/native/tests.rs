@@ -312,8 +312,8 @@ async fn pictures_go_where_they_are_taken_and_nothing_is_left_out_in_silence() {
     );
 }
 
-#[tokio::test]
-async fn failures_are_told_apart_and_hide_the_key() {
+/// Everything that can go wrong, in the order of the test.
+fn failures() -> Vec<String> {
     let error = |kind: &str, message: &str| {
         json!({"type": "error", "error": {"type": kind, "message": message}}).to_string()
     };
@@ -325,7 +325,7 @@ async fn failures_are_told_apart_and_hide_the_key() {
         .split("event: message_delta")
         .next()
         .unwrap();
-    let replies = vec![
+    vec![
         reply(
             "429 Too Many Requests",
             "retry-after: 7\r\n",
@@ -345,8 +345,12 @@ async fn failures_are_told_apart_and_hide_the_key() {
         ),
         reply("200 OK", EVENTS, cut),
         reply("200 OK", EVENTS, "event: message_start\ndata: {oh\n\n"),
-    ];
-    let (address, _) = server(replies).await;
+    ]
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_and_hide_the_key() {
+    let (address, _) = server(failures()).await;
     let model = native(
         "anthropic",
         "claude-sonnet-4-5",
