@@ -255,11 +255,16 @@ pub enum Mode {
 
 /// `plumb models`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  plumb models\n  plumb models pull qwen2.5-coder-1.5b")]
+#[command(
+    after_help = "Examples:\n  plumb models\n  plumb models --provider anthropic\n  plumb models pull qwen2.5-coder-1.5b"
+)]
 pub struct Models {
     /// List by default
     #[command(subcommand)]
     pub command: Option<ModelsCommand>,
+    /// Show this provider alone, with the prices and abilities of its models
+    #[arg(long = "provider", value_name = "NAME")]
+    pub only: Option<String>,
     /// Print the list as JSON
     #[arg(long)]
     pub json: bool,

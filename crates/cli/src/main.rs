@@ -10,6 +10,7 @@
 
 mod arguments;
 mod commands;
+mod configuration;
 mod project;
 mod view;
 

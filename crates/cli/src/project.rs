@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use journal::Journal;
 use knowledge::{EmbeddingFiles, Library, LibraryOptions};
 
+use crate::configuration::Configuration;
+
 /// Where a project keeps its data.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -34,7 +36,10 @@ impl Project {
     pub fn journal(&self) -> anyhow::Result<Journal> {
         self.create()?;
         let journal = Journal::open(&self.directory.join("plumb.db"))?;
-        for variable in model::KEY_VARIABLES {
+        let configuration = Configuration::find()?;
+        let servers = configuration.servers.values();
+        let variables = servers.filter_map(|server| server.key.as_deref());
+        for variable in model::KEY_VARIABLES.iter().copied().chain(variables) {
             if let Ok(key) = std::env::var(variable) {
                 // A key too short to be one is not worth refusing all work.
                 if let Err(error) = journal.add_secret(&key) {

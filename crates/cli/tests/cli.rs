@@ -45,6 +45,7 @@ fn help() {
       index      Read documents into the project's library, so that they can be searched
       search     Search the library
       models     List models, or fetch one
+      serve      Answer programs over HTTP: models, with OpenAI's API
       runs       List runs, or look at one, settle, compare, cancel, export or import
       resume     Go on with a run that was parked, failed, or killed
       replay     Check a run's code against its journal; nothing is done
@@ -169,7 +170,7 @@ fn a_model_that_nobody_knows() {
     --- stdout
     --- stderr
     error: there is no model `gpt`
-    hint: a model is called local:NAME or openai:NAME; plumb models lists the local ones
+    hint: a model is called provider:name, such as local:NAME or openai:NAME; plumb models lists them
     ");
     snapshot!(project.shown(&["models", "pull", "smollm"]), @"
     exit 1
@@ -194,8 +195,8 @@ fn a_model_that_is_not_here() {
     exit 1
     --- stdout
     --- stderr
-    error: OPENAI_API_KEY is not set
-    hint: set it, or name another server with --base-url
+    error: OPENAI_API_KEY is not set, and openai wants a key
+    hint: set it, or name another model
     ");
     snapshot!(project.shown(&["runs"]), @r#"
     exit 0

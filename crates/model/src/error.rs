@@ -37,6 +37,64 @@ pub enum Error {
         /// What to set.
         hint: String,
     },
+    /// The user: a provider wants a key.
+    #[error(
+        "{variable} is not set, and {provider} wants a key\nhint: set it, or name another model"
+    )]
+    Key {
+        /// The provider.
+        provider: String,
+        /// The environment variable that holds its key.
+        variable: String,
+    },
+    /// The caller: the model does not take such a part or setting.
+    #[error("{provider} does not take {what}")]
+    Unsupported {
+        /// The provider.
+        provider: String,
+        /// What it does not take.
+        what: String,
+    },
+    /// The caller: the provider says that prompt and answer do not fit the model's context.
+    #[error("the prompt is too long for {provider}{}: {message}", over.map_or_else(String::new, |over| format!(" by {over} tokens")))]
+    Overflow {
+        /// The provider.
+        provider: String,
+        /// By how many tokens, where it says.
+        over: Option<u32>,
+        /// What it said.
+        message: String,
+    },
+    /// The caller: the provider does not answer such content.
+    #[error("{provider} does not answer this: {message}")]
+    Withheld {
+        /// The provider.
+        provider: String,
+        /// What it said.
+        message: String,
+    },
+    /// Nobody: too much is asked of the provider at once; it passes.
+    #[error("{provider} has too much to do ({status}){}: {message}", wait_ms.map_or_else(String::new, |ms| format!(", asks to wait {} s", ms.div_ceil(1000))))]
+    Busy {
+        /// The provider.
+        provider: String,
+        /// The HTTP status.
+        status: u16,
+        /// How long it asks to wait, in milliseconds, where it says.
+        wait_ms: Option<u64>,
+        /// What it said.
+        message: String,
+    },
+    /// The operator: the provider does not answer in time.
+    #[error("{provider} was silent for {} s {}", after_ms.div_ceil(1000), if *started { "within its answer" } else { "before its answer" })]
+    TimedOut {
+        /// The provider.
+        provider: String,
+        /// Whether some of the answer had come.
+        started: bool,
+        /// The longest silence allowed, in milliseconds.
+        after_ms: u64,
+    },
     /// The caller: the schema asks for what cannot be enforced.
     #[error("the schema cannot be enforced: {message}")]
     Schema {
@@ -121,7 +179,20 @@ impl Error {
     pub fn is_answer(&self) -> bool {
         matches!(
             self,
-            Error::Schema { .. } | Error::TooLong { .. } | Error::Malformed { .. }
+            Error::Schema { .. }
+                | Error::TooLong { .. }
+                | Error::Overflow { .. }
+                | Error::Unsupported { .. }
+                | Error::Withheld { .. }
+                | Error::Malformed { .. }
+        )
+    }
+
+    /// Whether the same request may succeed a little later without anyone doing anything.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Error::Busy { .. } | Error::Unreachable { .. } | Error::TimedOut { .. }
         )
     }
 }

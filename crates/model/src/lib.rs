@@ -1,4 +1,4 @@
-//! Models behind one trait: the local engine, OpenAI-compatible servers, and scripted models.
+//! Models behind one trait: the local engine, providers, and scripted models.
 //!
 //! Start at [`Model`] and [`Request`]; [`Models`] opens a model by its `provider:name`. Structured
 //! output goes through one call, [`Output::Json`]: the local engine decodes under the schema, other
@@ -7,36 +7,50 @@
 //! This crate takes no decision of an agent and writes no journal.
 
 pub mod catalogue;
+mod checked;
 mod error;
+mod fallback;
+mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(test)]
+mod loopback;
 mod message;
+mod native;
+mod offline;
 mod openai;
+pub mod prices;
+mod providers;
 mod pull;
 pub mod quotes;
+mod refusal;
 mod registry;
+mod remote;
 mod request;
 mod scripted;
 mod store;
+mod watch;
 
 use futures::future::BoxFuture;
 
 pub use error::{Error, Result};
+pub use fallback::Fallback;
+pub use limits::Limits;
 pub use message::{
     Content, Media, MediaSource, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice,
     ToolResult,
 };
-pub use openai::OpenAi;
-pub use registry::{Listed, Models, Settings};
+use openai::OpenAi;
+pub use providers::{KEY_VARIABLES, PROVIDERS, Provider};
+pub use registry::{Listed, ListedProvider, Models, Server, Settings};
+pub use remote::Retry;
 pub use request::{Choice, Delta, Output, Request, Response, Stop, Usage};
 pub use scripted::Scripted;
 pub use store::folder;
+pub use watch::Patience;
 
 /// Where an answer goes as it arrives.
 pub type DeltaSink = tokio::sync::mpsc::UnboundedSender<Delta>;
-
-/// The environment variables that hold keys. Whoever writes things down keeps their values out.
-pub const KEY_VARIABLES: &[&str] = &["OPENAI_API_KEY"];
 
 /// A language model.
 pub trait Model: Send + Sync {

@@ -100,6 +100,9 @@ pub struct Reasoning {
     /// The provider's signature, to be handed back with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// A thought that the provider keeps to itself, as it came, to be handed back unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Value>,
 }
 
 /// A tool that the model wants called.

@@ -1,29 +1,56 @@
 //! Models by their `provider:name`.
 
+use std::collections::BTreeMap;
 #[cfg(feature = "local")]
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{self, Entry, Kind};
+use crate::checked::Checked;
+use crate::limits::Gate;
+use crate::native::Native;
+use crate::providers::variable;
+use crate::remote::Remote;
 #[cfg(feature = "local")]
 use crate::store::file_error;
-use crate::{Error, Model, OpenAi, Result};
+use crate::{Error, Fallback, Limits, Model, OpenAi, PROVIDERS, Patience, Provider, Result, Retry};
+use crate::{fallback, prices};
 
-/// What opening models depends on.
+/// What opening models depends on. It holds names of variables, never a key.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The address of an OpenAI-compatible server; `$OPENAI_BASE_URL`, else OpenAI's own.
     pub base_url: Option<String>,
     /// Threads of the local engine; all cores where not set.
     pub threads: Option<u32>,
+    /// OpenAI-compatible servers by the names that the user gave them.
+    pub servers: BTreeMap<String, Server>,
+    /// What may be asked of a provider or server, by its name.
+    pub limits: BTreeMap<String, Limits>,
+    /// When a call is tried again.
+    pub retry: Retry,
+    /// How long a provider may be silent.
+    pub patience: Patience,
+}
+
+/// An OpenAI-compatible server of the user's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Its address, such as `http://127.0.0.1:8000/v1`.
+    pub base_url: String,
+    /// The environment variable that holds its key; `None` where it wants none.
+    pub key: Option<String>,
 }
 
 /// Opens models and lists them.
 #[derive(Clone, Debug)]
 pub struct Models {
     settings: Settings,
+    /// The ways to the providers, shared by all models that this opens.
+    gates: Arc<Mutex<BTreeMap<String, Arc<Gate>>>>,
 }
 
 /// A line of the list of models.
@@ -48,7 +75,10 @@ pub struct Listed {
 impl Models {
     /// Models under these settings.
     pub fn new(settings: Settings) -> Models {
-        Models { settings }
+        Models {
+            settings,
+            gates: Arc::default(),
+        }
     }
 
     /// The largest catalogued local chat model that fits the machine's memory, the smallest where
@@ -63,25 +93,126 @@ impl Models {
         ))
     }
 
-    /// Opens `provider:name`: `local:` with a catalogued name or the path of a GGUF file, or `openai:`
-    /// with a model of the server.
+    /// Opens `provider:name`: `local:` with a catalogued name or the path of a GGUF file, or a model of
+    /// a provider ([`PROVIDERS`]) or of a server of the user's. Several, with commas between them, are
+    /// tried in order; those that cannot be opened, as for want of a key, are left out.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::Missing`], [`Error::Unfit`], [`Error::Setting`] or
-    /// [`Error::Engine`], each with what to do.
+    /// [`Error::Unknown`], [`Error::Missing`], [`Error::Unfit`], [`Error::Key`], [`Error::Setting`] or
+    /// [`Error::Engine`], each with what to do; the first one's when no one can be opened.
     pub fn open(&self, name: &str) -> Result<Arc<dyn Model>> {
-        match name.split_once(':') {
-            Some(("local", local)) => self.open_local(name, local),
-            Some(("openai", remote)) => Ok(Arc::new(OpenAi::new(
-                remote,
-                self.settings.base_url.as_deref(),
-            )?)),
-            _ => Err(Error::Unknown {
-                name: name.to_owned(),
-                hint:
-                    "a model is called local:NAME or openai:NAME; plumb models lists the local ones"
-                        .to_owned(),
+        let mut opened = Vec::new();
+        let mut first_error = None;
+        for name in name.split(',').map(str::trim) {
+            match self.open_one(name) {
+                Ok(model) => opened.push(model),
+                // A misspelt name is never passed over in silence.
+                Err(error @ Error::Unknown { .. }) => return Err(error),
+                Err(error) if !fallback::another_may(&error) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(model = name, %error, "left out");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let mut opened = opened.into_iter();
+        match (opened.next(), first_error) {
+            (Some(first), None) if opened.len() == 0 => Ok(first),
+            (Some(first), _) => Ok(Arc::new(Fallback::new(first, opened.collect()))),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(unknown(name)),
+        }
+    }
+
+    fn open_one(&self, name: &str) -> Result<Arc<dyn Model>> {
+        let Some((provider, model)) = name.split_once(':').filter(|pair| !pair.1.is_empty()) else {
+            return Err(unknown(name));
+        };
+        if provider == "local" {
+            return self.open_local(name, model);
+        }
+        let wire = self.wire(name, provider, model)?;
+        let settings = &self.settings;
+        let remote = Remote::new(wire, self.gate(provider), settings.retry, settings.patience);
+        Ok(Arc::new(Checked::new(Arc::new(remote))))
+    }
+
+    /// One request of a provider's model.
+    fn wire(&self, name: &str, provider: &str, model: &str) -> Result<Arc<dyn Model>> {
+        if let Some(server) = self.settings.servers.get(provider) {
+            let key = match &server.key {
+                Some(name) => Some(variable(name).ok_or_else(|| missing_key(provider, name))?),
+                None => None,
+            };
+            return Ok(Arc::new(OpenAi::new(
+                provider,
+                model,
+                &server.base_url,
+                key,
+            )?));
+        }
+        let Some(known) = Provider::find(provider) else {
+            return Err(self.unknown_provider(name, provider));
+        };
+        let key = known.key();
+        let own = self.own_address(known);
+        if let (None, None, Some(variable)) = (&key, &own, known.key_variable) {
+            return Err(missing_key(provider, variable));
+        }
+        let address = own.unwrap_or_else(|| known.base_url.to_owned());
+        Ok(match known.native {
+            Some(kind) => Arc::new(Native::new(provider, model, kind, &address, key)?),
+            None => Arc::new(OpenAi::new(provider, model, &address, key)?),
+        })
+    }
+
+    /// The address that the user gave a provider.
+    fn own_address(&self, provider: &Provider) -> Option<String> {
+        let given = || self.settings.base_url.clone();
+        match provider.name {
+            "openai" => given().or_else(|| variable("OPENAI_BASE_URL")),
+            "ollama" => variable("OLLAMA_HOST").map(|host| match host.contains("://") {
+                true => host,
+                false => format!("http://{host}"),
             }),
+            "bedrock" => provider
+                .key()
+                .and_then(|_| variable("AWS_REGION"))
+                .map(|region| format!("https://bedrock-runtime.{region}.amazonaws.com")),
+            _ => None,
+        }
+    }
+
+    fn gate(&self, provider: &str) -> Arc<Gate> {
+        let mut gates = self
+            .gates
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let limits = self
+            .settings
+            .limits
+            .get(provider)
+            .copied()
+            .unwrap_or_default();
+        let gate = gates
+            .entry(provider.to_owned())
+            .or_insert_with(|| Arc::new(Gate::new(provider, limits)));
+        Arc::clone(gate)
+    }
+
+    fn unknown_provider(&self, name: &str, provider: &str) -> Error {
+        let servers = self.settings.servers.keys().map(String::as_str);
+        let names = PROVIDERS
+            .iter()
+            .map(|provider| provider.name)
+            .chain(servers);
+        let names: Vec<&str> = std::iter::once("local").chain(names).collect();
+        Error::Unknown {
+            name: name.to_owned(),
+            hint: format!(
+                "there is no provider {provider}; there are {}",
+                names.join(", ")
+            ),
         }
     }
 
@@ -144,11 +275,95 @@ impl Models {
     /// The models that the OpenAI-compatible server offers.
     ///
     /// # Errors
-    /// [`Error::Setting`] without an address or key, [`Error::Unreachable`] or [`Error::Refused`].
+    /// [`Error::Key`] without an address or key, [`Error::Unreachable`] or [`Error::Refused`].
     pub async fn remote(&self) -> Result<Vec<String>> {
-        OpenAi::new("", self.settings.base_url.as_deref())?
-            .models()
-            .await
+        let Some(known) = Provider::find("openai") else {
+            return Err(unknown("openai"));
+        };
+        let (key, own) = (known.key(), self.own_address(known));
+        if key.is_none() && own.is_none() {
+            return Err(missing_key("openai", "OPENAI_API_KEY"));
+        }
+        let address = own.unwrap_or_else(|| known.base_url.to_owned());
+        OpenAi::new("openai", "", &address, key)?.models().await
+    }
+
+    /// The providers and the user's servers, with what is known of their models.
+    pub fn providers(&self) -> Vec<ListedProvider> {
+        let set = |name: &str| variable(name).is_some();
+        let mut listed: Vec<_> = PROVIDERS
+            .iter()
+            .map(|provider| ListedProvider {
+                name: provider.name.to_owned(),
+                base_url: self
+                    .own_address(provider)
+                    .unwrap_or_else(|| provider.base_url.to_owned()),
+                key_variable: provider.key_variable.map(str::to_owned),
+                ready: provider.key_variable.is_none_or(set)
+                    || self.own_address(provider).is_some(),
+                models: known_models(provider.name),
+            })
+            .collect();
+        for (name, server) in &self.settings.servers {
+            listed.retain(|provider| provider.name != *name);
+            listed.push(ListedProvider {
+                name: name.clone(),
+                base_url: server.base_url.clone(),
+                key_variable: server.key.clone(),
+                ready: server.key.as_deref().is_none_or(set),
+                models: BTreeMap::new(),
+            });
+        }
+        for provider in &mut listed {
+            provider.base_url = without_user(&provider.base_url);
+        }
+        listed
+    }
+}
+
+/// A provider in the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedProvider {
+    /// What stands before the colon.
+    pub name: String,
+    /// Its address, without what authenticates.
+    pub base_url: String,
+    /// The environment variable that holds its key.
+    pub key_variable: Option<String>,
+    /// Whether that variable is set, or none is wanted. Nobody was asked.
+    pub ready: bool,
+    /// The models whose price is known, by `provider:name`. There are others.
+    pub models: BTreeMap<&'static str, &'static prices::Price>,
+}
+
+fn known_models(provider: &str) -> BTreeMap<&'static str, &'static prices::Price> {
+    let models = prices::table().models.iter();
+    models
+        .filter(|(name, _)| name.split_once(':').is_some_and(|pair| pair.0 == provider))
+        .map(|(name, price)| (name.as_str(), price))
+        .collect()
+}
+
+/// An address without the user and password that may stand in it.
+fn without_user(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => address.to_owned(),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::Unknown {
+        name: name.to_owned(),
+        hint: "a model is called provider:name, such as local:NAME or openai:NAME; plumb models lists them"
+            .to_owned(),
+    }
+}
+
+fn missing_key(provider: &str, variable: &str) -> Error {
+    Error::Key {
+        provider: provider.to_owned(),
+        variable: variable.to_owned(),
     }
 }
 
@@ -216,8 +431,15 @@ mod tests {
     fn what_cannot_be_opened_says_what_to_do() {
         let models = Models::new(Settings::default());
         for (name, expected) in [
-            ("qwen", "a model is called local:NAME or openai:NAME"),
+            ("qwen", "a model is called provider:name"),
+            (
+                "antropic:claude",
+                "there is no provider antropic; there are local, anthropic",
+            ),
+            ("local:", "a model is called provider:name"),
+            #[cfg(feature = "local")]
             ("local:qwen2.5-coder", "did you mean qwen2.5-coder-0.5b"),
+            #[cfg(feature = "local")]
             ("local:/no/such/model.gguf", "/no/such/model.gguf"),
         ] {
             let error = models.open(name).err().unwrap().to_string();

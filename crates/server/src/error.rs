@@ -98,7 +98,19 @@ impl From<Error> for ApiError {
                 status: StatusCode::NOT_FOUND,
                 ..invalid("model_not_found", Some("model"))
             },
-            Error::TooLong { .. } => invalid("context_length_exceeded", Some("messages")),
+            Error::TooLong { .. } | Error::Overflow { .. } => {
+                invalid("context_length_exceeded", Some("messages"))
+            }
+            Error::Unsupported { .. } => invalid("unsupported_value", None),
+            Error::Withheld { .. } => invalid("content_filter", None),
+            Error::Busy { wait_ms, .. } => ApiError {
+                code: Some("rate_limit_exceeded"),
+                retry_after: wait_ms.map(|wait_ms| wait_ms.div_ceil(1000)),
+                ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+            },
+            Error::TimedOut { .. } => {
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", message)
+            }
             Error::Schema { .. } => invalid("invalid_json_schema", Some("response_format")),
             Error::Refused { status, .. } => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -5,17 +5,21 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use knowledge::EmbeddingFiles;
 use model::catalogue::{self, Kind};
-use model::{Models, Settings};
+use model::{ListedProvider, Models, Settings, prices};
 use serde_json::json;
 
 use crate::arguments::{self, ModelsCommand, Provider};
+use crate::configuration::Configuration;
 use crate::view;
 
 /// Lists models, or fetches some.
 pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
     let models = open(&arguments.provider)?;
     match arguments.command {
-        None => list(&models, arguments.json).await?,
+        None => match arguments.only.as_deref() {
+            Some(name) => list_provider(&models, name, arguments.json)?,
+            None => list(&models, arguments.json).await?,
+        },
         Some(ModelsCommand::Pull { names }) => pull(&models, &names).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -23,9 +27,13 @@ pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
 
 /// The models under the user's settings.
 pub fn open(provider: &Provider) -> Result<Models> {
+    let configuration = Configuration::find()?;
     Ok(Models::new(Settings {
         base_url: provider.base_url.clone(),
         threads: provider.threads,
+        servers: configuration.servers,
+        limits: configuration.limits,
+        ..Settings::default()
     }))
 }
 
@@ -53,7 +61,8 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             Err(error) => (Vec::new(), Some(error)),
         };
         return view::print_json(
-            &json!({"catalogue": listed, "openai": {"models": reachable, "error": error}}),
+            &json!({"catalogue": listed, "openai": {"models": reachable, "error": error},
+                "providers": models.providers(), "prices_of": prices::table().date}),
         );
     }
     let mut text = String::new();
@@ -83,6 +92,57 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             ));
         }
     }
+    text.push('\n');
+    for provider in models.providers() {
+        text.push_str(&line(&provider));
+    }
+    view::print(&text)
+}
+
+/// A provider and whether its key is there.
+fn line(provider: &ListedProvider) -> String {
+    let key = match (&provider.key_variable, provider.ready) {
+        (None, _) => "needs no key".to_owned(),
+        (Some(variable), true) => format!("{variable} is set"),
+        (Some(variable), false) => format!("{variable} is not set"),
+    };
+    let name = format!("{}:...", provider.name);
+    format!("{name:<26} {key:<36} {}\n", provider.base_url)
+}
+
+/// One provider, with what is known of its models. Nobody is asked.
+fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
+    let providers = models.providers();
+    let Some(provider) = providers.iter().find(|provider| provider.name == name) else {
+        let names: Vec<_> = providers
+            .iter()
+            .map(|provider| provider.name.as_str())
+            .collect();
+        anyhow::bail!(
+            "there is no provider {name}\nhint: there are {}",
+            names.join(", ")
+        );
+    };
+    let table = prices::table();
+    if json {
+        return view::print_json(&json!({"provider": provider, "prices_of": table.date}));
+    }
+    let mut text = line(provider);
+    for (model, price) in &provider.models {
+        let context = price
+            .context
+            .map_or_else(|| "?".to_owned(), |tokens| tokens.to_string());
+        text.push_str(&format!(
+            "{model:<38} ${:>6} in ${:>6} out  {context:>8} tokens  {}\n",
+            price.input,
+            price.output,
+            price.abilities.join(", ")
+        ));
+    }
+    text.push_str(&format!(
+        "prices in US dollars for a million tokens, as of {}; models that are not listed work, at an unknown price\n",
+        table.date
+    ));
     view::print(&text)
 }
 

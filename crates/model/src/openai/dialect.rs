@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, say};
 use crate::quotes;
-use crate::{Error, Message, Output, Request};
+use crate::{Error, Output, Request, Result};
 
 /// How JSON is asked for, from the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +46,11 @@ impl Default for Dialect {
 
 impl Dialect {
     /// The body of a request.
-    pub(super) fn body(&self, model: &str, messages: &[Message], request: &Request) -> Value {
-        let message = |role: &str, content: &str| json!({"role": role, "content": content});
-        let mut shown: Vec<Value> = messages
-            .iter()
-            .map(|said| message(said.role.as_str(), &said.text()))
-            .collect();
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a part that the protocol has no place for.
+    pub(super) fn body(&self, provider: &str, model: &str, request: &Request) -> Result<Value> {
+        let mut shown = say::messages(provider, &request.messages)?;
         let mut body = json!({"model": model, "stream": true});
         if self.has_stream_options {
             body["stream_options"] = json!({"include_usage": true});
@@ -78,11 +77,15 @@ impl Dialect {
             }
             if matches!(self.mode, Mode::Object | Mode::Words) {
                 let said = format!("Answer with JSON alone that fits this JSON schema:\n{schema}");
-                shown.push(message("user", &said));
+                shown.push(json!({"role": "user", "content": said}));
             }
         }
+        if !request.tools.is_empty() {
+            body["tools"] = say::tools(&request.tools);
+            body["tool_choice"] = say::tool_choice(&request.tool_choice);
+        }
         body["messages"] = Value::Array(shown);
-        body
+        Ok(body)
     }
 
     /// The dialect without what the server refused; `None` when leaving out will not help.

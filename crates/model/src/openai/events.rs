@@ -2,35 +2,44 @@
 
 use serde_json::Value;
 
-use crate::{Stop, Usage};
+use crate::{Delta, Reasoning, Response, Stop, ToolCall, Usage};
 
 /// The longest line of a stream, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: usize = 1 << 22;
+/// The most calls of tools in one answer.
+const MOST_CALLS: usize = 128;
 
 /// The server-sent events of one answer.
 #[derive(Default)]
 pub(super) struct Events {
     buffer: Vec<u8>,
-    /// The text so far.
-    pub text: String,
-    /// What the call took, where the server says.
-    pub usage: Usage,
-    /// Why it ended.
-    pub stop: Stop,
-    /// Whether the stream came to its end.
-    pub ended: bool,
+    text: String,
+    thought: String,
+    calls: Vec<Call>,
+    usage: Usage,
+    stop: Stop,
+    ended: bool,
+    length: usize,
+}
+
+/// A call as it arrives.
+#[derive(Default)]
+struct Call {
+    id: String,
+    name: String,
+    arguments: String,
 }
 
 impl Events {
-    /// Takes bytes of the stream; returns the text in them.
+    /// Takes bytes of the stream; returns the pieces of the answer in them.
     ///
     /// # Errors
     /// What is wrong with the stream, or what the server says went wrong.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> std::result::Result<String, String> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Delta>, String> {
         self.buffer.extend_from_slice(bytes);
-        let mut fresh = String::new();
+        let mut pieces = Vec::new();
         while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line);
@@ -39,45 +48,159 @@ impl Events {
             };
             match data.trim() {
                 "[DONE]" => self.ended = true,
-                data => fresh.push_str(&self.event(data)?),
+                data => {
+                    self.length += data.len();
+                    self.event(data, &mut pieces)?;
+                }
             }
         }
-        self.text.push_str(&fresh);
-        if self.buffer.len() > LONGEST_LINE || self.text.len() > LONGEST_ANSWER {
+        // Events are much longer than what they carry.
+        if self.buffer.len() > LONGEST_LINE || self.length > 64 * LONGEST_ANSWER {
             return Err("the stream does not end".to_owned());
         }
-        Ok(fresh)
+        Ok(pieces)
     }
 
-    fn event(&mut self, data: &str) -> std::result::Result<String, String> {
+    fn event(&mut self, data: &str, pieces: &mut Vec<Delta>) -> Result<(), String> {
         let event: Value =
             serde_json::from_str(data).map_err(|e| format!("the stream is not JSON: {e}"))?;
         if let Some(message) = event.pointer("/error/message").and_then(Value::as_str) {
             return Err(message.to_owned());
         }
-        let count = |pointer: &str| {
-            let count = event.pointer(pointer).and_then(Value::as_u64);
-            count.and_then(|count| u32::try_from(count).ok())
-        };
-        if let Some(prompt_tokens) = count("/usage/prompt_tokens") {
-            self.usage = Usage {
-                prompt_tokens,
-                cached_tokens: count("/usage/prompt_tokens_details/cached_tokens").unwrap_or(0),
-                output_tokens: count("/usage/completion_tokens").unwrap_or(0),
-                ..Usage::default()
-            };
+        if let Some(usage) = usage(&event) {
+            self.usage = usage;
         }
-        match event
-            .pointer("/choices/0/finish_reason")
-            .and_then(Value::as_str)
-        {
+        let text = |pointer: &str| {
+            let text = event.pointer(pointer).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        match text("/choices/0/finish_reason").as_deref() {
             Some("length") => (self.stop, self.ended) = (Stop::Length, true),
+            Some("content_filter") => (self.stop, self.ended) = (Stop::Refused, true),
             Some(_) => self.ended = true,
             None => {}
         }
-        let text = event
-            .pointer("/choices/0/delta/content")
-            .and_then(Value::as_str);
-        Ok(text.unwrap_or_default().to_owned())
+        let thought = text("/choices/0/delta/reasoning_content")
+            .or_else(|| text("/choices/0/delta/reasoning"));
+        if let Some(text) = thought {
+            self.thought.push_str(&text);
+            pieces.push(Delta::Reasoning { text });
+        }
+        if let Some(text) = text("/choices/0/delta/refusal") {
+            self.stop = Stop::Refused;
+            self.text.push_str(&text);
+            pieces.push(Delta::Text { text });
+        }
+        if let Some(text) = text("/choices/0/delta/content") {
+            self.text.push_str(&text);
+            pieces.push(Delta::Text { text });
+        }
+        let calls = event.pointer("/choices/0/delta/tool_calls");
+        for call in calls.and_then(Value::as_array).into_iter().flatten() {
+            pieces.push(self.call(call)?);
+        }
+        match self.text.len() + self.thought.len() > LONGEST_ANSWER {
+            true => Err("the stream does not end".to_owned()),
+            false => Ok(()),
+        }
     }
+
+    fn call(&mut self, piece: &Value) -> Result<Delta, String> {
+        let text = |pointer: &str| piece.pointer(pointer).and_then(Value::as_str);
+        let index = match piece.get("index").and_then(Value::as_u64) {
+            Some(index) => usize::try_from(index).unwrap_or(usize::MAX),
+            // Some servers number nothing and send every call whole.
+            None => self.calls.len(),
+        };
+        if index >= MOST_CALLS {
+            return Err("the answer has too many calls of tools".to_owned());
+        }
+        if self.calls.len() <= index {
+            self.calls.resize_with(index + 1, Call::default);
+        }
+        let Some(call) = self.calls.get_mut(index) else {
+            return Err("a call has no place".to_owned());
+        };
+        let arguments = text("/function/arguments").unwrap_or_default();
+        call.arguments.push_str(arguments);
+        if call.id.is_empty() {
+            // What has no name gets one, so that its result can be matched.
+            let given = text("/id").filter(|id| !id.is_empty());
+            call.id = given.map_or_else(|| format!("call_{index}"), str::to_owned);
+        }
+        if call.name.is_empty() {
+            text("/function/name")
+                .unwrap_or_default()
+                .clone_into(&mut call.name);
+        }
+        if call.arguments.len() > LONGEST_ANSWER {
+            return Err("the stream does not end".to_owned());
+        }
+        Ok(Delta::ToolCall {
+            index,
+            id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: arguments.to_owned(),
+        })
+    }
+
+    /// The whole answer.
+    ///
+    /// # Errors
+    /// When the stream did not come to its end.
+    pub(super) fn finish(self) -> Result<Response, String> {
+        if !self.ended {
+            return Err("the stream was cut off".to_owned());
+        }
+        let tool_calls: Vec<ToolCall> = self.calls.into_iter().map(Call::finish).collect();
+        let stop = match tool_calls.is_empty() {
+            true => self.stop,
+            false => Stop::ToolCalls,
+        };
+        let thought = (!self.thought.is_empty()).then_some(Reasoning {
+            text: self.thought,
+            ..Reasoning::default()
+        });
+        Ok(Response {
+            text: self.text,
+            tool_calls,
+            reasoning: thought.into_iter().collect(),
+            usage: self.usage,
+            stop,
+            ..Response::default()
+        })
+    }
+}
+
+impl Call {
+    /// Arguments that are no JSON stay text, which fits no tool's schema: the model hears of it.
+    fn finish(self) -> ToolCall {
+        let arguments = match self.arguments.trim() {
+            "" => Value::Object(serde_json::Map::new()),
+            text => serde_json::from_str(text).unwrap_or(Value::String(self.arguments)),
+        };
+        ToolCall {
+            id: self.id,
+            name: self.name,
+            arguments,
+            signature: None,
+        }
+    }
+}
+
+fn usage(event: &Value) -> Option<Usage> {
+    let count = |pointer: &str| {
+        let count = event.pointer(pointer).and_then(Value::as_u64);
+        count.and_then(|count| u32::try_from(count).ok())
+    };
+    Some(Usage {
+        prompt_tokens: count("/usage/prompt_tokens")?,
+        cached_tokens: count("/usage/prompt_tokens_details/cached_tokens")
+            // DeepSeek.
+            .or_else(|| count("/usage/prompt_cache_hit_tokens"))
+            .unwrap_or(0),
+        output_tokens: count("/usage/completion_tokens").unwrap_or(0),
+        reasoning_tokens: count("/usage/completion_tokens_details/reasoning_tokens").unwrap_or(0),
+        ..Usage::default()
+    })
 }

@@ -1,59 +1,21 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use std::sync::Arc;
 
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::checked::Checked;
+use crate::limits::Gate;
+use crate::loopback::{body_of, reply, server};
+use crate::remote::Remote;
+use crate::{
+    Content, Delta, Limits, Media, MediaSource, Message, Output, Part, Patience, Retry, Role,
+};
+use crate::{Stop, Tool, ToolCall, ToolChoice, ToolResult};
 
-/// A server on loopback that gives each connection the next of its replies and keeps what it was sent.
-async fn server(replies: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/v1", listener.local_addr().unwrap());
-    let requests = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&requests);
-    tokio::spawn(async move {
-        for reply in replies {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let request = read_request(&mut stream).await;
-            kept.lock().unwrap().push(request);
-            stream.write_all(reply.as_bytes()).await.unwrap();
-            stream.shutdown().await.unwrap();
-        }
-    });
-    (address, requests)
-}
-
-async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await.unwrap();
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length")
-                    .then(|| value.trim().parse::<usize>().unwrap())
-            });
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
-        assert!(read > 0, "the client closed the connection");
-    }
-}
-
-fn reply(status: &str, headers: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
+const TRIES: u32 = 4;
 
 fn stream_of(pieces: &[&str]) -> String {
     let mut body = String::new();
@@ -79,8 +41,20 @@ fn request(output: Output) -> Request {
     }
 }
 
-fn model(address: &str) -> OpenAi {
-    OpenAi::with_key("small", address, Some("sk-secret-key".to_owned())).unwrap()
+/// The wire alone.
+fn wire(address: &str) -> OpenAi {
+    OpenAi::new("here", "small", address, Some("sk-secret-key".to_owned())).unwrap()
+}
+
+/// The model as it is opened, that does not wait long before it tries again.
+fn model(address: &str) -> Checked {
+    let gate = Arc::new(Gate::new("here", Limits::default()));
+    let retry = Retry {
+        first_wait: std::time::Duration::from_millis(1),
+        ..Retry::default()
+    };
+    let remote = Remote::new(Arc::new(wire(address)), gate, retry, Patience::default());
+    Checked::new(Arc::new(remote))
 }
 
 #[tokio::test]
@@ -226,7 +200,7 @@ async fn what_authenticates_in_an_address_is_not_shown() {
     let refusal = reply("403 Forbidden", "", "{\"message\":\"no\"}");
     let (address, _) = server(vec![refusal]).await;
     let address = address.replace("http://", "http://ada:hunter2@");
-    let model = OpenAi::with_key("small", &address, None).unwrap();
+    let model = OpenAi::new("here", "small", &address, None).unwrap();
     let error = model.models().await.unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
     assert!(error.contains("127.0.0.1"), "{error}");
@@ -289,7 +263,176 @@ async fn a_server_that_is_not_there_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let error = model(&address).models().await.unwrap_err();
+    let error = wire(&address).models().await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("127.0.0.1"), "{error}");
+}
+
+fn events(events: &[Value]) -> String {
+    let mut body: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    body.push_str("data: [DONE]\n\n");
+    reply("200 OK", "content-type: text/event-stream\r\n", &body)
+}
+
+fn weather() -> Tool {
+    Tool {
+        name: "weather".to_owned(),
+        description: "The weather of a city.".to_owned(),
+        parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}}),
+    }
+}
+
+#[tokio::test]
+async fn calls_of_tools_and_thoughts_are_streamed_and_kept() {
+    let piece = |delta: Value| json!({"choices": [{"delta": delta}]});
+    let traffic = events(&[
+        piece(json!({"reasoning_content": "Two cities."})),
+        piece(
+            json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "weather", "arguments": ""}}]}),
+        ),
+        piece(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"city\":"}}]})),
+        piece(
+            json!({"tool_calls": [{"index": 1, "id": "b", "function": {"name": "weather", "arguments": "{oh"}}]}),
+        ),
+        piece(json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"Bern\"}"}}]})),
+        json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+        json!({"choices": [], "usage": {"prompt_tokens": 90, "prompt_tokens_details": {"cached_tokens": 64},
+            "completion_tokens": 30, "completion_tokens_details": {"reasoning_tokens": 12}}}),
+    ]);
+    let (address, requests) = server(vec![traffic]).await;
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let mut asked = request(Output::Text);
+    asked.tools = vec![weather()];
+    asked.tool_choice = ToolChoice::Named("weather".to_owned());
+    let response = model(&address).generate(&asked, Some(sink)).await.unwrap();
+    assert_eq!(response.stop, Stop::ToolCalls);
+    assert_eq!(response.reasoning[0].text, "Two cities.");
+    let calls: Vec<_> = response
+        .tool_calls
+        .iter()
+        .map(|call| (call.id.as_str(), &call.arguments))
+        .collect();
+    assert_eq!(
+        calls,
+        [("a", &json!({"city": "Bern"})), ("b", &json!("{oh"))],
+        "what is no JSON stays text"
+    );
+    assert_eq!(
+        (
+            response.usage.cached_tokens,
+            response.usage.reasoning_tokens
+        ),
+        (64, 12)
+    );
+    let mut first = String::new();
+    while let Some(piece) = stream.recv().await {
+        if let Delta::ToolCall {
+            index: 0,
+            id,
+            name,
+            arguments,
+        } = piece
+        {
+            assert_eq!((id.as_str(), name.as_str()), ("a", "weather"));
+            first.push_str(&arguments);
+        }
+    }
+    assert_eq!(first, "{\"city\":\"Bern\"}");
+    let body = body_of(&requests.lock().unwrap()[0]);
+    assert_eq!(
+        body["tools"][0]["function"]["parameters"],
+        weather().parameters
+    );
+    assert_eq!(body["tool_choice"]["function"]["name"], "weather");
+}
+
+#[tokio::test]
+async fn parts_are_said_in_the_protocols_words() {
+    let media = |media_type: &str, source| {
+        Part::Media(Media {
+            media_type: media_type.to_owned(),
+            source,
+            name: None,
+        })
+    };
+    let data = || MediaSource::Data("aGk=".to_owned());
+    let call = ToolCall {
+        id: "a".to_owned(),
+        name: "weather".to_owned(),
+        arguments: json!({"city": "Bern"}),
+        signature: None,
+    };
+    let result = ToolResult {
+        id: "a".to_owned(),
+        name: "weather".to_owned(),
+        content: "no such city".to_owned(),
+        is_error: true,
+    };
+    let question = vec![
+        Part::Text {
+            text: "See:".to_owned(),
+        },
+        media("image/png", data()),
+        media(
+            "image/png",
+            MediaSource::Url("https://example.com/a.png".to_owned()),
+        ),
+        media("application/pdf", data()),
+        media("audio/wav", data()),
+    ];
+    let mut asked = request(Output::Text);
+    asked.messages = vec![
+        Message::of(Role::User, question),
+        Message::of(Role::Assistant, vec![Part::ToolCall(call)]),
+        Message::results([result]),
+    ];
+    let (address, requests) = server(vec![stream_of(&["Ok."])]).await;
+    model(&address).generate(&asked, None).await.unwrap();
+    let body = body_of(&requests.lock().unwrap()[0]);
+    assert_eq!(
+        body["messages"],
+        json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "See:"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+                {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+            ]},
+            {"role": "assistant", "content": "", "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{\"city\":\"Bern\"}"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "Error: no such city"},
+        ])
+    );
+    asked.messages[0].content = Content::Parts(vec![media("video/mp4", data())]);
+    let error = model(&address).generate(&asked, None).await.unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert!(error.to_string().contains("video/mp4"), "{error}");
+}
+
+#[tokio::test]
+async fn a_filtered_answer_is_a_refusal() {
+    let filtered =
+        json!({"choices": [{"delta": {"refusal": "I can't."}, "finish_reason": "content_filter"}]});
+    let (address, _) = server(vec![
+        events(std::slice::from_ref(&filtered)),
+        events(&[filtered]),
+    ])
+    .await;
+    let response = model(&address)
+        .generate(&request(Output::Text), None)
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.stop, response.text.as_str()),
+        (Stop::Refused, "I can't.")
+    );
+    let error = model(&address)
+        .generate(&request(Output::Json(json!({}))), None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Withheld { .. }), "{error}");
 }

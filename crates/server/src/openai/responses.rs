@@ -233,6 +233,7 @@ fn reasoning(item: &Value) -> Reasoning {
     Reasoning {
         text,
         signature: item["encrypted_content"].as_str().map(str::to_owned),
+        ..Reasoning::default()
     }
 }
 

@@ -123,7 +123,7 @@ impl Events {
                     &id,
                     &Reasoning {
                         text,
-                        signature: None,
+                        ..Reasoning::default()
                     },
                 )
             }

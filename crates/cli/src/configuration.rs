@@ -1,0 +1,97 @@
+//! `plumb.toml`: servers and limits of the project.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use model::{Limits, Server};
+use serde::Deserialize;
+
+/// The name of the file.
+const FILE: &str = "plumb.toml";
+
+/// What `plumb.toml` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// OpenAI-compatible servers by the names that stand before the colon of their models.
+    pub servers: BTreeMap<String, Server>,
+    /// What may be asked of a provider or server.
+    pub limits: BTreeMap<String, Limits>,
+}
+
+impl Configuration {
+    /// Reads the file of the working directory or of the nearest folder upwards that has one; nothing
+    /// is configured where there is none.
+    pub fn find() -> anyhow::Result<Configuration> {
+        let here = std::env::current_dir().context("cannot tell the working directory")?;
+        let files = here.ancestors().map(|folder| folder.join(FILE));
+        let found: Option<PathBuf> = files.into_iter().find(|file| file.is_file());
+        let Some(file) = found else {
+            return Ok(Configuration::default());
+        };
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        Configuration::read(&text, &file)
+    }
+
+    fn read(text: &str, file: &Path) -> anyhow::Result<Configuration> {
+        // The error names line and column, and what is known instead.
+        let read: Configuration =
+            toml::from_str(text).with_context(|| format!("{} is wrong", file.display()))?;
+        let name_is_fine =
+            |name: &str| !name.is_empty() && !name.contains([':', ',']) && name != "local";
+        if let Some(name) = read.servers.keys().find(|name| !name_is_fine(name)) {
+            anyhow::bail!(
+                "{}: a server cannot be called `{name}`\nhint: a name without colon and comma, and not `local`",
+                file.display()
+            );
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Configuration> {
+        Configuration::read(text, Path::new(FILE))
+    }
+
+    #[test]
+    fn servers_and_limits_are_read() {
+        let configuration = read(
+            "[servers.lab]\nbase_url = \"http://127.0.0.1:8000/v1\"\nkey = \"LAB_KEY\"\n\n[limits.lab]\nconcurrent = 2\ntokens_per_minute = 9000\n",
+        )
+        .unwrap();
+        assert_eq!(configuration.servers["lab"].key.as_deref(), Some("LAB_KEY"));
+        let limits = configuration.limits["lab"];
+        assert_eq!(
+            (limits.concurrent, limits.requests_per_minute),
+            (Some(2), None)
+        );
+        assert_eq!(read("").unwrap(), Configuration::default());
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_that_names_the_line() {
+        for text in [
+            "\n[limits.lab]\nconcurent = 2\n",
+            "\n\nserver = 1\n",
+            "[servers.lab]\nurl = 1\n\n",
+        ] {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(
+                error.contains("line") && error.contains("unknown field"),
+                "{error}"
+            );
+        }
+        let error = read("[servers.local]\nbase_url = \"http://127.0.0.1/v1\"\n").unwrap_err();
+        assert!(
+            error.to_string().contains("cannot be called `local`"),
+            "{error}"
+        );
+    }
+}

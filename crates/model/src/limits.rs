@@ -1,0 +1,186 @@
+//! What is asked of one provider at once and in a minute, and a rest for it after it has failed again
+//! and again.
+//!
+//! Waiting is first come, first served. Who stops waiting leaves no trace.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::{Error, Result};
+
+/// The time in which requests and tokens are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Failures in a row after which a provider is left alone.
+const FAILURES: u32 = 5;
+/// How long it is left alone.
+const REST: Duration = Duration::from_secs(30);
+
+/// What may be asked of a provider; no limit where not set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests at once.
+    pub concurrent: Option<u32>,
+    /// Requests in any minute.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in any minute, of prompts and answers.
+    pub tokens_per_minute: Option<u32>,
+}
+
+/// The way to one provider, shared by all its models.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    provider: String,
+    limits: Limits,
+    places: Semaphore,
+    /// Held by whoever is next in the queue for the minute's budget.
+    queue: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was asked in the last minute, oldest first: number, time, tokens.
+    asked: VecDeque<(u64, Instant, u64)>,
+    next: u64,
+    failures: u32,
+    rests_until: Option<Instant>,
+}
+
+/// A place among the requests at once, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    number: u64,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Gate {
+    /// The way to `provider` under these limits.
+    pub(crate) fn new(provider: &str, limits: Limits) -> Gate {
+        let places = limits.concurrent.map_or(Semaphore::MAX_PERMITS, |most| {
+            usize::try_from(most.max(1)).unwrap_or(Semaphore::MAX_PERMITS)
+        });
+        Gate {
+            provider: provider.to_owned(),
+            limits,
+            places: Semaphore::new(places),
+            queue: tokio::sync::Mutex::new(()),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Waits until a request of about `tokens` may be made.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while the provider is left alone.
+    pub(crate) async fn enter(&self, tokens: u64) -> Result<Place<'_>> {
+        self.refuse_while_resting()?;
+        let Ok(permit) = self.places.acquire().await else {
+            return Err(self.busy(Duration::ZERO));
+        };
+        let _next = self.queue.lock().await;
+        loop {
+            let now = Instant::now();
+            let Some(wait) = self.wait(now, tokens) else {
+                // It may have failed for others meanwhile.
+                self.refuse_while_resting()?;
+                let mut state = self.state();
+                let number = state.next;
+                state.next += 1;
+                state.asked.push_back((number, now, tokens));
+                return Ok(Place {
+                    number,
+                    _permit: permit,
+                });
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Says how a request went: with the tokens that it took, or failed through the provider's fault.
+    pub(crate) fn leave(&self, place: Place<'_>, outcome: Outcome) {
+        let mut state = self.state();
+        match outcome {
+            Outcome::Took(tokens) => {
+                (state.failures, state.rests_until) = (0, None);
+                let number = place.number;
+                if let Some(entry) = state.asked.iter_mut().find(|entry| entry.0 == number) {
+                    entry.2 = tokens;
+                }
+            }
+            Outcome::Refused => (state.failures, state.rests_until) = (0, None),
+            Outcome::Failed => {
+                state.failures += 1;
+                if state.failures >= FAILURES {
+                    state.rests_until = Some(Instant::now() + REST);
+                }
+            }
+        }
+    }
+
+    /// How long a request of `tokens` must wait; `None` when it may be made.
+    fn wait(&self, now: Instant, tokens: u64) -> Option<Duration> {
+        let mut state = self.state();
+        while state
+            .asked
+            .front()
+            .is_some_and(|asked| now.duration_since(asked.1) >= WINDOW)
+        {
+            state.asked.pop_front();
+        }
+        let requests = u64::try_from(state.asked.len()).unwrap_or(u64::MAX);
+        let taken: u64 = state.asked.iter().map(|asked| asked.2).sum();
+        let over =
+            |limit: Option<u32>, count: u64| limit.is_some_and(|most| count > u64::from(most));
+        let full = over(
+            self.limits.requests_per_minute.map(|most| most.max(1)),
+            requests + 1,
+        ) || over(self.limits.tokens_per_minute, taken.saturating_add(tokens));
+        // What alone exceeds the limit goes when nothing else does; the provider decides.
+        let oldest = state.asked.front().filter(|_| full)?;
+        Some((oldest.1 + WINDOW).duration_since(now))
+    }
+
+    fn refuse_while_resting(&self) -> Result<()> {
+        let until = self.state().rests_until;
+        let left = until.map(|until| until.duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => Err(self.busy(left)),
+            None => Ok(()),
+        }
+    }
+
+    fn busy(&self, left: Duration) -> Error {
+        Error::Busy {
+            provider: self.provider.clone(),
+            status: 503,
+            wait_ms: u64::try_from(left.as_millis()).ok(),
+            message: "it has failed again and again and is left alone for a while".to_owned(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was answered and took so many tokens.
+    Took(u64),
+    /// It was refused for what it is.
+    Refused,
+    /// The provider failed.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Providers in their own protocols, through `genai`: Anthropic, Gemini, OpenAI's Responses, Ollama,
+//! Bedrock. One request here; what stands around it is in [`crate::remote`].
+
+mod answer;
+mod ask;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use genai::adapter::AdapterKind;
+use genai::resolver::{AuthData, Endpoint};
+use genai::{Client, ModelIden, ServiceTarget};
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use crate::refusal::Refusal;
+use crate::{DeltaSink, Error, Model, Output, Request, Response, Result};
+
+use answer::Answer;
+
+/// A model of a provider that has a protocol of its own.
+pub(crate) struct Native {
+    name: String,
+    provider: String,
+    kind: AdapterKind,
+    key: Option<String>,
+    target: ServiceTarget,
+    client: Client,
+    /// Whether the model takes a temperature. One begins with yes, and remembers a refusal.
+    has_temperature: AtomicBool,
+    /// Whether the provider decodes under a schema for this model; likewise.
+    has_schema: AtomicBool,
+}
+
+impl Native {
+    /// `model` of `provider`, which speaks the protocol of `kind` at `base_url`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the address is none, or not on this machine where calls are forbidden.
+    pub(crate) fn new(
+        provider: &str,
+        model: &str,
+        kind: AdapterKind,
+        base_url: &str,
+        key: Option<String>,
+    ) -> Result<Native> {
+        let base_url = format!("{}/", base_url.trim_end_matches('/'));
+        crate::offline::check(&base_url)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            // A key is not carried to another address.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Error::Unreachable {
+                provider: provider.to_owned(),
+                message: error.without_url().to_string(),
+            })?;
+        Ok(Native {
+            name: format!("{provider}:{model}"),
+            provider: provider.to_owned(),
+            kind,
+            target: ServiceTarget {
+                endpoint: Endpoint::from_owned(base_url),
+                auth: AuthData::from_single(key.clone().unwrap_or_default()),
+                model: ModelIden::new(kind, model),
+            },
+            key,
+            client: Client::builder()
+                .with_reqwest(http)
+                .build()
+                .map_err(|error| Error::Setting {
+                    message: format!("{provider} cannot be used: {error}"),
+                    hint: "name another provider".to_owned(),
+                })?,
+            has_temperature: AtomicBool::new(true),
+            has_schema: AtomicBool::new(true),
+        })
+    }
+
+    async fn once(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
+        let way = ask::Way {
+            provider: &self.provider,
+            kind: self.kind,
+            temperature: self.has_temperature.load(Ordering::Relaxed),
+            schema: self.has_schema.load(Ordering::Relaxed),
+        };
+        let (asked, options) = way.ask(request)?;
+        let call = self
+            .client
+            .exec_chat_stream(self.target.clone(), asked, Some(&options));
+        let mut stream = call.await.map_err(|error| self.error(&error))?.stream;
+        let mut answer = Answer::default();
+        while let Some(event) = stream.next().await {
+            let pieces = answer.take(event.map_err(|error| self.error(&error))?);
+            if let (Some(sink), Some(piece)) = (sink, pieces) {
+                // Whoever reads the stream may have gone; the answer still comes whole.
+                let _ = sink.send(piece);
+            }
+        }
+        answer.finish().map_err(|message| Error::Unreachable {
+            provider: self.provider.clone(),
+            message,
+        })
+    }
+
+    /// Leaves out what the model may have refused; whether there is something to leave out.
+    fn simplify(&self, error: &Error, request: &Request) -> bool {
+        let Error::Refused {
+            status: 400 | 422,
+            message,
+            ..
+        } = error
+        else {
+            return false;
+        };
+        // No provider gives a code for this; a needless second request is all that a wrong guess costs.
+        if message.contains("temperature") && self.has_temperature.swap(false, Ordering::Relaxed) {
+            return true;
+        }
+        matches!(request.output, Output::Json(_)) && self.has_schema.swap(false, Ordering::Relaxed)
+    }
+
+    fn error(&self, error: &genai::Error) -> Error {
+        let none = HeaderMap::new();
+        let refused = |status: u16, headers: &HeaderMap, body: &str| {
+            Refusal {
+                provider: &self.provider,
+                status,
+                headers,
+                body,
+                key: self.key.as_deref(),
+            }
+            .error()
+        };
+        // A stream carries the refusal of its own request as the cause of its failure.
+        if let genai::Error::WebStream { error: cause, .. } = error
+            && let Some(inner) = cause.downcast_ref::<genai::Error>()
+        {
+            return self.error(inner);
+        }
+        let status = error.status().map(|status| status.as_u16());
+        let headers = error.headers().cloned().unwrap_or_default();
+        match (status, error) {
+            (Some(status), genai::Error::HttpError { body, .. }) => refused(status, &headers, body),
+            (
+                Some(status),
+                genai::Error::WebModelCall {
+                    webc_error: genai::webc::Error::ResponseFailedStatus { body, .. },
+                    ..
+                },
+            ) => refused(status, &headers, body),
+            (_, genai::Error::ChatResponse { body, .. }) => {
+                refused(status_in_stream(body), &none, &body.to_string())
+            }
+            (
+                _,
+                genai::Error::AdapterNotSupported { .. }
+                | genai::Error::MessageContentTypeNotSupported { .. }
+                | genai::Error::MessageRoleNotSupported { .. },
+            ) => Error::Unsupported {
+                provider: self.provider.clone(),
+                what: self.short(error),
+            },
+            _ => Error::Unreachable {
+                provider: self.provider.clone(),
+                message: self.short(error),
+            },
+        }
+    }
+
+    /// The error's words without the key and without whole bodies.
+    fn short(&self, error: &genai::Error) -> String {
+        let text = error.to_string();
+        let text = match self.key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => text.replace(key, "[key]"),
+            None => text,
+        };
+        text.chars().take(300).collect()
+    }
+}
+
+/// The status that an error within a stream stands for: the stream itself had 200.
+fn status_in_stream(body: &Value) -> u16 {
+    let kind = body
+        .pointer("/error/type")
+        .or_else(|| body.pointer("/error/status"))
+        .or_else(|| body.pointer("/error/code"));
+    match kind.and_then(Value::as_str) {
+        Some("overloaded_error") => 529,
+        Some("rate_limit_error" | "rate_limit_exceeded" | "RESOURCE_EXHAUSTED") => 429,
+        Some("invalid_request_error" | "INVALID_ARGUMENT") => 400,
+        Some("authentication_error") => 401,
+        _ => 500,
+    }
+}
+
+impl Model for Native {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn context_tokens(&self) -> Option<u32> {
+        None
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len().div_ceil(4)
+    }
+
+    fn generate<'a>(
+        &'a self,
+        request: &'a Request,
+        sink: Option<DeltaSink>,
+    ) -> BoxFuture<'a, Result<Response>> {
+        Box::pin(async move {
+            loop {
+                match self.once(request, sink.as_ref()).await {
+                    Err(error) if self.simplify(&error, request) => {}
+                    answer => return answer,
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The providers that are known by name: where they are, how they speak, which variable holds the key.
+
+use genai::adapter::AdapterKind;
+
+/// A provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Provider {
+    /// What stands before the colon of a model's name.
+    pub name: &'static str,
+    /// Its address.
+    pub base_url: &'static str,
+    /// The environment variable that holds its key; `None` where it wants none.
+    pub key_variable: Option<&'static str>,
+    /// Its own protocol; `None` for OpenAI's chat completions.
+    pub(crate) native: Option<AdapterKind>,
+}
+
+const fn chat(name: &'static str, base_url: &'static str, variable: &'static str) -> Provider {
+    Provider {
+        name,
+        base_url,
+        key_variable: Some(variable),
+        native: None,
+    }
+}
+
+const fn native(
+    name: &'static str,
+    base_url: &'static str,
+    key_variable: Option<&'static str>,
+    kind: AdapterKind,
+) -> Provider {
+    Provider {
+        name,
+        base_url,
+        key_variable,
+        native: Some(kind),
+    }
+}
+
+/// All of them.
+pub const PROVIDERS: &[Provider] = &[
+    native(
+        "anthropic",
+        "https://api.anthropic.com/v1",
+        Some("ANTHROPIC_API_KEY"),
+        AdapterKind::Anthropic,
+    ),
+    native(
+        "bedrock",
+        "https://bedrock-runtime.us-east-1.amazonaws.com",
+        Some("AWS_BEARER_TOKEN_BEDROCK"),
+        AdapterKind::BedrockApi,
+    ),
+    // Its own protocol, as the library speaks it, has no tools.
+    chat(
+        "cohere",
+        "https://api.cohere.ai/compatibility/v1",
+        "COHERE_API_KEY",
+    ),
+    chat(
+        "deepseek",
+        "https://api.deepseek.com/v1",
+        "DEEPSEEK_API_KEY",
+    ),
+    chat(
+        "fireworks",
+        "https://api.fireworks.ai/inference/v1",
+        "FIREWORKS_API_KEY",
+    ),
+    native(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        Some("GEMINI_API_KEY"),
+        AdapterKind::Gemini,
+    ),
+    chat("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    chat("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    chat("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
+    chat(
+        "nebius",
+        "https://api.studio.nebius.com/v1",
+        "NEBIUS_API_KEY",
+    ),
+    native(
+        "ollama",
+        "http://localhost:11434",
+        None,
+        AdapterKind::Ollama,
+    ),
+    chat("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    native(
+        "openai-responses",
+        "https://api.openai.com/v1",
+        Some("OPENAI_API_KEY"),
+        AdapterKind::OpenAIResp,
+    ),
+    chat(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+    ),
+    chat(
+        "together",
+        "https://api.together.xyz/v1",
+        "TOGETHER_API_KEY",
+    ),
+    chat("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+];
+
+/// The environment variables that hold keys. Whoever writes things down keeps their values out.
+pub const KEY_VARIABLES: &[&str] = &[
+    "ANTHROPIC_API_KEY",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "COHERE_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "FIREWORKS_API_KEY",
+    "GEMINI_API_KEY",
+    "GROQ_API_KEY",
+    "MISTRAL_API_KEY",
+    "MOONSHOT_API_KEY",
+    "NEBIUS_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENROUTER_API_KEY",
+    "TOGETHER_API_KEY",
+    "XAI_API_KEY",
+];
+
+impl Provider {
+    /// The provider called `name`.
+    pub fn find(name: &str) -> Option<&'static Provider> {
+        PROVIDERS.iter().find(|provider| provider.name == name)
+    }
+
+    /// Its key, where it is set.
+    pub fn key(&self) -> Option<String> {
+        self.key_variable.and_then(variable)
+    }
+}
+
+/// The value of an environment variable, unless it is blank.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok();
+    value.filter(|value| !value.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_known_as_a_secret() {
+        for provider in PROVIDERS {
+            let variable = provider.key_variable;
+            assert!(
+                variable.is_none_or(|variable| KEY_VARIABLES.contains(&variable)),
+                "{}",
+                provider.name
+            );
+        }
+        let sorted = |names: Vec<&str>| names.is_sorted();
+        assert!(sorted(
+            PROVIDERS.iter().map(|provider| provider.name).collect()
+        ));
+        assert!(sorted(KEY_VARIABLES.to_vec()));
+    }
+}
