@@ -72,8 +72,15 @@ pub async fn ask(
             let usage = &response.usage;
             context.spent(Cost {
                 tokens: u64::from(usage.prompt_tokens) + u64::from(usage.output_tokens),
-                ..Cost::default()
+                // A price that nobody knows counts nothing.
+                money_micros: response.cost_micros.unwrap_or_default(),
             });
+            if let Some(cost) = response.cost_micros {
+                context.attribute("cost_micros", cost);
+            }
+            if let Some(model) = &response.model {
+                context.attribute("model", model.as_str());
+            }
             Ok(response)
         })
         .await?;

@@ -63,12 +63,7 @@ impl Checked {
 
 /// Adds what the calls before took. A price that is not known once is not known.
 fn add(response: &mut Response, before: &Response, again: bool) {
-    let (usage, earlier) = (&mut response.usage, &before.usage);
-    usage.prompt_tokens += earlier.prompt_tokens;
-    usage.cached_tokens += earlier.cached_tokens;
-    usage.cache_write_tokens += earlier.cache_write_tokens;
-    usage.output_tokens += earlier.output_tokens;
-    usage.reasoning_tokens += earlier.reasoning_tokens;
+    response.usage = response.usage.plus(&before.usage);
     if again {
         let costs = response.cost_micros.zip(before.cost_micros);
         response.cost_micros = costs.map(|(cost, earlier)| cost + earlier);

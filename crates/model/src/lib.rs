@@ -29,6 +29,7 @@ mod remote;
 mod request;
 mod scripted;
 mod store;
+pub mod tools;
 mod watch;
 
 use futures::future::BoxFuture;

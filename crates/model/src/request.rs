@@ -1,5 +1,6 @@
 //! What a model is asked and what it answers.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,6 +101,53 @@ pub struct Usage {
     /// Tokens of the answer that were thinking, where the provider says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reasoning_tokens: u32,
+}
+
+impl Usage {
+    /// Both together.
+    pub fn plus(&self, more: &Usage) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens.saturating_add(more.prompt_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(more.cached_tokens),
+            cache_write_tokens: self
+                .cache_write_tokens
+                .saturating_add(more.cache_write_tokens),
+            output_tokens: self.output_tokens.saturating_add(more.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(more.reasoning_tokens),
+        }
+    }
+}
+
+impl Output {
+    /// JSON of a type's form; read it with [`Response::json`]. Doc comments of the type and its fields
+    /// become descriptions, which models read.
+    ///
+    /// ```
+    /// use plumb_model::{Output, Response};
+    ///
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct City {
+    ///     /// As the inhabitants call it.
+    ///     name: String,
+    ///     inhabitants: u64,
+    /// }
+    ///
+    /// let Output::Json(schema) = Output::of::<City>() else { unreachable!() };
+    /// assert_eq!(schema["properties"]["name"]["description"], "As the inhabitants call it.");
+    /// let answer = Response {
+    ///     text: r#"{"name": "Bern", "inhabitants": 134000}"#.to_owned(),
+    ///     ..Response::default()
+    /// };
+    /// assert_eq!(answer.json::<City>()?.name, "Bern");
+    /// # Ok::<(), plumb_model::Error>(())
+    /// ```
+    pub fn of<T: JsonSchema>() -> Output {
+        let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>();
+        // Notes of the generator that no model needs.
+        schema.remove("$schema");
+        schema.remove("title");
+        Output::Json(schema.to_value())
+    }
 }
 
 /// A piece of an answer, as it arrives.
