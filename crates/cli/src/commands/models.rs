@@ -140,7 +140,7 @@ fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
         ));
     }
     text.push_str(&format!(
-        "prices in US dollars for a million tokens, as of {}; models that are not listed work, at an unknown price\n",
+        "prices in US dollars for a million tokens, from a table of {} that was not compared with the providers' lists; models that are not listed work, at an unknown price\n",
         table.date
     ));
     view::print(&text)
