@@ -7,6 +7,7 @@
 //! This crate puts the bricks together (models, knowledge, the journal) and holds no provider code,
 //! no storage and no user interface.
 
+pub mod act;
 pub mod call;
 mod definition;
 mod error;

@@ -1,0 +1,142 @@
+//! Calls of tools as steps, in parallel.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, join_all};
+use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
+use model::{ToolCall, ToolResult};
+use serde_json::Value;
+use tool::{Answer, Context, Secrets, Tool};
+
+use super::{Acting, Progress};
+use crate::{Error, Result};
+
+/// How much of the arguments a step's title shows.
+const TITLE_CHARACTERS: usize = 80;
+
+/// What came of the calls of one answer, in their order.
+pub(super) struct Done {
+    pub(super) answers: Vec<Answer>,
+    pub(super) results: Vec<ToolResult>,
+    pub(super) carried_out: u32,
+    pub(super) any_wrong: bool,
+}
+
+/// Carries the calls out side by side; those that are wrong are answered with the reason.
+pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> Result<Done> {
+    let shown: Vec<model::Tool> = with
+        .tools
+        .iter()
+        .map(|tool| super::thinking::shown(tool.spec()))
+        .collect();
+    let problems = model::tools::problems(calls, &shown).map_err(|error| Error::Model {
+        step: "model".to_owned(),
+        message: error.to_string(),
+    })?;
+    let mut carried_out = 0;
+    let mut any_wrong = false;
+    // A step's address is settled when it is made, so this order is always the same, whatever the order
+    // in which the tools answer.
+    let mut working: Vec<BoxFuture<'_, Result<Answer>>> = Vec::new();
+    for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
+        let tool = with.tools.find(&call.name);
+        match (tool, problem) {
+            (Some(tool), None) if index < with.limits.calls => {
+                carried_out += 1;
+                working.push(Box::pin(one(run, with, Arc::clone(tool), &call.arguments)));
+            }
+            (_, problem) => {
+                any_wrong = true;
+                let most = with.limits.calls;
+                let reason = problem
+                    .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
+                let told = Answer::Error(format!("Not done: {reason}."));
+                working.push(Box::pin(async { Ok(told) }));
+            }
+        }
+    }
+    // None is dropped because another one went wrong: a call that writes would be in doubt then.
+    let answers: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        content: answer.text(),
+        is_error: answer.is_error(),
+    });
+    Ok(Done {
+        results: results.collect(),
+        answers,
+        carried_out,
+        any_wrong,
+    })
+}
+
+/// One call, as a step whose address is settled here and now.
+fn one<'a>(
+    run: &'a Run,
+    with: &'a Acting,
+    tool: Arc<dyn Tool>,
+    arguments: &Value,
+) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
+    let spec = tool.spec();
+    let (name, effect) = (spec.name.clone(), spec.effect);
+    let options = StepOptions::default().reconcile({
+        let (tool, arguments, secrets) =
+            (Arc::clone(&tool), arguments.clone(), with.secrets.clone());
+        move |context| find_out(tool, arguments, secrets, context)
+    });
+    let given = arguments.clone();
+    let step = run.step_with(&name, effect, arguments, options, move |context| async move {
+        context.attribute("title", excerpt(&given));
+        (with.watch)(Progress::Calling {
+            tool: tool.spec().name.clone(),
+            arguments: given.clone(),
+        });
+        let called = Context::new(context.key(), &with.secrets);
+        let working = tool::carry_out(&*tool, given, called);
+        match effect {
+            Effect::Pure | Effect::Read => tokio::select! {
+                biased;
+                answer = working => answer,
+                () = with.stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
+            },
+            // What is being written is not left half done.
+            Effect::Idempotent | Effect::Irreversible => working.await,
+        }
+    });
+    async move {
+        let answer = step.await?;
+        let told = answer.clone();
+        (with.watch)(Progress::Called {
+            tool: name,
+            answer: told,
+        });
+        Ok(answer)
+    }
+}
+
+/// What became of a call that was cut off.
+async fn find_out(
+    tool: Arc<dyn Tool>,
+    arguments: Value,
+    secrets: Secrets,
+    context: StepContext,
+) -> std::result::Result<Reconciled, StepError> {
+    let called = Context::new(context.key(), &secrets);
+    match tool.reconcile(arguments, called).await {
+        Ok(found) => Ok(found),
+        Err(tool::Error::Failed(error) | tool::Error::Unavailable(error)) => {
+            Err(StepError::Fault(error))
+        }
+    }
+}
+
+fn excerpt(arguments: &Value) -> String {
+    let text = arguments.to_string();
+    let short: String = text.chars().take(TITLE_CHARACTERS).collect();
+    if short.len() < text.len() {
+        format!("{short}…")
+    } else {
+        short
+    }
+}
