@@ -59,7 +59,7 @@ fn toolbox(tools: Vec<Arc<dyn Tool>>) -> Toolbox {
 }
 
 fn orders() -> Toolbox {
-    toolbox(vec![Arc::new(lookup), Arc::new(notify), Arc::new(refund)])
+    toolbox(vec![lookup::tool(), notify::tool(), refund::tool()])
 }
 
 fn says(text: &str) -> Response {
@@ -499,7 +499,7 @@ async fn nobody_is_asked_where_a_tool_finds_out_by_itself() {
         log.fetch_add(1, Ordering::SeqCst);
         async { Err::<(), _>(tool::Error::Unavailable("the line is cut".to_owned())) }
     })
-    .parameters(refund.spec().parameters.clone())
+    .parameters(refund::tool().spec().parameters.clone())
     .reconcile(|arguments, context| async move {
         assert_eq!(context.key().len(), 64);
         Ok(tool::Reconciled::Done(json!(format!(
@@ -508,7 +508,7 @@ async fn nobody_is_asked_where_a_tool_finds_out_by_itself() {
         ))))
     });
     let mut with = service();
-    with.tools = toolbox(vec![Arc::new(lookup), Arc::new(notify), Arc::new(refund)]);
+    with.tools = toolbox(vec![lookup::tool(), notify::tool(), Arc::new(refund)]);
     let parked = run
         .execute(|run| workflow(run, with.clone()))
         .await

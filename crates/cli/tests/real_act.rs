@@ -64,7 +64,7 @@ async fn a_real_model_calls_a_tool_and_answers_with_what_it_said() {
         .await
         .unwrap();
     let mut tools = Toolbox::new();
-    tools.add(Arc::new(lookup)).unwrap();
+    tools.add(lookup::tool()).unwrap();
     let with = Acting {
         tools,
         max_tokens: 120,

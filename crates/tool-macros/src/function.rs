@@ -1,7 +1,7 @@
 //! From a function to a tool.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote};
+use quote::quote;
 use syn::spanned::Spanned as _;
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, PatType, Result,
@@ -36,10 +36,6 @@ pub(crate) fn expand(options: TokenStream, function: TokenStream) -> Result<Toke
     let arguments = arguments(&options, &parameters);
     let call = call(&options, &function, &parameters);
     let (home, name, visibility) = (options.home(), &function.sig.ident, &function.vis);
-    let documented = function.attrs.iter().filter(|one| is_doc(one));
-    let documentation: Vec<&Attribute> = documented.collect();
-    let others: Vec<&Attribute> = function.attrs.iter().filter(|one| !is_doc(one)).collect();
-    let body = with_name(&function, "run");
     let reconcile = options.reconcile.as_ref().map(|reconcile| {
         quote! {
             fn reconcile(
@@ -51,16 +47,20 @@ pub(crate) fn expand(options: TokenStream, function: TokenStream) -> Result<Toke
             }
         }
     });
+    // A struct with braces is no value, so the function keeps its name, and `let` may use it.
+    let about = format!("The tool that calls the function `{name}`.");
     Ok(quote! {
-        #(#documentation)*
+        #function
+
+        #[doc = #about]
         #[allow(non_camel_case_types, reason = "it bears the name of its function")]
-        #[derive(Clone, Copy, Debug)]
-        #visibility struct #name;
+        #visibility struct #name {}
 
         impl #name {
-            #(#documentation)*
-            #(#others)*
-            #body
+            /// The tool.
+            #visibility fn tool() -> ::std::sync::Arc<dyn #home::Tool> {
+                ::std::sync::Arc::new(#name {})
+            }
         }
 
         const _: () = {
@@ -220,7 +220,7 @@ fn call(options: &Options, function: &ItemFn, parameters: &[Parameter]) -> Token
         Parameter::Context { borrowed: true } => quote!(&context),
         Parameter::Context { borrowed: false } => quote!(context),
     });
-    let answer = quote!(#name::run(#(#given),*).await);
+    let answer = quote!(#name(#(#given),*).await);
     let answer = if returns_result(&function.sig.output) {
         quote! {
             match #answer {
@@ -254,14 +254,6 @@ fn returns_result(output: &ReturnType) -> bool {
         },
         ReturnType::Default => false,
     }
-}
-
-/// The function itself under another name, without its attributes.
-fn with_name(function: &ItemFn, name: &str) -> TokenStream {
-    let mut function = function.clone();
-    function.sig.ident = Ident::new(name, function.sig.ident.span());
-    function.attrs.clear();
-    function.into_token_stream()
 }
 
 fn is_doc(attribute: &Attribute) -> bool {

@@ -13,8 +13,8 @@ use proc_macro::TokenStream;
 ///
 /// The doc comment of the function and those of its parameters become descriptions, the types of the
 /// parameters the schema; models read both. A parameter of the type `Context` or `&Context` is not shown
-/// to the model: it has the idempotency key, the cancellation and the secrets. The function becomes a
-/// value of its own name that is a `Tool`; `NAME::run` is the function itself, for tests.
+/// to the model: it has the idempotency key, the cancellation and the secrets. The function stays what it
+/// is; `NAME::tool()` is the tool.
 ///
 /// What the function returns is the tool's answer: text as it is, anything else as JSON. An error of a
 /// `Result` is told to the model in its own words.

@@ -7,7 +7,7 @@
 //! calls one within its limits.
 //!
 //! ```
-//! use tool::{Context, Result, Tool as _, tool};
+//! use tool::{Result, tool};
 //!
 //! /// Looks an order up by its number.
 //! #[tool(effect = "read")]
@@ -23,7 +23,8 @@
 //!     }
 //! }
 //!
-//! let spec = lookup.spec();
+//! let tool = lookup::tool();
+//! let spec = tool.spec();
 //! assert_eq!(spec.description, "Looks an order up by its number.");
 //! assert_eq!(
 //!     spec.parameters["properties"]["order"]["description"],

@@ -85,7 +85,8 @@ fn pretty(value: &Value) -> String {
 
 #[test]
 fn a_function_becomes_a_tool() {
-    let spec = ship.spec();
+    let tool = ship::tool();
+    let spec = tool.spec();
     assert_eq!(
         (spec.name.as_str(), spec.effect),
         ("orders.ship", Effect::Idempotent)
@@ -147,8 +148,9 @@ fn a_function_becomes_a_tool() {
 
 #[test]
 fn the_worst_is_supposed_of_a_function_that_says_nothing() {
-    assert_eq!(hello.spec().effect, Effect::Irreversible);
-    insta::assert_snapshot!(pretty(&hello.spec().parameters), @r#"
+    let tool = hello::tool();
+    assert_eq!(tool.spec().effect, Effect::Irreversible);
+    insta::assert_snapshot!(pretty(&tool.spec().parameters), @r#"
     {
       "type": "object",
       "additionalProperties": false,
@@ -165,7 +167,9 @@ fn context(key: &str) -> Context {
 async fn it_is_called_with_what_the_model_gave() {
     let arguments =
         json!({"order": "A-17", "to": {"street": "Gasse 1", "city": "Bern"}, "speed": "slow"});
-    let answer = carry_out(&ship, arguments, context("k1")).await.unwrap();
+    let answer = carry_out(&*ship::tool(), arguments, context("k1"))
+        .await
+        .unwrap();
     let expected = json!({"to": "Gasse 1 Bern by k1", "days": 9, "card": "[secret]"});
     assert_eq!(answer, Answer::Value(expected));
     // The function itself, for a test without any of this.
@@ -174,26 +178,31 @@ async fn it_is_called_with_what_the_model_gave() {
         city: "b".to_owned(),
     };
     assert_eq!(
-        ship::run("A-1".to_owned(), to, None, &context("k"))
+        ship("A-1".to_owned(), to, None, &context("k"))
             .await
             .unwrap()
             .days,
         2
     );
-    assert_eq!(hello.call(json!({}), context("")).await, Ok(json!("Hello")));
+    assert_eq!(
+        hello::tool().call(json!({}), context("")).await,
+        Ok(json!("Hello"))
+    );
 }
 
 #[tokio::test]
 async fn what_goes_wrong_is_told_to_the_model() {
     let to = json!({"street": "a", "city": "b"});
     let unpaid = json!({"order": "A-0", "to": to});
-    let answer = carry_out(&ship, unpaid, context("")).await.unwrap();
+    let answer = carry_out(&*ship::tool(), unpaid, context(""))
+        .await
+        .unwrap();
     assert_eq!(answer, Answer::Error("A-0 is not paid".to_owned()));
     for wrong in [
         json!({"order": "A-1"}),
         json!({"order": "A-1", "to": to, "by": 1}),
     ] {
-        let answer = carry_out(&ship, wrong, context("")).await.unwrap();
+        let answer = carry_out(&*ship::tool(), wrong, context("")).await.unwrap();
         assert!(
             answer.text().starts_with("the arguments do not fit: "),
             "{answer:?}"
@@ -203,13 +212,13 @@ async fn what_goes_wrong_is_told_to_the_model() {
 
 #[tokio::test]
 async fn a_cut_off_call_can_be_found_again() {
-    let found = ship
+    let found = ship::tool()
         .reconcile(json!({"order": "A-17"}), context("k1"))
         .await
         .unwrap();
     assert_eq!(found, Reconciled::Done(json!(["A-17", "k1"])));
     assert_eq!(
-        hello.reconcile(json!({}), context("")).await,
+        hello::tool().reconcile(json!({}), context("")).await,
         Ok(Reconciled::Unknown)
     );
 }
@@ -258,19 +267,19 @@ async fn till(context: Context) -> Result<String> {
 #[tokio::test]
 async fn secrets_come_from_the_environment_and_are_not_shown() {
     let mut toolbox = Toolbox::new();
-    toolbox.add(Arc::new(till)).unwrap();
+    toolbox.add(till::tool()).unwrap();
     let missing = Secrets::from_environment(&toolbox).unwrap_err();
     insta::assert_snapshot!(missing, @r"
     the tool `till` needs the secret PLUMB_TEST_TILL_TOKEN
     hint: set the environment variable PLUMB_TEST_TILL_TOKEN
     ");
-    let absent = carry_out(&till, json!({}), context("")).await;
+    let absent = carry_out(&*till::tool(), json!({}), context("")).await;
     assert!(matches!(absent, Err(StepError::Fault(_))), "{absent:?}");
 
     let secret = ("PLUMB_TEST_TILL_TOKEN".to_owned(), "open sesame".to_owned());
     let with = Context::new("key", &Secrets::new([secret]));
     assert!(!format!("{with:?}").contains("sesame"));
-    let answer = carry_out(&till, json!({}), with).await.unwrap();
+    let answer = carry_out(&*till::tool(), json!({}), with).await.unwrap();
     insta::assert_snapshot!(answer.text(), @r"
     €€€€
     [cut off: 12 of 33 bytes are shown]
