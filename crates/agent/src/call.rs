@@ -62,7 +62,7 @@ pub async fn ask(
             name,
             Effect::Read,
             &asked,
-            reserve(model, request),
+            reserve(most_tokens(model, request)),
             |context| async move {
                 context.attribute("title", title);
                 context.attribute("model", model.name());
@@ -75,10 +75,10 @@ pub async fn ask(
     Ok(response)
 }
 
-/// Sets aside the most that a call may take.
-pub(crate) fn reserve(model: &dyn Model, request: &Request) -> StepOptions {
+/// Sets so many tokens aside for a call.
+pub(crate) fn reserve(tokens: u64) -> StepOptions {
     StepOptions::reserve(Cost {
-        tokens: most_tokens(model, request),
+        tokens,
         ..Cost::default()
     })
 }
@@ -108,10 +108,14 @@ const AROUND_MESSAGE_TOKENS: usize = 16;
 /// The most tokens that a call may take: its prompt and the longest answer allowed.
 fn most_tokens(model: &dyn Model, request: &Request) -> u64 {
     let messages = request.messages.iter();
-    let prompt: usize = messages
-        .map(|message| model.count_tokens(&message.text()) + AROUND_MESSAGE_TOKENS)
-        .sum();
-    u64::try_from(prompt).unwrap_or(u64::MAX) + u64::from(request.max_tokens)
+    let prompt: u64 = messages.map(|message| tokens_of(model, message)).sum();
+    prompt + u64::from(request.max_tokens)
+}
+
+/// The tokens of a message, at most.
+pub(crate) fn tokens_of(model: &dyn Model, message: &Message) -> u64 {
+    let tokens = model.count_tokens(&message.text()) + AROUND_MESSAGE_TOKENS;
+    u64::try_from(tokens).unwrap_or(u64::MAX)
 }
 
 /// Like [`ask`], for an answer that is JSON of the type `T`.

@@ -49,6 +49,19 @@ fn problem(call: &ToolCall, tools: &[Tool]) -> Result<Option<String>> {
     Ok((!wrong.is_empty()).then_some(all))
 }
 
+/// Whether a schema is one.
+///
+/// # Errors
+/// [`Error::Schema`] with what is wrong with it.
+pub fn check_schema(schema: &Value) -> Result<()> {
+    match jsonschema::validator_for(schema) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Schema {
+            message: error.to_string(),
+        }),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {

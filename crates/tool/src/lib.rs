@@ -63,6 +63,7 @@
 extern crate self as tool;
 
 mod answer;
+pub mod builtin;
 mod carry;
 mod context;
 mod error;

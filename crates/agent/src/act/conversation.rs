@@ -1,14 +1,16 @@
 //! A conversation, as models are shown it and as the journal keeps it.
 
 use journal::{List, Run};
-use model::Message;
+use model::{Message, Model};
 
-use crate::Result;
+use crate::{Result, call};
 
 /// A conversation of a run. The journal keeps it as a list, so that a step costs what is new in it.
 pub struct Conversation {
     messages: Vec<Message>,
     list: List,
+    /// How many messages have been counted, and their tokens.
+    counted: (usize, u64),
 }
 
 impl Conversation {
@@ -17,6 +19,7 @@ impl Conversation {
         Conversation {
             messages: Vec::new(),
             list: run.list(),
+            counted: (0, 0),
         }
     }
 
@@ -40,6 +43,15 @@ impl Conversation {
         &self.list
     }
 
+    /// The tokens of all messages, at most. What has been counted once is not counted again.
+    pub(super) fn tokens(&mut self, model: &dyn Model) -> u64 {
+        let (from, tokens) = self.counted;
+        let new = self.messages.iter().skip(from);
+        let new: u64 = new.map(|message| call::tokens_of(model, message)).sum();
+        self.counted = (self.messages.len(), tokens + new);
+        tokens + new
+    }
+
     /// Takes back what was said after the first `length` messages.
     ///
     /// # Errors
@@ -48,6 +60,7 @@ impl Conversation {
         if length < self.messages.len() {
             self.messages.truncate(length);
             self.list = run.list();
+            self.counted = (0, 0);
             for message in &self.messages {
                 self.list.push(message)?;
             }

@@ -33,7 +33,7 @@ pub(super) struct Answered {
 pub(super) async fn think(
     run: &Run,
     with: &Acting,
-    conversation: &Conversation,
+    conversation: &mut Conversation,
     tool_choice: ToolChoice,
     output: Output,
 ) -> Result<Answered> {
@@ -46,6 +46,7 @@ pub(super) async fn think(
         temperature: with.temperature,
         ..Request::default()
     };
+    let most_tokens = conversation.tokens(&*with.model) + u64::from(with.max_tokens);
     let asked = Asked {
         model: &with.model_name,
         messages: conversation.list(),
@@ -55,7 +56,7 @@ pub(super) async fn think(
         max_tokens: request.max_tokens,
         temperature: request.temperature,
     };
-    let options = call::reserve(&*with.model, &request);
+    let options = call::reserve(most_tokens);
     let answered: Answered = run
         .step_with("model", Effect::Read, &asked, options, |context| async {
             let context = context;
