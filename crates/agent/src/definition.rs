@@ -284,7 +284,17 @@ mod tests {
             error.lines().next().unwrap_or_default().to_owned()
         })
         .collect();
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r"
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:5: tools[1]: the tool math has no settings
+        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0]: the tool time wants a `-` of its own
+        a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
+        a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
+        a.md:3: pattern: unknown variant `react`, expected `act`
+        a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        ");
     }
 
     #[test]

@@ -299,6 +299,20 @@ async fn who_does_not_come_to_an_end_has_to_answer() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_is_asked_once_more_without_tools() {
+    let with = scripted(|told, _| match told {
+        0 => calls(&[("orders_lookup", json!({"order": "B-1"}))]),
+        _ => says(" "),
+    });
+    let (acted, _) = acted(with).await;
+    assert_eq!(
+        (acted.end, acted.rounds, acted.calls),
+        (End::Answered, 3, 1)
+    );
+    assert_eq!(acted.text, "I know: there is no order B-1");
+}
+
+#[tokio::test]
 async fn the_last_answer_has_the_form_that_was_asked_for() {
     let model = Scripted::with_calls("scripted:former", |request| {
         Ok(match (&request.output, told(request).len()) {

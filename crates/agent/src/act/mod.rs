@@ -192,6 +192,11 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
             // Nobody answers them.
             response.tool_calls.clear();
         }
+        if !last && state.calls > 0 && is_empty(&response) {
+            // Small models forget to answer once they have what they wanted to know.
+            state.closing = Some(End::Answered);
+            continue;
+        }
         conversation.push(response.message())?;
         if last || response.tool_calls.is_empty() {
             break state.acted(response, answered.stopped);
@@ -211,6 +216,11 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
         acted.text = in_form(run, with, conversation).await?;
     }
     Ok(acted)
+}
+
+/// Whether the model said nothing at all.
+fn is_empty(response: &Response) -> bool {
+    response.text.trim().is_empty() && response.tool_calls.is_empty() && response.stop == Stop::End
 }
 
 /// Asks for the answer in its form. A model that may call tools is not held to a form: some providers and

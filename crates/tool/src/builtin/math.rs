@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use crate::{Result, Tool, tool};
 
@@ -22,9 +22,10 @@ const MOST_DEPTH: usize = 50;
 async fn math(
     /// The expression.
     expression: String,
-) -> Result<Value> {
+) -> Result<String> {
     let value = evaluate(&expression)?;
-    Ok(shown(value).into())
+    // With the question before it: a small model loses track of a number alone.
+    Ok(format!("{} = {}", expression.trim(), shown(value)))
 }
 
 /// What is exact is shown as a whole number; else as many digits as are certain.
