@@ -119,6 +119,7 @@ impl Agent {
         let acting = Acting {
             secrets: tool::Secrets::from_environment(&tools)?,
             tools,
+            calls_first: definition.calls_first,
             limits: definition.limits,
             max_tokens: definition.max_tokens,
             temperature: definition.temperature,

@@ -26,6 +26,8 @@ pub struct Definition {
     pub models: Vec<String>,
     /// The tools that it may call.
     pub tools: Vec<ToolEntry>,
+    /// Whether it has to call a tool before it answers.
+    pub calls_first: bool,
     /// How it goes about its work.
     pub pattern: Pattern,
     /// The file of the JSON schema that its answers have, as it is written.
@@ -85,6 +87,7 @@ impl Definition {
             instructions,
             models: settings.model.0,
             tools: settings.tools,
+            calls_first: settings.calls_first,
             pattern: settings.pattern,
             output: settings.output,
             examples: settings.examples,
@@ -221,8 +224,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, pattern, output, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -293,7 +296,7 @@ mod tests {
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected `act`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

@@ -14,8 +14,6 @@ use crate::{Error, Result};
 
 /// How many passages a search shows a model.
 const PASSAGES: usize = 5;
-/// The most passages that a model may ask for.
-const MOST_PASSAGES: usize = 10;
 
 /// Opens the project's library; only done where a tool needs it.
 pub type OpenLibrary =
@@ -102,11 +100,8 @@ impl Kit {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Search {
-    /// What to look for: a question, or the words that stand there.
-    query: String,
-    /// How many passages; 5 where not given.
-    #[schemars(range(min = 1, max = 10))]
-    limit: Option<usize>,
+    /// The whole question, in the words of who asks it.
+    question: String,
 }
 
 /// A passage as a model reads it.
@@ -130,11 +125,14 @@ fn found(
             .map_err(failed)?;
     }
     let options = SearchOptions {
-        limit: search.limit.unwrap_or(PASSAGES).clamp(1, MOST_PASSAGES),
+        limit: PASSAGES,
         under: under.to_vec(),
         ..SearchOptions::default()
     };
-    let hits = library.search(&search.query, &options).map_err(failed)?;
+    let hits = library.search(&search.question, &options).map_err(failed)?;
+    if hits.is_empty() {
+        return Err("nothing was found; ask in other words".into());
+    }
     let passages = hits.into_iter().map(|hit| shown(hit.passage));
     Ok(passages.collect())
 }

@@ -299,6 +299,18 @@ async fn who_does_not_come_to_an_end_has_to_answer() {
 }
 
 #[tokio::test]
+async fn who_has_to_call_first_does() {
+    let mut with = scripted(|told, request| match (told, &request.tool_choice) {
+        (0, ToolChoice::Required) => calls(&[("orders_lookup", json!({"order": "A-17"}))]),
+        (1, ToolChoice::Auto) => says("ready"),
+        other => panic!("{other:?}"),
+    });
+    with.calls_first = true;
+    let (acted, _) = acted(with).await;
+    assert_eq!((acted.text.as_str(), acted.calls), ("ready", 1));
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_asked_once_more_without_tools() {
     let with = scripted(|told, _| match told {
         0 => calls(&[("orders_lookup", json!({"order": "B-1"}))]),

@@ -38,6 +38,9 @@ pub struct Acting {
     pub model_name: String,
     /// What the model may call.
     pub tools: Toolbox,
+    /// Whether it has to call a tool before it answers: small models forget to, where they could look
+    /// something up.
+    pub calls_first: bool,
     /// What the tools need.
     pub secrets: Secrets,
     /// Where it ends.
@@ -158,6 +161,7 @@ impl Acting {
             model_name: model.name().to_owned(),
             model,
             tools: Toolbox::new(),
+            calls_first: false,
             secrets: Secrets::default(),
             limits: Limits::default(),
             max_tokens: 1024,
@@ -182,6 +186,7 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
     let mut acted = loop {
         let choice = match state.closing {
             Some(_) => ToolChoice::None,
+            None if with.must_call() && state.rounds == 0 => ToolChoice::Required,
             None => ToolChoice::Auto,
         };
         let answered = thinking::think(run, with, conversation, choice, with.form()).await?;
@@ -235,6 +240,10 @@ async fn in_form(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
 }
 
 impl Acting {
+    fn must_call(&self) -> bool {
+        self.calls_first && !self.tools.is_empty()
+    }
+
     /// The form that answers have while tools may be called.
     fn form(&self) -> Output {
         match self.tools.is_empty() {

@@ -10,8 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str =
-    "name, description, model, tools, pattern, output, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -31,6 +30,10 @@ pub(super) struct FrontMatter {
     /// The tools that it may call.
     #[serde(default)]
     pub(super) tools: Vec<ToolEntry>,
+    /// Whether it has to call a tool before it answers. Small models forget to, where they could look
+    /// something up.
+    #[serde(default)]
+    pub(super) calls_first: bool,
     /// How it goes about its work.
     #[serde(default)]
     pub(super) pattern: Pattern,

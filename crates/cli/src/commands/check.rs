@@ -73,7 +73,29 @@ fn check(workshop: &Workshop, file: &Path) -> Result<String> {
         })?;
     }
     let kit = workshop.kit(&agents::folder_of(file)?);
-    let toolbox = kit.toolbox(&definition.tools)?;
+    let toolbox = kit
+        .toolbox(&definition.tools)
+        .map_err(|error| match error {
+            agent::Error::Tool {
+                tool,
+                message,
+                hint,
+            } => {
+                let entry = format!("- {tool}");
+                let has_entry = definition
+                    .text
+                    .lines()
+                    .any(|line| line.trim_start().starts_with(&entry));
+                let key = if has_entry { &entry } else { "tools:" };
+                definition.wrong(
+                    &pinned.file,
+                    key,
+                    format!("the tool {tool}: {message}"),
+                    &hint,
+                )
+            }
+            other => other,
+        })?;
     let tools: Vec<&str> = toolbox
         .iter()
         .map(|tool| tool.spec().name.as_str())

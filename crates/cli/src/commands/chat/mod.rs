@@ -40,13 +40,14 @@ pub async fn run(project: &Project, arguments: arguments::Chat) -> Result<ExitCo
     };
     let pinned = Pinned::from_text(run.definition())?;
     let input = Input::of(run.id().as_str(), run.input())?;
+    // A model that is named when a conversation is taken up is said with the next turn.
+    let asked = arguments.resume.and(arguments.model);
     let mut talk = Talk {
         id: run.id().to_string(),
         screen: Arc::new(Screen::new(arguments.json)),
         prompt: Prompt::new(&journal).await,
-        // A model that was asked for when going on is said with the next turn.
-        model: arguments.resume.and(arguments.model),
-        current: input.model.clone(),
+        model: asked.clone(),
+        current: asked.unwrap_or_else(|| input.model.clone()),
         attachments: Vec::new(),
         chat: Chat {
             agent: workshop.agent(&journal, &pinned, &input)?,
@@ -149,6 +150,9 @@ impl Talk {
                     let Some(question) = self.question().await? else {
                         return self.waits(&reason).await;
                     };
+                    if let Some(model) = self.screen.model().filter(|_| self.model.is_none()) {
+                        self.current = model;
+                    }
                     self.screen.ready(&self.id, &self.current);
                     let Some(said) = self.said().await? else {
                         return self.leave(&question).await;

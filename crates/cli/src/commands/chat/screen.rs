@@ -32,6 +32,8 @@ struct State {
     /// Turns of another process, to be shown once it is known which are the last.
     before: Vec<(String, String)>,
     said: String,
+    /// The model that a turn has switched to last.
+    model: Option<String>,
     calls: Vec<Value>,
     /// The part of the answer that is not laid out yet, as it stands on the screen.
     block: String,
@@ -50,6 +52,7 @@ impl Screen {
             live: false,
             before: Vec::new(),
             said: String::new(),
+            model: None,
             calls: Vec::new(),
             block: String::new(),
             streamed: false,
@@ -58,6 +61,11 @@ impl Screen {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The model that a turn has switched to last.
+    pub fn model(&self) -> Option<String> {
+        self.lock().model.clone()
     }
 
     /// The person is asked: from now on everything is new.
@@ -103,6 +111,7 @@ impl Screen {
 impl State {
     fn begin(&mut self, said: Said) {
         self.said = said.text;
+        self.model = said.model.or(self.model.take());
         self.calls.clear();
         self.block.clear();
         self.streamed = false;
