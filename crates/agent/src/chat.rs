@@ -31,6 +31,16 @@ pub struct Said {
     /// The model that answers from now on, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// That was all: the conversation ends here, and nothing is answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
+}
+
+/// What comes of a conversation that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Turns that were held.
+    pub turns: usize,
 }
 
 /// What goes on in a conversation. What the journal answers is told as well, but for pieces of answers.
@@ -46,13 +56,16 @@ pub enum Event {
     Failed(String),
 }
 
+/// Gives the model of a name. It need not be there: then its turn fails.
+pub type GiveModel = Arc<dyn Fn(&str) -> Arc<dyn Model> + Send + Sync>;
+
 /// What a conversation is held with.
 #[derive(Clone)]
 pub struct Chat {
     /// The agent.
     pub agent: Agent,
     /// Gives the model of a name, when the person wants another one.
-    pub model: Arc<dyn Fn(&str) -> Arc<dyn Model> + Send + Sync>,
+    pub model: GiveModel,
     /// Is told what goes on in which turn, counted from 0.
     pub events: Arc<dyn Fn(usize, Event) + Send + Sync>,
     /// Stops the answer of this turn.
@@ -60,18 +73,18 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// The code of the run. It never ends by itself: it parks for what the person says next.
+    /// The code of the run. It parks for what the person says next, until they end it.
     ///
     /// # Errors
     /// As [`act`], in the form that the journal goes by.
     pub async fn workflow(&self, run: Run) -> std::result::Result<Value, WorkflowError> {
         match self.turns(&run).await {
-            Ok(never) => match never {},
+            Ok(turns) => Ok(json!(Ended { turns })),
             Err(error) => Err(error.for_the_journal()),
         }
     }
 
-    async fn turns(&self, run: &Run) -> Result<std::convert::Infallible> {
+    async fn turns(&self, run: &Run) -> Result<usize> {
         let mut conversation = self.agent.begin(run)?;
         let mut with = Acting {
             // Whoever is there can say it again, or take another model.
@@ -79,9 +92,13 @@ impl Chat {
             stop: self.stop.clone(),
             ..self.agent.acting.clone()
         };
-        for number in 0.. {
+        let mut number = 0;
+        loop {
             let turn = run.scope("turn", number);
             let answer: Said = turn.ask(STEP, &question()).await?;
+            if answer.end {
+                return Ok(number);
+            }
             if let Some(name) = &answer.model {
                 with.model = (self.model)(name);
                 with.model_name.clone_from(name);
@@ -100,11 +117,8 @@ impl Chat {
                 Err(other) => return Err(other),
             };
             (self.events)(number, event);
+            number += 1;
         }
-        Err(Error::Input {
-            run: run.id().to_string(),
-            message: "the conversation is too long".to_owned(),
-        })
     }
 }
 
@@ -115,6 +129,7 @@ fn question() -> Question {
             "text": {"type": "string"},
             "attachments": {"type": "array"},
             "model": {"type": "string"},
+            "end": {"type": "boolean"},
         },
         "required": ["text"],
         "additionalProperties": false,

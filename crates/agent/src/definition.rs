@@ -255,7 +255,7 @@ mod tests {
         });
         let library = ToolEntry::Library(LibraryTool::default());
         assert_eq!(read.tools, [ToolEntry::Time, files, library]);
-        assert_eq!((read.limits.rounds, read.limits.repeats), (5, 3));
+        assert_eq!((read.limits.rounds, read.limits.repeats), (5, 2));
         let budget = Budget {
             money_micros: Some(500_000),
             steps: Some(40),

@@ -281,8 +281,8 @@ async fn who_calls_wrongly_too_often_has_to_answer() {
 async fn who_goes_round_has_to_answer() {
     let with = scripted(|_, _| calls(&[("orders_lookup", json!({"order": "A-17"}))]));
     let (acted, steps) = acted(with).await;
-    assert_eq!((acted.end, acted.rounds, acted.calls), (End::Loop, 4, 3));
-    assert_eq!(steps.len(), 7);
+    assert_eq!((acted.end, acted.rounds, acted.calls), (End::Loop, 3, 2));
+    assert_eq!(steps.len(), 5);
 }
 
 #[tokio::test]
@@ -295,6 +295,24 @@ async fn who_does_not_come_to_an_end_has_to_answer() {
     assert!(
         acted.text.starts_with("I know: there is no order 0"),
         "{acted:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_same_call_twice_in_one_answer_is_made_once_where_it_only_reads() {
+    let read = ("orders_lookup", json!({"order": "A-17"}));
+    let write = ("notify", json!({"text": "hello"}));
+    let all = [read.clone(), write.clone(), read, write];
+    let with = scripted(move |told, request| match told {
+        0 => calls(&all),
+        _ => says(&self::told(request).join(" ")),
+    });
+    let (acted, steps) = acted(with).await;
+    assert_eq!((acted.calls, steps.len()), (3, 5), "{steps:?}");
+    let order = r#"{"order":"A-17","chairs":4,"paid":80}"#;
+    assert_eq!(
+        acted.text,
+        format!("{order} sent: hello {order} sent: hello")
     );
 }
 

@@ -224,6 +224,10 @@ fn a_conversation_is_held_line_by_line_and_taken_up_again() {
     assert!(resumed.status.success(), "{}", shown(&resumed));
     let replay = project.json(&["replay", id, "--json"]);
     assert_eq!(replay["ends_at"], "turn[6]/user[0]");
+    let output = typed(&project, &address, &["chat", "--resume", id], "/end\n");
+    assert!(shown(&output).contains("has ended"), "{}", shown(&output));
+    assert_eq!(project.json(&["replay", id, "--json"])["complete"], true);
+    assert!(shown(&project.output(&["resume", id])).contains("after 6 turns"));
 }
 
 #[test]
@@ -311,7 +315,7 @@ fn an_agent_is_made_and_checked() {
     hint: that is a built-in one; choose another name
     error: c.md:3: there is no model `local:nothing`
     hint: did you mean minilm-int8 or smollm2-135m? plumb models lists all
-    error: the tool files: [project]/nowhere: No such file or directory (os error 2)
+    error: d.md:4: the tool files: [project]/nowhere: No such file or directory (os error 2)
     hint: name a folder that there is, relative to the agent's file
     error: e.md:3: there is no provider `nobody`
     hint: there are local, anthropic, bedrock, cohere, deepseek, fireworks, gemini, groq, mistral, moonshot, nebius, ollama, openai, openai-responses, openrouter, together, xai
@@ -328,8 +332,8 @@ fn the_schema_for_editors_is_up_to_date() {
     );
     let kept = std::fs::read_to_string(file).unwrap_or_default();
     let kept: Value = serde_json::from_str(&kept).unwrap_or_default();
-    assert_eq!(
-        kept, schema,
-        "plumb check --schema > docs/reference/agent.schema.json"
+    assert!(
+        kept == schema,
+        "it is old: plumb check --schema > docs/reference/agent.schema.json"
     );
 }

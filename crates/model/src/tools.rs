@@ -111,6 +111,9 @@ mod tests {
             arguments: json!({}),
             signature: None,
         };
-        assert!(matches!(problems(&[call], &[tool]), Err(Error::Schema { .. })));
+        assert!(matches!(
+            problems(&[call], &[tool]),
+            Err(Error::Schema { .. })
+        ));
     }
 }

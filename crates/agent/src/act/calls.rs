@@ -38,8 +38,16 @@ pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> R
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
     let mut working: Vec<BoxFuture<'_, Result<Answer>>> = Vec::new();
+    // For each call, which work it takes its answer from.
+    let mut from = Vec::new();
     for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
         let tool = with.tools.find(&call.name);
+        let earlier = same_before(calls, index).filter(|_| tool.is_some_and(only_reads));
+        if let Some(place) = earlier.and_then(|earlier| from.get(earlier)).copied() {
+            from.push(place);
+            continue;
+        }
+        from.push(working.len());
         match (tool, problem) {
             (Some(tool), None) if index < with.limits.calls => {
                 carried_out += 1;
@@ -56,7 +64,11 @@ pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> R
         }
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
-    let answers: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let answered: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let answers = from
+        .into_iter()
+        .filter_map(|place| answered.get(place).cloned());
+    let answers: Vec<Answer> = answers.collect();
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
@@ -69,6 +81,17 @@ pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> R
         carried_out,
         any_wrong,
     })
+}
+
+/// The first call of the same answer that is the same; small models repeat themselves.
+fn same_before(calls: &[ToolCall], index: usize) -> Option<usize> {
+    let call = calls.get(index)?;
+    let same = |other: &ToolCall| (&other.name, &other.arguments) == (&call.name, &call.arguments);
+    calls.iter().take(index).position(same)
+}
+
+fn only_reads(tool: &Arc<dyn Tool>) -> bool {
+    matches!(tool.spec().effect, Effect::Pure | Effect::Read)
 }
 
 /// One call, as a step whose address is settled here and now.

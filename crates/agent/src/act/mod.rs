@@ -14,7 +14,7 @@ mod calls;
 mod conversation;
 mod thinking;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use journal::Run;
@@ -78,7 +78,7 @@ pub struct Limits {
     pub rounds: u32,
     /// Answers one after the other with a wrong call, each of which goes back with the reason. 2.
     pub wrong_calls: u32,
-    /// How often the same call may get the same answer. 3.
+    /// How often the same call gets the same answer before the model has to answer. 2.
     pub repeats: u32,
     /// Calls of one answer that are carried out. 8.
     pub calls: usize,
@@ -89,7 +89,7 @@ impl Default for Limits {
         Limits {
             rounds: 12,
             wrong_calls: 2,
-            repeats: 3,
+            repeats: 2,
             calls: 8,
         }
     }
@@ -174,6 +174,9 @@ impl Acting {
     }
 }
 
+/// What is said to a model that has called enough; small ones go on calling otherwise, in words.
+const ANSWER_NOW: &str = "Answer the question now, in words.";
+
 /// Lets the model answer `conversation`, with tools. What is said is added to the conversation.
 ///
 /// Two loops side by side in one run want a scope each.
@@ -185,7 +188,10 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
     let mut state = State::default();
     let mut acted = loop {
         let choice = match state.closing {
-            Some(_) => ToolChoice::None,
+            Some(_) => {
+                conversation.push(Message::user(ANSWER_NOW))?;
+                ToolChoice::None
+            }
             None if with.must_call() && state.rounds == 0 => ToolChoice::Required,
             None => ToolChoice::Auto,
         };
@@ -271,8 +277,11 @@ impl State {
     fn judge(&mut self, limits: &Limits, response: &Response, answers: &[Answer], wrong: bool) {
         self.wrong = if wrong { self.wrong + 1 } else { 0 };
         let mut repeats = 0;
-        for (call, answer) in response.tool_calls.iter().zip(answers) {
-            let what = format!("{} {} {}", call.name, call.arguments, answer.text());
+        let made = response.tool_calls.iter().zip(answers);
+        let made = made
+            .map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, answer.text()));
+        // What is said several times in one answer counts once.
+        for what in made.collect::<BTreeSet<String>>() {
             let times = self.seen.entry(what).or_default();
             *times += 1;
             repeats = repeats.max(*times);

@@ -85,7 +85,7 @@ pub(super) struct Limits {
     rounds: Option<u32>,
     /// Answers one after the other with a wrong call.
     wrong_calls: Option<u32>,
-    /// How often the same call may get the same answer.
+    /// How often the same call gets the same answer before the model has to answer.
     repeats: Option<u32>,
     /// Calls of one answer that are carried out.
     calls: Option<usize>,

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent::act::{Acted, End, Progress};
-use agent::chat::{Chat, Event};
+use agent::chat::{Chat, Ended, Event};
 use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned};
 use anyhow::{Context as _, Result, bail};
 use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::commands::{models, people, research};
@@ -238,6 +239,12 @@ pub fn remark(end: End) -> Option<&'static str> {
 
 /// Prints what came of a run.
 pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> Result<ExitCode> {
+    if let Ok(Ended { turns }) = Ended::deserialize(output) {
+        view::say(&format!(
+            "the conversation {id} has ended after {turns} turns"
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
     let acted: Acted = serde_json::from_value(output.clone())
         .with_context(|| format!("run {id}: its output is not that of an agent"))?;
     if let Some(remark) = remark(acted.end) {

@@ -132,7 +132,7 @@ async fn remembered(journal: &Journal) -> journal::Result<Vec<String>> {
 /// Completes commands, and knows which lines go on.
 pub struct Commands;
 
-const COMMANDS: &[&str] = &["/attach ", "/exit", "/help", "/model "];
+const COMMANDS: &[&str] = &["/attach ", "/end", "/exit", "/help", "/model "];
 
 impl Helper for Commands {}
 impl Hinter for Commands {

@@ -170,7 +170,10 @@ impl Talk {
                 Outcome::Failed(reason) | Outcome::Cancelled(reason) => {
                     bail!("the conversation {} has ended: {reason}", self.id)
                 }
-                Outcome::Finished(_) => return Ok(ExitCode::SUCCESS),
+                Outcome::Finished(_) => {
+                    view::say(&format!("the conversation {} has ended", self.id));
+                    return Ok(ExitCode::SUCCESS);
+                }
             }
         }
     }
@@ -248,6 +251,7 @@ impl Talk {
                     text: line,
                     attachments: std::mem::take(&mut self.attachments),
                     model,
+                    end: false,
                 }));
             };
             let (word, rest) = command
@@ -255,6 +259,12 @@ impl Talk {
                 .unwrap_or((command, ""));
             match (word, rest.trim()) {
                 ("exit" | "quit", _) => return Ok(None),
+                ("end", _) => {
+                    return Ok(Some(Said {
+                        end: true,
+                        ..Said::default()
+                    }));
+                }
                 (word, rest) => {
                     if let Err(error) = self.command(word, rest).await {
                         view::failed(&error);
@@ -295,6 +305,7 @@ const HELP: &str = "\
 /model NAME         another model answers from now on, PROVIDER:NAME
 /attach FILE        a picture, PDF or text goes with what you say next
 /exit               leave (also Ctrl-D); the conversation can be taken up again
+/end                end the conversation for good
 /help               this
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer.";
 
