@@ -14,10 +14,12 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use reqwest::{Client, Response as HttpResponse};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::providers::Key;
 use crate::refusal::Refusal;
-use crate::{DeltaSink, Error, Model, Request, Response, Result};
+use crate::remote::Wire;
+use crate::{DeltaSink, Embedded, Error, Model, Request, Response, Result};
 
 use dialect::Dialect;
 use events::Events;
@@ -30,11 +32,12 @@ const LONGEST_REFUSAL: usize = 1 << 16;
 /// A model of an OpenAI-compatible server.
 pub(crate) struct OpenAi {
     name: String,
+    provider: String,
     model: String,
     base_url: String,
     /// The address without what a user may have put in for authentication.
     shown_url: String,
-    key: Option<String>,
+    key: Option<Key>,
     client: Client,
     dialect: Mutex<Dialect>,
 }
@@ -48,7 +51,7 @@ impl OpenAi {
         provider: &str,
         model: &str,
         base_url: &str,
-        key: Option<String>,
+        key: Option<Key>,
     ) -> Result<OpenAi> {
         let base_url = base_url.trim_end_matches('/').to_owned();
         crate::offline::check(&base_url)?;
@@ -71,6 +74,7 @@ impl OpenAi {
         })?;
         Ok(OpenAi {
             name: format!("{provider}:{model}"),
+            provider: provider.to_owned(),
             model: model.to_owned(),
             base_url,
             shown_url,
@@ -81,10 +85,7 @@ impl OpenAi {
     }
 
     /// The names of the models that the server offers.
-    ///
-    /// # Errors
-    /// [`Error::Unreachable`], [`Error::Refused`] or [`Error::Malformed`].
-    pub(crate) async fn models(&self) -> Result<Vec<String>> {
+    async fn models(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct List {
             data: Vec<Item>,
@@ -96,6 +97,36 @@ impl OpenAi {
         let response = self.send(None, "models").await?;
         let list: List = response.json().await.map_err(|error| self.broken(&error))?;
         Ok(list.data.into_iter().map(|item| item.id).collect())
+    }
+
+    async fn vectors(&self, texts: &[String]) -> Result<Embedded> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Item>,
+            #[serde(default)]
+            usage: Option<Usage>,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            embedding: Vec<f32>,
+            index: Option<usize>,
+        }
+        #[derive(Deserialize)]
+        struct Usage {
+            prompt_tokens: Option<u32>,
+            total_tokens: Option<u32>,
+        }
+        let body = json!({"model": self.model, "input": texts, "encoding_format": "float"});
+        let response = self.send(Some(&body), "embeddings").await?;
+        let mut list: List = response.json().await.map_err(|error| self.broken(&error))?;
+        // What is not numbered is in order.
+        list.data.sort_by_key(|item| item.index.unwrap_or(0));
+        let usage = list.usage;
+        Ok(Embedded {
+            vectors: list.data.into_iter().map(|item| item.embedding).collect(),
+            tokens: usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens)),
+            cost_micros: None,
+        })
     }
 
     /// One request.
@@ -110,7 +141,7 @@ impl OpenAi {
             None => self.client.get(&url),
         };
         let request = match &self.key {
-            Some(key) => request.bearer_auth(key),
+            Some(key) => request.bearer_auth(&key.value),
             None => request,
         };
         match request.send().await {
@@ -133,11 +164,12 @@ impl OpenAi {
         let parameter = said.pointer("/error/param").and_then(Value::as_str);
         Failure {
             error: Refusal {
-                provider: &self.shown_url,
+                provider: &self.provider,
+                model: &self.model,
                 status: response.status().as_u16(),
                 headers: response.headers(),
                 body: &body,
-                key: self.key.as_deref(),
+                key: self.key.as_ref(),
             }
             .error(),
             parameter: parameter.map(str::to_owned),
@@ -151,8 +183,12 @@ impl OpenAi {
             message = error.to_string();
             cause = error.source();
         }
+        self.unreachable(message)
+    }
+
+    fn unreachable(&self, message: String) -> Error {
         Error::Unreachable {
-            provider: self.shown_url.clone(),
+            provider: format!("{} at {}", self.provider, self.shown_url),
             message,
         }
     }
@@ -161,7 +197,7 @@ impl OpenAi {
     async fn answer(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
         loop {
             let dialect = self.dialect().clone();
-            let body = dialect.body(&self.shown_url, &self.model, request)?;
+            let body = dialect.body(&self.provider, &self.model, request)?;
             let failure = match self.stream(&body, sink).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
@@ -185,10 +221,7 @@ impl OpenAi {
         body: &Value,
         sink: Option<&DeltaSink>,
     ) -> std::result::Result<Response, Failure> {
-        let broken = |message: String| Error::Unreachable {
-            provider: self.shown_url.clone(),
-            message,
-        };
+        let broken = |message: String| self.unreachable(message);
         let response = self.send(Some(body), "chat/completions").await?;
         let mut events = Events::default();
         let mut stream = response.bytes_stream();
@@ -246,6 +279,16 @@ impl Model for OpenAi {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move { self.answer(request, sink.as_ref()).await })
+    }
+}
+
+impl Wire for OpenAi {
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.models())
+    }
+
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Embedded>> {
+        Box::pin(self.vectors(texts))
     }
 }
 

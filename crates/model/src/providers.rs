@@ -133,8 +133,49 @@ impl Provider {
     }
 
     /// Its key, where it is set.
-    pub fn key(&self) -> Option<String> {
-        self.key_variable.and_then(variable)
+    pub(crate) fn key(&self) -> Option<Key> {
+        Key::from_variable(self.key_variable?)
+    }
+}
+
+/// A provider's key, and the variable that it is from. It is never shown.
+#[derive(Clone)]
+pub(crate) struct Key {
+    /// `None` where it is from no variable.
+    pub variable: Option<String>,
+    pub value: String,
+}
+
+impl Key {
+    /// The key in an environment variable.
+    pub(crate) fn from_variable(name: &str) -> Option<Key> {
+        let value = variable(name)?;
+        Some(Key {
+            variable: Some(name.to_owned()),
+            value,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(variable: &str, value: &str) -> Key {
+        Key {
+            variable: Some(variable.to_owned()),
+            value: value.to_owned(),
+        }
+    }
+
+    /// A text without the key, which some servers repeat.
+    pub(crate) fn hidden_in(&self, text: &str) -> String {
+        match self.value.is_empty() {
+            true => text.to_owned(),
+            false => text.replace(&self.value, "[key]"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Key({:?})", self.variable)
     }
 }
 

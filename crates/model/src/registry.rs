@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 #[cfg(feature = "local")]
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use genai::adapter::AdapterKind;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{self, Entry, Kind};
 use crate::checked::Checked;
+use crate::kept::{Answers, Kept};
 use crate::limits::Gate;
 use crate::native::Native;
-use crate::providers::variable;
-use crate::remote::Remote;
+use crate::providers::{Key, variable};
+use crate::remote::{Manner, Remote, Wire};
 #[cfg(feature = "local")]
 use crate::store::file_error;
-use crate::{Error, Fallback, Limits, Model, OpenAi, PROVIDERS, Patience, Provider, Result, Retry};
+use crate::{
+    Embed, Error, Fallback, Hedging, Keeping, Limits, Model, OpenAi, PROVIDERS, Patience, Provider,
+    Result, Retry,
+};
 use crate::{fallback, prices};
 
 /// What opening models depends on. It holds names of variables, never a key.
@@ -29,13 +34,18 @@ pub struct Settings {
     pub servers: BTreeMap<String, Server>,
     /// What may be asked of a provider or server, by its name.
     pub limits: BTreeMap<String, Limits>,
+    /// How long a provider or server may be silent, by its name.
+    pub timeouts: BTreeMap<String, Patience>,
+    /// When a second call is made beside a slow one, by the provider's or server's name; never where
+    /// not set.
+    pub hedging: BTreeMap<String, Hedging>,
     /// When a call is tried again.
     pub retry: Retry,
-    /// How long a provider may be silent.
-    pub patience: Patience,
+    /// Whether answers are kept and given again to the same request; not where not set.
+    pub keeping: Option<Keeping>,
 }
 
-/// An OpenAI-compatible server of the user's.
+/// A server of the user's.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
@@ -43,6 +53,8 @@ pub struct Server {
     pub base_url: String,
     /// The environment variable that holds its key; `None` where it wants none.
     pub key: Option<String>,
+    /// The provider whose protocol it speaks; OpenAI's chat completions where not set.
+    pub protocol: Option<String>,
 }
 
 /// Opens models and lists them.
@@ -51,6 +63,7 @@ pub struct Models {
     settings: Settings,
     /// The ways to the providers, shared by all models that this opens.
     gates: Arc<Mutex<BTreeMap<String, Arc<Gate>>>>,
+    answers: Arc<OnceLock<Arc<Answers>>>,
 }
 
 /// A line of the list of models.
@@ -78,6 +91,7 @@ impl Models {
         Models {
             settings,
             gates: Arc::default(),
+            answers: Arc::default(),
         }
     }
 
@@ -131,25 +145,75 @@ impl Models {
         if provider == "local" {
             return self.open_local(name, model);
         }
-        let wire = self.wire(name, provider, model)?;
-        let settings = &self.settings;
-        let remote = Remote::new(wire, self.gate(provider), settings.retry, settings.patience);
-        Ok(Arc::new(Checked::new(Arc::new(remote))))
+        let way = self.way(name, provider)?;
+        let address = way.address.clone();
+        let checked: Arc<dyn Model> = Arc::new(Checked::new(Arc::new(self.remote(way, model)?)));
+        match &self.settings.keeping {
+            Some(keeping) => Ok(Arc::new(Kept::new(checked, address, self.answers(keeping)?))),
+            None => Ok(checked),
+        }
     }
 
-    /// One request of a provider's model.
-    fn wire(&self, name: &str, provider: &str, model: &str) -> Result<Arc<dyn Model>> {
+    /// Opens a model of a provider or of a server of the user's that turns texts into vectors.
+    ///
+    /// # Errors
+    /// As [`Models::open`]. Whether the model can do it is said when it is asked.
+    pub fn open_embedder(&self, name: &str) -> Result<Arc<dyn Embed>> {
+        let Some((provider, model)) = name.split_once(':').filter(|pair| !pair.1.is_empty()) else {
+            return Err(unknown(name));
+        };
+        let way = self.way(name, provider)?;
+        Ok(Arc::new(self.remote(way, model)?))
+    }
+
+    /// The names of the models that a provider or a server of the user's offers, asked of it.
+    ///
+    /// # Errors
+    /// As [`Models::open`], and what the provider says.
+    pub async fn offered(&self, provider: &str) -> Result<Vec<String>> {
+        let way = self.way(provider, provider)?;
+        way.wire("")?.names().await
+    }
+
+    fn remote(&self, way: Way, model: &str) -> Result<Remote> {
+        let (provider, settings) = (way.provider.clone(), &self.settings);
+        let provider = provider.as_str();
+        let manner = Manner {
+            retry: settings.retry,
+            patience: settings.timeouts.get(provider).copied().unwrap_or_default(),
+            hedging: settings.hedging.get(provider).copied(),
+        };
+        Ok(Remote::new(way.wire(model)?, self.gate(provider), manner))
+    }
+
+    fn answers(&self, keeping: &Keeping) -> Result<Arc<Answers>> {
+        let answers = match self.answers.get() {
+            Some(answers) => answers,
+            None => {
+                let new = Arc::new(Answers::new(keeping)?);
+                self.answers.get_or_init(|| new)
+            }
+        };
+        Ok(Arc::clone(answers))
+    }
+
+    /// The way to a provider or to a server of the user's.
+    fn way(&self, name: &str, provider: &str) -> Result<Way> {
+        let to = |address: &str, key, native| Way {
+            provider: provider.to_owned(),
+            address: address.to_owned(),
+            key,
+            native,
+        };
         if let Some(server) = self.settings.servers.get(provider) {
             let key = match &server.key {
-                Some(name) => Some(variable(name).ok_or_else(|| missing_key(provider, name))?),
+                Some(name) => {
+                    let key = Key::from_variable(name);
+                    Some(key.ok_or_else(|| missing_key(provider, name))?)
+                }
                 None => None,
             };
-            return Ok(Arc::new(OpenAi::new(
-                provider,
-                model,
-                &server.base_url,
-                key,
-            )?));
+            return Ok(to(&server.base_url, key, server.native(provider)?));
         }
         let Some(known) = Provider::find(provider) else {
             return Err(self.unknown_provider(name, provider));
@@ -160,10 +224,7 @@ impl Models {
             return Err(missing_key(provider, variable));
         }
         let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        Ok(match known.native {
-            Some(kind) => Arc::new(Native::new(provider, model, kind, &address, key)?),
-            None => Arc::new(OpenAi::new(provider, model, &address, key)?),
-        })
+        Ok(to(&address, key, known.native))
     }
 
     /// The address that the user gave a provider.
@@ -210,7 +271,8 @@ impl Models {
         Error::Unknown {
             name: name.to_owned(),
             hint: format!(
-                "there is no provider {provider}; there are {}",
+                "{}; there are {}",
+                catalogue::nearest(provider, names.iter().copied()),
                 names.join(", ")
             ),
         }
@@ -272,22 +334,6 @@ impl Models {
         Ok(catalogue::entries()?.iter().map(listed).collect())
     }
 
-    /// The models that the OpenAI-compatible server offers.
-    ///
-    /// # Errors
-    /// [`Error::Key`] without an address or key, [`Error::Unreachable`] or [`Error::Refused`].
-    pub async fn remote(&self) -> Result<Vec<String>> {
-        let Some(known) = Provider::find("openai") else {
-            return Err(unknown("openai"));
-        };
-        let (key, own) = (known.key(), self.own_address(known));
-        if key.is_none() && own.is_none() {
-            return Err(missing_key("openai", "OPENAI_API_KEY"));
-        }
-        let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        OpenAi::new("openai", "", &address, key)?.models().await
-    }
-
     /// The providers and the user's servers, with what is known of their models.
     pub fn providers(&self) -> Vec<ListedProvider> {
         let set = |name: &str| variable(name).is_some();
@@ -318,6 +364,40 @@ impl Models {
             provider.base_url = without_user(&provider.base_url);
         }
         listed
+    }
+}
+
+/// The way to a provider.
+struct Way {
+    provider: String,
+    address: String,
+    key: Option<Key>,
+    native: Option<AdapterKind>,
+}
+
+impl Way {
+    /// One request of a model.
+    fn wire(self, model: &str) -> Result<Arc<dyn Wire>> {
+        let Way { provider, address, key, native } = self;
+        Ok(match native {
+            Some(kind) => Arc::new(Native::new(&provider, model, kind, &address, key)?),
+            None => Arc::new(OpenAi::new(&provider, model, &address, key)?),
+        })
+    }
+}
+
+impl Server {
+    fn native(&self, name: &str) -> Result<Option<AdapterKind>> {
+        let Some(protocol) = &self.protocol else {
+            return Ok(None);
+        };
+        match Provider::find(protocol) {
+            Some(provider) => Ok(provider.native),
+            None => Err(Error::Setting {
+                message: format!("the server {name} speaks {protocol}, which is no provider's protocol"),
+                hint: catalogue::nearest(protocol, PROVIDERS.iter().map(|provider| provider.name)),
+            }),
+        }
     }
 }
 
@@ -434,7 +514,7 @@ mod tests {
             ("qwen", "a model is called provider:name"),
             (
                 "antropic:claude",
-                "there is no provider antropic; there are local, anthropic",
+                "did you mean anthropic",
             ),
             ("local:", "a model is called provider:name"),
             #[cfg(feature = "local")]

@@ -87,7 +87,11 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        let message = error.to_string();
+        // What a person at the server's terminal could do is no help to a caller; nearest names are.
+        let message = match &error {
+            Error::Unknown { name, hint } => format!("there is no model `{name}`: {hint}"),
+            other => other.without_hint(),
+        };
         let invalid = |code, parameter: Option<&str>| ApiError {
             code: Some(code),
             parameter: parameter.map(str::to_owned),
@@ -114,14 +118,10 @@ impl From<Error> for ApiError {
             Error::Schema { .. } => invalid("invalid_json_schema", Some("response_format")),
             Error::Refused { status, .. } => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-                // The key that a provider refuses is the server's, not the caller's.
-                let status = match status {
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => StatusCode::BAD_GATEWAY,
-                    other => other,
-                };
                 ApiError::new(status, "upstream_error", message)
             }
-            Error::Unreachable { .. } => {
+            // The key that a provider refuses is the server's, not the caller's.
+            Error::Denied { .. } | Error::Unreachable { .. } => {
                 ApiError::new(StatusCode::BAD_GATEWAY, "upstream_error", message)
             }
             Error::Malformed { .. } => {

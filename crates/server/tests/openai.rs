@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model::{
-    Content, Delta, DeltaSink, Error, Message, Model, Output, Part, Request, Response, Role, Stop,
+    Content, Delta, DeltaSink, Effort, Embed, Embedded, Error, Message, Model, Output, Part, Request, Response, Role, Stop,
     ToolCall, ToolChoice, Usage,
 };
-use plumb_server::{Embed, Embedded, Pool, Server, Token, serve};
+use plumb_server::{Pool, Server, Token, serve};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -137,11 +137,15 @@ impl Embed for Lengths {
         "local:lengths"
     }
 
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Embedded> {
+    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, model::Result<Embedded>> {
         Box::pin(async move {
             #[expect(clippy::cast_precision_loss, reason = "short texts")]
             let vectors = texts.iter().map(|text| vec![text.len() as f32, 1.0]);
-            Ok((vectors.collect(), 4))
+            Ok(Embedded {
+                vectors: vectors.collect(),
+                tokens: Some(4),
+                cost_micros: None,
+            })
         })
     }
 }
@@ -162,7 +166,7 @@ impl Client {
         });
         let server = Server {
             pool,
-            embedder: Some(Arc::new(Lengths)),
+            embedders: vec![Arc::new(Lengths)],
             token: Some(Token::new(TOKEN)),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -378,6 +382,23 @@ async fn the_form_of_an_answer_reaches_the_model() {
 }
 
 #[tokio::test]
+async fn where_to_stop_and_how_hard_to_think_reach_the_model() {
+    let client = Client::new().await;
+    let mut body = with(ask("x"), "stop", json!("END"));
+    body = with(body, "top_p", json!(0.5));
+    body = with(body, "reasoning_effort", json!("low"));
+    let (status, _) = client.post("/v1/chat/completions", body).await;
+    let asked = client.asked();
+    assert_eq!((status, asked.stop, asked.top_p), (200, vec!["END".to_owned()], Some(0.5)));
+    assert_eq!(asked.effort, Some(Effort::Low));
+    let body = json!({"input": "x", "top_p": 1, "reasoning": {"effort": "high"}});
+    let (status, response) = client.post("/v1/responses", body).await;
+    assert_eq!((status, &response["reasoning"]["effort"]), (200, &json!("high")));
+    let asked = client.asked();
+    assert_eq!((asked.effort, asked.top_p), (Some(Effort::High), None));
+}
+
+#[tokio::test]
 async fn a_response_is_given_and_streamed() {
     let client = Client::new().await;
     let body = json!({"input": "Hello?", "instructions": "Be kind.", "metadata": {"a": "b"}});
@@ -460,7 +481,10 @@ async fn what_cannot_be_honoured_is_refused_with_its_name() {
     let client = Client::new().await;
     for (name, value, parameter) in [
         ("n", json!(2), "n"),
-        ("stop", json!(["x"]), "stop"),
+        ("stop", json!(["x", ""]), "stop"),
+        ("top_p", json!(0), "top_p"),
+        ("logprobs", json!(true), "logprobs"),
+        ("reasoning_effort", json!("very"), "reasoning_effort"),
         ("temperature", json!(3), "temperature"),
         ("max_tokens", json!(0), "max_tokens"),
         ("model", json!("puppet2"), "model"),

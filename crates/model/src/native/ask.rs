@@ -3,13 +3,13 @@
 use genai::adapter::AdapterKind;
 use genai::chat::{
     Binary, CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, CustomPart,
-    JsonSpec, MessageContent, Tool as GenaiTool, ToolCall as GenaiCall, ToolChoice as GenaiChoice,
+    JsonSpec, MessageContent, ReasoningEffort, Tool as GenaiTool, ToolCall as GenaiCall, ToolChoice as GenaiChoice,
     ToolResponse,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    Content, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result, Role,
+    Content, Effort, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result, Role,
     Tool, ToolCall, ToolChoice, ToolResult, quotes,
 };
 
@@ -41,8 +41,22 @@ impl Way<'_> {
             .with_capture_content(true)
             .with_capture_reasoning_content(true)
             .with_capture_tool_calls(true);
-        if self.temperature {
+        let thinks = request.effort.is_some_and(|effort| effort != Effort::None);
+        // A model that thinks takes no temperature there.
+        if self.temperature && !(thinks && self.kind == AdapterKind::Anthropic) {
             options = options.with_temperature(f64::from(request.temperature));
+        }
+        if let Some(effort) = request.effort {
+            options = options.with_reasoning_effort(self::effort(effort));
+        }
+        if let Some(top_p) = request.top_p {
+            options = options.with_top_p(f64::from(top_p));
+        }
+        if !request.stop.is_empty() {
+            if self.kind == AdapterKind::OpenAIResp {
+                return Err(self.unsupported("texts to stop at"));
+            }
+            options = options.with_stop_sequences(request.stop.clone());
         }
         if !matches!(self.kind, AdapterKind::Anthropic | AdapterKind::OpenAIResp) {
             options = options.with_seed(request.seed);
@@ -59,6 +73,9 @@ impl Way<'_> {
         }
         let mut asked = ChatRequest::new(messages);
         if !tools.is_empty() {
+            if self.kind == AdapterKind::BedrockApi && request.tool_choice != ToolChoice::Auto {
+                return Err(self.unsupported("a choice of tools"));
+            }
             asked = asked.with_tools(tools);
             options = options.with_tool_choice(match &request.tool_choice {
                 ToolChoice::Auto => GenaiChoice::Auto,
@@ -141,22 +158,21 @@ impl Way<'_> {
             AdapterKind::Anthropic | AdapterKind::OpenAIResp => {
                 kind.starts_with("image/") || kind == "application/pdf"
             }
-            AdapterKind::Ollama => {
-                kind.starts_with("image/") && matches!(media.source, MediaSource::Data(_))
+            AdapterKind::Ollama | AdapterKind::BedrockApi if kind.starts_with("image/") => {
+                matches!(media.source, MediaSource::Data(_))
             }
+            AdapterKind::BedrockApi => {
+                kind == "application/pdf" && matches!(media.source, MediaSource::Data(_))
+            }
+            AdapterKind::Ollama => false,
             _ => kind.starts_with("image/"),
         };
         if !takes {
-            return Err(Error::Unsupported {
-                provider: self.provider.to_owned(),
-                what: format!(
-                    "{kind} as {}",
-                    match media.source {
-                        MediaSource::Data(_) => "an input",
-                        MediaSource::Url(_) => "an address",
-                    }
-                ),
-            });
+            let how = match media.source {
+                MediaSource::Data(_) => "an input",
+                MediaSource::Url(_) => "an address",
+            };
+            return Err(self.unsupported(&format!("{kind} as {how}")));
         }
         let name = media.name.clone();
         Ok(match &media.source {
@@ -169,6 +185,13 @@ impl Way<'_> {
             }
             MediaSource::Url(url) => Binary::from_url(kind, url, name).into(),
         })
+    }
+
+    fn unsupported(&self, what: &str) -> Error {
+        Error::Unsupported {
+            provider: self.provider.to_owned(),
+            what: what.to_owned(),
+        }
     }
 
     /// Thoughts go back where they are signed; Anthropic takes no others.
@@ -207,6 +230,16 @@ impl Way<'_> {
             model_iden: None,
             data,
         })
+    }
+}
+
+fn effort(effort: Effort) -> ReasoningEffort {
+    match effort {
+        Effort::None => ReasoningEffort::Zero,
+        Effort::Minimal => ReasoningEffort::Minimal,
+        Effort::Low => ReasoningEffort::Low,
+        Effort::Medium => ReasoningEffort::Medium,
+        Effort::High => ReasoningEffort::High,
     }
 }
 

@@ -72,6 +72,8 @@ fn read(body: Value) -> Result<Asked, ApiError> {
     }
     let format = fields.take("text").map(|mut text| text["format"].take());
     let format = format.filter(|format| !format.is_null());
+    let effort = fields.take("reasoning").map(|mut reasoning| reasoning["effort"].take());
+    let effort = effort.filter(|effort| !effort.is_null());
     let request = Request {
         messages,
         output: options::output(format, false, "text.format")?,
@@ -80,11 +82,13 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         max_tokens: 1,
         temperature: fields.temperature()?,
         seed: fields.seed()?,
+        top_p: fields.top_p()?,
+        stop: Vec::new(),
+        effort: options::effort(effort, "reasoning.effort")?,
     };
     let most = fields.most_tokens(&["max_output_tokens"])?;
     let stream = fields.flag("stream")?;
     for (name, accepted) in [
-        ("top_p", json!([1, 1.0])),
         ("top_logprobs", json!([0])),
         ("presence_penalty", json!([0, 0.0])),
         ("frequency_penalty", json!([0, 0.0])),
@@ -109,7 +113,6 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         "service_tier",
         "prompt_cache_key",
         "safety_identifier",
-        "reasoning",
         "stream_options",
     ]);
     fields.finish()?;
@@ -187,12 +190,13 @@ fn conversation(items: &[Value], messages: &mut Vec<Message>) -> Result<(), ApiE
                 messages.push(content::simple(said));
             }
             "function_call" => {
-                let call = content::tool_call(
+                let mut call = content::tool_call(
                     &item["call_id"],
                     &item["name"],
                     &item["arguments"],
                     &place,
                 )?;
+                call.signature = content::signature(item);
                 said_by_model(messages, Part::ToolCall(call));
             }
             "function_call_output" => {
@@ -230,14 +234,16 @@ fn reasoning(item: &Value) -> Reasoning {
         text if text.is_empty() => texts("summary"),
         text => text,
     };
+    let secret = item["encrypted_content"].as_str();
+    let sealed = secret.and_then(content::unsealed);
     Reasoning {
         text,
-        signature: item["encrypted_content"].as_str().map(str::to_owned),
-        ..Reasoning::default()
+        signature: secret.filter(|_| sealed.is_none()).map(str::to_owned),
+        sealed,
     }
 }
 
-/// Adds a part to what the model said last, or begins a message of its.
+/// Adds a part to what the model said last, or begins a message of its. What it thought comes first.
 fn said_by_model(messages: &mut Vec<Message>, part: Part) {
     match messages
         .last_mut()
@@ -245,7 +251,12 @@ fn said_by_model(messages: &mut Vec<Message>, part: Part) {
     {
         Some(last) => {
             let mut parts = last.parts();
-            parts.push(part);
+            let is_thought = |part: &Part| matches!(part, Part::Reasoning(_));
+            let place = match is_thought(&part) {
+                true => parts.iter().take_while(|part| is_thought(part)).count(),
+                false => parts.len(),
+            };
+            parts.insert(place, part);
             *last = Message::of(Role::Assistant, parts);
         }
         None => messages.push(Message::of(Role::Assistant, vec![part])),
@@ -330,8 +341,8 @@ fn thought_item(id: &str, thought: &Reasoning) -> Value {
         false => json!([{"type": "summary_text", "text": thought.text}]),
     };
     let mut item = json!({"type": "reasoning", "id": id, "summary": summary});
-    if let Some(signature) = &thought.signature {
-        item["encrypted_content"] = signature.as_str().into();
+    if let Some(secret) = content::secret(thought) {
+        item["encrypted_content"] = secret.into();
     }
     item
 }
@@ -351,14 +362,16 @@ fn message_item(id: &str, status: &str, text: &str) -> Value {
 }
 
 fn call_item(id: &str, status: &str, call: &ToolCall) -> Value {
-    json!({
+    let mut item = json!({
         "type": "function_call",
         "id": id,
         "call_id": call.id,
         "name": call.name,
         "arguments": call.arguments.to_string(),
         "status": status,
-    })
+    });
+    content::sign(&mut item, call);
+    item
 }
 
 fn usage(usage: &Usage) -> Value {
