@@ -7,11 +7,13 @@
 //! This crate takes no decision of an agent and writes no journal.
 
 pub mod catalogue;
+mod bedrock;
 mod checked;
 mod embed;
 mod error;
 mod fallback;
 mod hedge;
+mod http;
 mod kept;
 mod limits;
 #[cfg(feature = "local")]

@@ -1,5 +1,5 @@
-//! Providers in their own protocols, through `genai`: Anthropic, Gemini, OpenAI's Responses, Ollama,
-//! Bedrock. One request here; what stands around it is in [`crate::remote`].
+//! Providers in their own protocols, through `genai`: Anthropic, Gemini, OpenAI's Responses, Ollama.
+//! One request here; what stands around it is in [`crate::remote`].
 
 mod answer;
 mod ask;
@@ -79,8 +79,7 @@ impl Native {
                     hint: "name another provider".to_owned(),
                 })?,
             has_temperature: AtomicBool::new(true),
-            // The library does not pass one on there.
-            has_schema: AtomicBool::new(kind != AdapterKind::BedrockApi),
+            has_schema: AtomicBool::new(true),
         })
     }
 
@@ -111,10 +110,6 @@ impl Native {
     }
 
     async fn models(&self) -> Result<Vec<String>> {
-        // The library has a list of its own there.
-        if self.kind == AdapterKind::BedrockApi {
-            return Err(self.unsupported("a question for its models"));
-        }
         let asked = ProviderConfig::from_endpoint(self.target.endpoint.clone())
             .with_auth(self.target.auth.clone());
         let names = self.client.all_model_names(self.kind, asked).await;

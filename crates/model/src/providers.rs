@@ -11,8 +11,18 @@ pub struct Provider {
     pub base_url: &'static str,
     /// The environment variable that holds its key; `None` where it wants none.
     pub key_variable: Option<&'static str>,
-    /// Its own protocol; `None` for OpenAI's chat completions.
-    pub(crate) native: Option<AdapterKind>,
+    pub(crate) protocol: Protocol,
+}
+
+/// How a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Bedrock's Converse.
+    Converse,
+    /// Another one, through the library.
+    Native(AdapterKind),
 }
 
 const fn chat(name: &'static str, base_url: &'static str, variable: &'static str) -> Provider {
@@ -20,7 +30,7 @@ const fn chat(name: &'static str, base_url: &'static str, variable: &'static str
         name,
         base_url,
         key_variable: Some(variable),
-        native: None,
+        protocol: Protocol::Chat,
     }
 }
 
@@ -34,7 +44,7 @@ const fn native(
         name,
         base_url,
         key_variable,
-        native: Some(kind),
+        protocol: Protocol::Native(kind),
     }
 }
 
@@ -46,12 +56,12 @@ pub const PROVIDERS: &[Provider] = &[
         Some("ANTHROPIC_API_KEY"),
         AdapterKind::Anthropic,
     ),
-    native(
-        "bedrock",
-        "https://bedrock-runtime.us-east-1.amazonaws.com",
-        Some("AWS_BEARER_TOKEN_BEDROCK"),
-        AdapterKind::BedrockApi,
-    ),
+    Provider {
+        name: "bedrock",
+        base_url: "https://bedrock-runtime.us-east-1.amazonaws.com",
+        key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
+        protocol: Protocol::Converse,
+    },
     // Its own protocol, as the library speaks it, has no tools.
     chat(
         "cohere",

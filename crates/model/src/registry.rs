@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use genai::adapter::AdapterKind;
 use serde::{Deserialize, Serialize};
 
+use crate::bedrock::Bedrock;
 use crate::catalogue::{self, Entry, Kind};
 use crate::checked::Checked;
 use crate::kept::{Answers, Kept};
 use crate::limits::Gate;
 use crate::native::Native;
-use crate::providers::{Key, variable};
+use crate::providers::{Key, Protocol, variable};
 use crate::remote::{Manner, Remote, Wire};
 #[cfg(feature = "local")]
 use crate::store::file_error;
@@ -199,11 +199,11 @@ impl Models {
 
     /// The way to a provider or to a server of the user's.
     fn way(&self, name: &str, provider: &str) -> Result<Way> {
-        let to = |address: &str, key, native| Way {
+        let to = |address: &str, key, protocol| Way {
             provider: provider.to_owned(),
             address: address.to_owned(),
             key,
-            native,
+            protocol,
         };
         if let Some(server) = self.settings.servers.get(provider) {
             let key = match &server.key {
@@ -213,7 +213,7 @@ impl Models {
                 }
                 None => None,
             };
-            return Ok(to(&server.base_url, key, server.native(provider)?));
+            return Ok(to(&server.base_url, key, server.speaks(provider)?));
         }
         let Some(known) = Provider::find(provider) else {
             return Err(self.unknown_provider(name, provider));
@@ -224,7 +224,7 @@ impl Models {
             return Err(missing_key(provider, variable));
         }
         let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        Ok(to(&address, key, known.native))
+        Ok(to(&address, key, known.protocol))
     }
 
     /// The address that the user gave a provider.
@@ -372,27 +372,28 @@ struct Way {
     provider: String,
     address: String,
     key: Option<Key>,
-    native: Option<AdapterKind>,
+    protocol: Protocol,
 }
 
 impl Way {
     /// One request of a model.
     fn wire(self, model: &str) -> Result<Arc<dyn Wire>> {
-        let Way { provider, address, key, native } = self;
-        Ok(match native {
-            Some(kind) => Arc::new(Native::new(&provider, model, kind, &address, key)?),
-            None => Arc::new(OpenAi::new(&provider, model, &address, key)?),
+        let Way { provider, address, key, protocol } = self;
+        Ok(match protocol {
+            Protocol::Native(kind) => Arc::new(Native::new(&provider, model, kind, &address, key)?),
+            Protocol::Converse => Arc::new(Bedrock::new(&provider, model, &address, key)?),
+            Protocol::Chat => Arc::new(OpenAi::new(&provider, model, &address, key)?),
         })
     }
 }
 
 impl Server {
-    fn native(&self, name: &str) -> Result<Option<AdapterKind>> {
+    fn speaks(&self, name: &str) -> Result<Protocol> {
         let Some(protocol) = &self.protocol else {
-            return Ok(None);
+            return Ok(Protocol::Chat);
         };
         match Provider::find(protocol) {
-            Some(provider) => Ok(provider.native),
+            Some(provider) => Ok(provider.protocol),
             None => Err(Error::Setting {
                 message: format!("the server {name} speaks {protocol}, which is no provider's protocol"),
                 hint: catalogue::nearest(protocol, PROVIDERS.iter().map(|provider| provider.name)),

@@ -73,9 +73,6 @@ impl Way<'_> {
         }
         let mut asked = ChatRequest::new(messages);
         if !tools.is_empty() {
-            if self.kind == AdapterKind::BedrockApi && request.tool_choice != ToolChoice::Auto {
-                return Err(self.unsupported("a choice of tools"));
-            }
             asked = asked.with_tools(tools);
             options = options.with_tool_choice(match &request.tool_choice {
                 ToolChoice::Auto => GenaiChoice::Auto,
@@ -158,13 +155,9 @@ impl Way<'_> {
             AdapterKind::Anthropic | AdapterKind::OpenAIResp => {
                 kind.starts_with("image/") || kind == "application/pdf"
             }
-            AdapterKind::Ollama | AdapterKind::BedrockApi if kind.starts_with("image/") => {
-                matches!(media.source, MediaSource::Data(_))
+            AdapterKind::Ollama => {
+                kind.starts_with("image/") && matches!(media.source, MediaSource::Data(_))
             }
-            AdapterKind::BedrockApi => {
-                kind == "application/pdf" && matches!(media.source, MediaSource::Data(_))
-            }
-            AdapterKind::Ollama => false,
             _ => kind.starts_with("image/"),
         };
         if !takes {

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, say};
+use super::say;
+use crate::http::Failure;
 use crate::quotes;
 use crate::{Error, Output, Request, Result};
 

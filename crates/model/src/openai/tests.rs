@@ -11,7 +11,7 @@ use crate::limits::Gate;
 use crate::loopback::{body_of, reply, server};
 use crate::remote::{Manner, Remote};
 use crate::{
-    Content, Delta, Limits, Media, MediaSource, Message, Output, Part, Retry, Role,
+    Content, Delta, Error, Limits, Media, MediaSource, Message, Output, Part, Retry, Role,
 };
 use crate::{Stop, Tool, ToolCall, ToolChoice, ToolResult};
 
