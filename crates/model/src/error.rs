@@ -130,7 +130,7 @@ pub enum Error {
         message: String,
     },
     /// The operator: the provider does not take the request.
-    #[error("{provider} refused the request ({status}): {message}\nhint: `plumb models --provider` shows what is known of its models; another one may take it")]
+    #[error("{provider} refused the request ({status}): {message}\nhint: {}", refused_hint(provider, *status))]
     Refused {
         /// The provider's address.
         provider: String,
@@ -222,6 +222,13 @@ fn key_hint(variable: Option<&str>) -> String {
     match variable {
         Some(variable) => format!("check the key in {variable}, and what it may be used for"),
         None => "it wants a key: name the variable that holds it in plumb.toml".to_owned(),
+    }
+}
+
+fn refused_hint(provider: &str, status: u16) -> String {
+    match status {
+        402 | 429 => format!("add credit to the account at {provider}, or name another model"),
+        _ => format!("`plumb models --provider {provider}` shows what is known of its models; another one may take it"),
     }
 }
 

@@ -66,6 +66,16 @@ pub enum Effort {
 }
 
 impl Effort {
+    /// The most tokens of thinking, for providers that want a number.
+    pub(crate) fn budget(self) -> Option<u32> {
+        match self {
+            Effort::None => None,
+            Effort::Minimal | Effort::Low => Some(1024),
+            Effort::Medium => Some(8_000),
+            Effort::High => Some(24_000),
+        }
+    }
+
     /// The word that providers use.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -148,7 +148,11 @@ fn request(protocol: Protocol, case: &str) -> Request {
                 description: "The weather of a city.".to_owned(),
                 parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),
             }],
-            tool_choice: ToolChoice::Required,
+            // Ollama's protocol has no word for it.
+            tool_choice: match protocol.name {
+                "ollama" => ToolChoice::Auto,
+                _ => ToolChoice::Required,
+            },
             ..ask("Weather in Bern and Rome?")
         },
         _ => Request {
@@ -216,7 +220,10 @@ async fn tools_and_thoughts_and_what_is_handed_back() {
             let (next, _) = turn(protocol, &request, protocol.reply("text")).await;
             let asked = next.split("--- pieces").next().unwrap();
             write!(shown, "--- asked next\n{asked}").unwrap();
-            insta::assert_snapshot!(format!("{}-{case}", protocol.name), shown);
+            let mut settings = insta::Settings::clone_current();
+            // Ollama numbers no calls; they get a random name.
+            settings.add_filter("call_[0-9a-f]{8}", "[call]");
+            settings.bind(|| insta::assert_snapshot!(format!("{}-{case}", protocol.name), shown));
         }
     }
 }

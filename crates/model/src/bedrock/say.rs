@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::Http;
 use crate::{
-    Content, Effort, Media, MediaSource, Message, Output, Part, Request, Result, Role, Tool,
+    Content, Media, MediaSource, Message, Output, Part, Request, Result, Role, Tool,
     ToolChoice, quotes,
 };
 
@@ -77,12 +77,7 @@ impl Way<'_> {
     /// The most tokens of thinking; only Anthropic's models are told.
     fn budget(&self, request: &Request) -> Option<u32> {
         let effort = request.effort.filter(|_| self.http.model.contains("anthropic."))?;
-        match effort {
-            Effort::None => None,
-            Effort::Minimal | Effort::Low => Some(1024),
-            Effort::Medium => Some(8_000),
-            Effort::High => Some(24_000),
-        }
+        effort.budget()
     }
 
     fn tools(&self, request: &Request) -> Result<Option<Value>> {

@@ -35,15 +35,17 @@ impl Way<'_> {
         }
         let mut tools: Vec<GenaiTool> = request.tools.iter().map(tool).collect();
         self.mark_prefix(&mut messages, &mut tools);
+        // The tokens of thinking are among those of the answer there.
+        let is_anthropic = self.kind == AdapterKind::Anthropic;
+        let budget = request.effort.filter(|_| is_anthropic).and_then(Effort::budget);
         let mut options = ChatOptions::default()
-            .with_max_tokens(request.max_tokens)
+            .with_max_tokens(request.max_tokens.saturating_add(budget.unwrap_or(0)))
             .with_capture_usage(true)
             .with_capture_content(true)
             .with_capture_reasoning_content(true)
             .with_capture_tool_calls(true);
-        let thinks = request.effort.is_some_and(|effort| effort != Effort::None);
         // A model that thinks takes no temperature there.
-        if self.temperature && !(thinks && self.kind == AdapterKind::Anthropic) {
+        if self.temperature && budget.is_none() {
             options = options.with_temperature(f64::from(request.temperature));
         }
         if let Some(effort) = request.effort {
@@ -72,9 +74,20 @@ impl Way<'_> {
             }
         }
         let mut asked = ChatRequest::new(messages);
+        // That protocol has no word for the choice.
+        let choice = match (self.kind, &request.tool_choice) {
+            (AdapterKind::Ollama, ToolChoice::None) => {
+                tools.clear();
+                &ToolChoice::Auto
+            }
+            (AdapterKind::Ollama, ToolChoice::Required | ToolChoice::Named(_)) if !tools.is_empty() => {
+                return Err(self.unsupported("a call of a tool as a duty"));
+            }
+            (_, choice) => choice,
+        };
         if !tools.is_empty() {
             asked = asked.with_tools(tools);
-            options = options.with_tool_choice(match &request.tool_choice {
+            options = options.with_tool_choice(match choice {
                 ToolChoice::Auto => GenaiChoice::Auto,
                 ToolChoice::None => GenaiChoice::None,
                 ToolChoice::Required => GenaiChoice::Required,
