@@ -72,8 +72,11 @@ fn project(address: &str, more: &str) -> Project {
 /// What the terminal shows when a question is asked of `model`.
 fn asked(project: &Project, model: &str) -> String {
     let shown = project.shown(&["research", "Which port?", "docs", "--model", model]);
-    let errors = shown.lines().skip_while(|line| !line.starts_with("error: "));
-    errors.collect::<Vec<&str>>().join("\n")
+    let (_, errors) = shown.split_once("--- stderr\n").unwrap();
+    let begins = |line: &str| line.starts_with("error: ") || line.starts_with("step ");
+    let errors: Vec<&str> = errors.lines().skip_while(|line| !begins(line)).collect();
+    assert!(errors.iter().any(|line| line.starts_with("hint: ")), "{shown}");
+    errors.join("\n")
 }
 
 fn refused(status: u16, headers: &str, message: &str, code: &str) -> Project {
