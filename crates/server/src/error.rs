@@ -46,6 +46,17 @@ impl ApiError {
         }
     }
 
+    /// The response that was to be gone on with is not here.
+    pub(crate) fn no_such_response(id: &str) -> ApiError {
+        ApiError {
+            code: Some("previous_response_not_found"),
+            ..ApiError::parameter(
+                "previous_response_id",
+                format!("there is no response {id}: none is kept but the last one of a WebSocket; send the conversation in input"),
+            )
+        }
+    }
+
     /// The caller has not shown the token.
     pub(crate) fn unauthorized(message: &str) -> ApiError {
         ApiError {
@@ -62,6 +73,15 @@ impl ApiError {
             "param": self.parameter,
             "code": self.code,
         }})
+    }
+
+    /// The error as a message of a WebSocket.
+    pub(crate) fn frame(&self) -> Value {
+        let mut frame = self.body();
+        frame["type"] = "error".into();
+        frame["status"] = self.status.as_u16().into();
+        frame["error"]["code"] = self.code().into();
+        frame
     }
 
     /// OpenAI's name for what went wrong, for the events of a stream.
@@ -140,7 +160,7 @@ pub(crate) async fn no_such_path(uri: axum::http::Uri) -> ApiError {
             StatusCode::NOT_FOUND,
             "invalid_request_error",
             format!(
-                "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses and /v1/embeddings",
+                "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses, /v1/responses/compact and /v1/embeddings",
                 uri.path()
             ),
         )

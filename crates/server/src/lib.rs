@@ -43,7 +43,14 @@ pub fn router(server: Server) -> Router {
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{*name}", get(openai::models::show))
         .route("/v1/chat/completions", post(openai::chat::complete))
-        .route("/v1/responses", post(openai::responses::respond))
+        .route(
+            "/v1/responses",
+            post(openai::responses::respond).get(openai::responses::socket::open),
+        )
+        .route(
+            "/v1/responses/compact",
+            post(openai::responses::compact::compact),
+        )
         .route("/v1/embeddings", post(openai::embeddings::embed))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))

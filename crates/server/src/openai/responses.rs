@@ -1,15 +1,18 @@
 //! `/v1/responses`.
 //!
-//! Nothing is kept between requests: the whole conversation comes with each one.
+//! Nothing is kept between requests: the whole conversation comes with each one. A WebSocket keeps its
+//! last response while it is open.
 
+pub(crate) mod compact;
 mod events;
+pub(crate) mod socket;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use model::{Message, Part, Reasoning, Request, Response, Role, Stop, ToolCall, Usage};
+use model::{Message, Model, Part, Reasoning, Request, Response, Role, Stop, ToolCall, Usage};
 use serde_json::{Map, Value, json};
 
 use self::events::Events;
@@ -23,19 +26,10 @@ pub(crate) async fn respond(
     State(server): State<Arc<Server>>,
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
-    let asked = read(body)?;
-    let model = server.pool.get(&asked.model).await?;
-    let mut request = asked.request;
-    request.max_tokens = asked
-        .most
-        .unwrap_or_else(|| options::room(model.as_ref(), &request));
-    let frame = Frame {
-        id: new_id("resp_"),
-        created: now(),
-        model: model.name().to_owned(),
-        echoed: asked.echoed,
-    };
-    if asked.stream {
+    let asked = read(body, None)?;
+    let stream = asked.stream;
+    let (model, request, frame) = asked.open(&server).await?;
+    if stream {
         return Ok(stream::respond(model, request, Events::new(frame)));
     }
     let response = model.generate(&request, None).await?;
@@ -52,13 +46,43 @@ struct Asked {
     echoed: Map<String, Value>,
 }
 
-fn read(body: Value) -> Result<Asked, ApiError> {
+impl Asked {
+    /// The model, what it is asked, and what every form of the response has.
+    async fn open(self, server: &Server) -> Result<(Arc<dyn Model>, Request, Frame), ApiError> {
+        let model = server.pool.get(&self.model).await?;
+        let mut request = self.request;
+        let most = self.most;
+        request.max_tokens = most.unwrap_or_else(|| options::room(model.as_ref(), &request));
+        let frame = Frame {
+            id: new_id("resp_"),
+            created: now(),
+            model: model.name().to_owned(),
+            echoed: self.echoed,
+        };
+        Ok((model, request, frame))
+    }
+}
+
+/// A response that may be gone on with: its identifier, and the conversation up to its end, without
+/// the instructions.
+pub(crate) struct Past {
+    id: String,
+    conversation: Vec<Message>,
+}
+
+fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
     let echoed = echoed(&body);
     let mut fields = Fields::of(body)?;
     let model = fields.text("model")?.unwrap_or_default();
     let mut messages = Vec::new();
     if let Some(instructions) = fields.text("instructions")? {
         messages.push(Message::system(instructions));
+    }
+    if let Some(id) = fields.text("previous_response_id")? {
+        match past.filter(|past| past.id == id) {
+            Some(past) => messages.extend(past.conversation.clone()),
+            None => return Err(ApiError::no_such_response(&id)),
+        }
     }
     match fields.take("input") {
         Some(Value::String(text)) => messages.push(Message::user(text)),
@@ -99,12 +123,6 @@ fn read(body: Value) -> Result<Asked, ApiError> {
     ] {
         let accepted = accepted.as_array().cloned().unwrap_or_default();
         fields.only(name, &accepted)?;
-    }
-    if fields.take("previous_response_id").is_some() {
-        return Err(ApiError::parameter(
-            "previous_response_id",
-            "this server keeps no responses: send the conversation in input",
-        ));
     }
     fields.drop(&[
         "user",
@@ -215,6 +233,7 @@ fn conversation(items: &[Value], messages: &mut Vec<Message>) -> Result<(), ApiE
                 let result = content::result(id, output, messages, &place)?;
                 content::push(messages, result);
             }
+            "compaction" => messages.push(compact::summary(item, &place)?),
             "reasoning" => said_by_model(messages, Part::Reasoning(reasoning(item))),
             other => {
                 let message = format!("{place}: no item of the type {other}");
@@ -272,6 +291,10 @@ struct Frame {
 }
 
 impl Frame {
+    fn has_instructions(&self) -> bool {
+        self.echoed.get("instructions").is_some_and(Value::is_string)
+    }
+
     fn object(&self, status: &str, output: Vec<Value>) -> Value {
         let mut object = json!({
             "id": self.id,
