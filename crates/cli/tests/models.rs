@@ -16,7 +16,10 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use support::Project;
 
-const PORTS: (&str, &str) = ("ports.md", "# Ports\n\nThe Alder server listens on port 4711.\n");
+const PORTS: (&str, &str) = (
+    "ports.md",
+    "# Ports\n\nThe Alder server listens on port 4711.\n",
+);
 
 /// A server that answers every request with this; its address.
 fn server(status: u16, headers: &str, body: &Value) -> String {
@@ -75,7 +78,10 @@ fn asked(project: &Project, model: &str) -> String {
     let (_, errors) = shown.split_once("--- stderr\n").unwrap();
     let begins = |line: &str| line.starts_with("error: ") || line.starts_with("step ");
     let errors: Vec<&str> = errors.lines().skip_while(|line| !begins(line)).collect();
-    assert!(errors.iter().any(|line| line.starts_with("hint: ")), "{shown}");
+    assert!(
+        errors.iter().any(|line| line.starts_with("hint: ")),
+        "{shown}"
+    );
     errors.join("\n")
 }
 
@@ -96,22 +102,49 @@ macro_rules! snapshot {
 
 #[test]
 fn who_must_act_is_told_with_a_hint() {
-    let no_key = project("http://127.0.0.1:1/v1", "key = \"PLUMB_TEST_NO_SUCH_KEY\"\n");
+    let no_key = project(
+        "http://127.0.0.1:1/v1",
+        "key = \"PLUMB_TEST_NO_SUCH_KEY\"\n",
+    );
     snapshot!("key-missing", asked(&no_key, "lab:small"));
     snapshot!("provider-unknown", asked(&no_key, "antropic:claude"));
-    snapshot!("key-of-a-provider-missing", asked(&no_key, "anthropic:claude-sonnet-4-5"));
+    snapshot!(
+        "key-of-a-provider-missing",
+        asked(&no_key, "anthropic:claude-sonnet-4-5")
+    );
     let wrong = refused(401, "", "Incorrect API key provided.", "invalid_api_key");
     snapshot!("key-wrong", asked(&wrong, "lab:small"));
-    let unknown = refused(404, "", "The model `smal` does not exist.", "model_not_found");
+    let unknown = refused(
+        404,
+        "",
+        "The model `smal` does not exist.",
+        "model_not_found",
+    );
     snapshot!("model-unknown", asked(&unknown, "lab:smal"));
-    let long = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.";
+    let long =
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.";
     let long = refused(400, "", long, "context_length_exceeded");
     snapshot!("context-too-long", asked(&long, "lab:small"));
-    let withheld = refused(400, "", "Your request was rejected by the safety system.", "content_policy_violation");
+    let withheld = refused(
+        400,
+        "",
+        "Your request was rejected by the safety system.",
+        "content_policy_violation",
+    );
     snapshot!("content-refused", asked(&withheld, "lab:small"));
-    let busy = refused(429, "retry-after: 20\r\n", "Rate limit reached.", "rate_limit_exceeded");
+    let busy = refused(
+        429,
+        "retry-after: 20\r\n",
+        "Rate limit reached.",
+        "rate_limit_exceeded",
+    );
     snapshot!("rate-limit", asked(&busy, "lab:small"));
-    let credit = refused(429, "", "You exceeded your current quota.", "insufficient_quota");
+    let credit = refused(
+        429,
+        "",
+        "You exceeded your current quota.",
+        "insufficient_quota",
+    );
     snapshot!("no-credit", asked(&credit, "lab:small"));
     let down = refused(500, "", "The server had an error.", "server_error");
     snapshot!("provider-down", asked(&down, "lab:small"));
@@ -129,15 +162,29 @@ fn a_provider_is_shown_with_what_it_offers() {
     assert_eq!(shown["provider"]["models"]["lab:small"], Value::Null);
     let shown = project.json(&["models", "--json"]);
     let providers = shown["providers"].as_array().unwrap();
-    let of = |name: &str| providers.iter().find(|provider| provider["name"] == name).unwrap();
+    let of = |name: &str| {
+        providers
+            .iter()
+            .find(|provider| provider["name"] == name)
+            .unwrap()
+    };
     assert_eq!(of("lab")["offered"], json!(["small", "large"]));
-    snapshot!("provider-misspelt", project.shown(&["models", "--provider", "lba"]));
+    snapshot!(
+        "provider-misspelt",
+        project.shown(&["models", "--provider", "lba"])
+    );
 }
 
 #[test]
 fn a_provider_that_is_not_there_is_shown_with_what_is_known() {
     let project = project("http://127.0.0.1:1/v1", "");
     let shown = project.shown(&["models", "--provider", "lab"]);
-    assert!(shown.starts_with("exit 0") && shown.contains("not reachable"), "{shown}");
-    assert!(shown.contains("cannot be reached") && shown.contains("hint:"), "{shown}");
+    assert!(
+        shown.starts_with("exit 0") && shown.contains("not reachable"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("cannot be reached") && shown.contains("hint:"),
+        "{shown}"
+    );
 }

@@ -76,7 +76,9 @@ impl Bedrock {
                 }
             }
         }
-        events.finish().map_err(|message| self.http.unreachable(message))
+        events
+            .finish()
+            .map_err(|message| self.http.unreachable(message))
     }
 
     /// A failure within the stream, which itself had 200.
@@ -88,12 +90,19 @@ impl Bedrock {
             _ => 500,
         };
         let none = HeaderMap::new();
-        self.http.refusal(status, &none, &payload.to_string()).error()
+        self.http
+            .refusal(status, &none, &payload.to_string())
+            .error()
     }
 
     /// Leaves out what the model may have refused; whether there was something to leave out.
     fn simplify(&self, error: &Error) -> bool {
-        let Error::Refused { status: 400, message, .. } = error else {
+        let Error::Refused {
+            status: 400,
+            message,
+            ..
+        } = error
+        else {
             return false;
         };
         // There is no code for this; a needless second request is all that a wrong guess costs.

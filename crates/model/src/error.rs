@@ -78,7 +78,9 @@ pub enum Error {
         message: String,
     },
     /// The caller: the provider does not answer such content.
-    #[error("{provider} does not answer this: {message}\nhint: say it in other words; no other model is asked by itself")]
+    #[error(
+        "{provider} does not answer this: {message}\nhint: say it in other words; no other model is asked by itself"
+    )]
     Withheld {
         /// The provider.
         provider: String,
@@ -140,7 +142,9 @@ pub enum Error {
         message: String,
     },
     /// The operator: the provider is down, overloaded or out of reach.
-    #[error("{provider} cannot be reached: {message}\nhint: try again when it is up, or name a second model after a comma")]
+    #[error(
+        "{provider} cannot be reached: {message}\nhint: try again when it is up, or name a second model after a comma"
+    )]
     Unreachable {
         /// The provider's address.
         provider: String,
@@ -228,7 +232,9 @@ fn key_hint(variable: Option<&str>) -> String {
 fn refused_hint(provider: &str, status: u16) -> String {
     match status {
         402 | 429 => format!("add credit to the account at {provider}, or name another model"),
-        _ => format!("`plumb models --provider {provider}` shows what is known of its models; another one may take it"),
+        _ => format!(
+            "`plumb models --provider {provider}` shows what is known of its models; another one may take it"
+        ),
     }
 }
 
@@ -237,7 +243,9 @@ fn busy_hint(wait_ms: Option<u64>) -> String {
         Some(ms) => format!("in {} s", ms.div_ceil(1000)),
         None => "later".to_owned(),
     };
-    format!("try again {when}, name a second model after a comma, or ask less with [limits] in plumb.toml")
+    format!(
+        "try again {when}, name a second model after a comma, or ask less with [limits] in plumb.toml"
+    )
 }
 
 /// The result of this crate.

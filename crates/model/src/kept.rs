@@ -124,7 +124,10 @@ fn files(folder: &Path) -> std::io::Result<Vec<(SystemTime, u64, PathBuf)>> {
 #[cfg(unix)]
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 #[cfg(not(unix))]
@@ -189,7 +192,11 @@ impl Kept {
 /// An answer as if it arrived.
 fn pieces(response: &Response) -> Vec<Delta> {
     let mut pieces = Vec::new();
-    for thought in response.reasoning.iter().filter(|thought| !thought.text.is_empty()) {
+    for thought in response
+        .reasoning
+        .iter()
+        .filter(|thought| !thought.text.is_empty())
+    {
         pieces.push(Delta::Reasoning {
             text: thought.text.clone(),
         });

@@ -6,8 +6,8 @@
 //!
 //! This crate takes no decision of an agent and writes no journal.
 
-pub mod catalogue;
 mod bedrock;
+pub mod catalogue;
 mod checked;
 mod embed;
 mod error;

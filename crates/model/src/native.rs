@@ -66,7 +66,8 @@ impl Native {
             target: ServiceTarget {
                 endpoint: Endpoint::from_owned(base_url),
                 auth: AuthData::from_single(
-                    key.as_ref().map_or_else(String::new, |key| key.value.clone()),
+                    key.as_ref()
+                        .map_or_else(String::new, |key| key.value.clone()),
                 ),
                 model: ModelIden::new(kind, model),
             },
@@ -117,7 +118,10 @@ impl Native {
     }
 
     async fn vectors(&self, texts: &[String]) -> Result<Embedded> {
-        if !matches!(self.kind, AdapterKind::Gemini | AdapterKind::Ollama | AdapterKind::OpenAIResp) {
+        if !matches!(
+            self.kind,
+            AdapterKind::Gemini | AdapterKind::Ollama | AdapterKind::OpenAIResp
+        ) {
             return Err(self.unsupported("texts to turn into vectors"));
         }
         let target = match self.kind {

@@ -58,7 +58,10 @@ impl OpenAi {
             id: String,
         }
         let response = self.http.send(None, "models").await?;
-        let list: List = response.json().await.map_err(|error| self.http.broken(&error))?;
+        let list: List = response
+            .json()
+            .await
+            .map_err(|error| self.http.broken(&error))?;
         Ok(list.data.into_iter().map(|item| item.id).collect())
     }
 
@@ -81,7 +84,10 @@ impl OpenAi {
         }
         let body = json!({"model": self.http.model, "input": texts, "encoding_format": "float"});
         let response = self.http.send(Some(&body), "embeddings").await?;
-        let mut list: List = response.json().await.map_err(|error| self.http.broken(&error))?;
+        let mut list: List = response
+            .json()
+            .await
+            .map_err(|error| self.http.broken(&error))?;
         // What is not numbered is in order.
         list.data.sort_by_key(|item| item.index.unwrap_or(0));
         let usage = list.usage;

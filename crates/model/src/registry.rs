@@ -149,7 +149,11 @@ impl Models {
         let address = way.address.clone();
         let checked: Arc<dyn Model> = Arc::new(Checked::new(Arc::new(self.remote(way, model)?)));
         match &self.settings.keeping {
-            Some(keeping) => Ok(Arc::new(Kept::new(checked, address, self.answers(keeping)?))),
+            Some(keeping) => Ok(Arc::new(Kept::new(
+                checked,
+                address,
+                self.answers(keeping)?,
+            ))),
             None => Ok(checked),
         }
     }
@@ -378,7 +382,12 @@ struct Way {
 impl Way {
     /// One request of a model.
     fn wire(self, model: &str) -> Result<Arc<dyn Wire>> {
-        let Way { provider, address, key, protocol } = self;
+        let Way {
+            provider,
+            address,
+            key,
+            protocol,
+        } = self;
         Ok(match protocol {
             Protocol::Native(kind) => Arc::new(Native::new(&provider, model, kind, &address, key)?),
             Protocol::Converse => Arc::new(Bedrock::new(&provider, model, &address, key)?),
@@ -395,7 +404,9 @@ impl Server {
         match Provider::find(protocol) {
             Some(provider) => Ok(provider.protocol),
             None => Err(Error::Setting {
-                message: format!("the server {name} speaks {protocol}, which is no provider's protocol"),
+                message: format!(
+                    "the server {name} speaks {protocol}, which is no provider's protocol"
+                ),
                 hint: catalogue::nearest(protocol, PROVIDERS.iter().map(|provider| provider.name)),
             }),
         }
@@ -513,10 +524,7 @@ mod tests {
         let models = Models::new(Settings::default());
         for (name, expected) in [
             ("qwen", "a model is called provider:name"),
-            (
-                "antropic:claude",
-                "did you mean anthropic",
-            ),
+            ("antropic:claude", "did you mean anthropic"),
             ("local:", "a model is called provider:name"),
             #[cfg(feature = "local")]
             ("local:qwen2.5-coder", "did you mean qwen2.5-coder-0.5b"),

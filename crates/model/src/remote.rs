@@ -183,11 +183,16 @@ impl Remote {
         let Error::Unknown { name, hint } = error else {
             return error;
         };
-        let (provider, model) = self.wire.name().split_once(':').unwrap_or((self.wire.name(), ""));
+        let (provider, model) = self
+            .wire
+            .name()
+            .split_once(':')
+            .unwrap_or((self.wire.name(), ""));
         let mut names = self.wire.names().await.unwrap_or_default();
         if names.is_empty() {
             let known = prices::table().models.keys();
-            let known = known.filter_map(|name| name.split_once(':').filter(|name| name.0 == provider));
+            let known =
+                known.filter_map(|name| name.split_once(':').filter(|name| name.0 == provider));
             names.extend(known.map(|name| name.1.to_owned()));
         }
         let hint = match names.is_empty() {
@@ -246,7 +251,8 @@ impl Model for Remote {
             loop {
                 match self.once(request, sink.as_ref(), &mut seen).await {
                     Ok(mut response) => {
-                        response.cost_micros = response.cost_micros.or_else(|| self.cost(&response));
+                        response.cost_micros =
+                            response.cost_micros.or_else(|| self.cost(&response));
                         return Ok(response);
                     }
                     Err(error) => self.pause(&mut attempt, error, seen).await?,

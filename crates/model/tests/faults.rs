@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use wire::{Provider, Reply};
 
 fn piece(delta: Value) -> String {
-    format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": delta}]}))
+    format!(
+        "data: {}\n\n",
+        json!({"choices": [{"index": 0, "delta": delta}]})
+    )
 }
 
 fn text(text: &str) -> String {
@@ -31,7 +34,8 @@ fn answer(said: &str) -> Reply {
 }
 
 fn call(arguments: &str) -> Reply {
-    let call = json!({"index": 0, "id": "call_1", "function": {"name": "pay", "arguments": arguments}});
+    let call =
+        json!({"index": 0, "id": "call_1", "function": {"name": "pay", "arguments": arguments}});
     Reply::events(format!("{}{END}", piece(json!({"tool_calls": [call]}))))
 }
 
@@ -60,20 +64,51 @@ fn patience(first: u64, between: u64) -> BTreeMap<String, Patience> {
 
 #[tokio::test]
 async fn too_many_requests_are_waited_for_as_long_as_asked() {
-    let busy = Reply::new(429, "retry-after: 0.2\r\n", "{\"error\":{\"message\":\"slow down\"}}");
+    let busy = Reply::new(
+        429,
+        "retry-after: 0.2\r\n",
+        "{\"error\":{\"message\":\"slow down\"}}",
+    );
     let (provider, models) = lab(vec![busy, answer("Hi.")], |_| ()).await;
     let start = Instant::now();
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), provider.asked().len()), ("Hi.", 2));
-    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(200),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn a_wait_that_is_too_long_is_said_instead() {
-    let busy = Reply::new(429, "retry-after: 3600\r\n", "{\"error\":{\"message\":\"slow down\"}}");
+    let busy = Reply::new(
+        429,
+        "retry-after: 3600\r\n",
+        "{\"error\":{\"message\":\"slow down\"}}",
+    );
     let (provider, models) = lab(vec![busy], |_| ()).await;
-    let error = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap_err();
-    assert!(matches!(error, Error::Busy { wait_ms: Some(3_600_000), .. }), "{error}");
+    let error = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Busy {
+                wait_ms: Some(3_600_000),
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(provider.asked().len(), 1);
 }
 
@@ -81,10 +116,20 @@ async fn a_wait_that_is_too_long_is_said_instead() {
 async fn a_server_that_fails_is_asked_again_and_at_last_given_up() {
     let failing = || Reply::new(500, "", "oh");
     let (provider, models) = lab(vec![failing(), failing(), answer("Hi.")], |_| ()).await;
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), provider.asked().len()), ("Hi.", 3));
     let (provider, models) = lab(vec![failing(); 4], |_| ()).await;
-    let error = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap_err();
+    let error = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert_eq!(provider.asked().len(), 4);
 }
@@ -94,7 +139,12 @@ async fn a_stream_that_is_cut_is_asked_for_again_unless_it_was_seen() {
     let cut = || Reply::cut(&text("Ha"));
     let ended_early = Reply::events(text("Ha"));
     let (provider, models) = lab(vec![cut(), ended_early, answer("Hi.")], |_| ()).await;
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), provider.asked().len()), ("Hi.", 3));
     let (provider, models) = lab(vec![cut()], |_| ()).await;
     let (sink, mut seen) = tokio::sync::mpsc::unbounded_channel();
@@ -111,9 +161,17 @@ async fn silence_before_and_within_an_answer_has_an_end() {
         settings.retry.tries = 1;
         settings.timeouts = patience(80, 80);
     };
-    for (reply, begun) in [(Reply::silent_after(""), false), (Reply::silent_after(&text("Ha")), true)] {
+    for (reply, begun) in [
+        (Reply::silent_after(""), false),
+        (Reply::silent_after(&text("Ha")), true),
+    ] {
         let (_provider, models) = lab(vec![reply], once).await;
-        let error = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap_err();
+        let error = models
+            .open("lab:a")
+            .unwrap()
+            .generate(&ask(), None)
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, Error::TimedOut { started, after_ms: 80, .. } if started == begun),
             "{error}"
@@ -124,7 +182,12 @@ async fn silence_before_and_within_an_answer_has_an_end() {
         settings.timeouts = patience(80, 80);
     })
     .await;
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), provider.asked().len()), ("Hi.", 2));
 }
 
@@ -136,7 +199,12 @@ async fn a_first_token_that_is_slow_is_hedged() {
         settings.hedging.insert("lab".to_owned(), Hedging { after });
     })
     .await;
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), response.dropped_calls), ("Hi.", 1));
     assert_eq!(provider.asked().len(), 2);
 }
@@ -145,26 +213,49 @@ async fn a_first_token_that_is_slow_is_hedged() {
 async fn a_stream_of_no_json_is_a_failure() {
     let broken = || Reply::events("data: {\"choices\": [oh\n\n");
     let (provider, models) = lab(vec![broken(), answer("Hi.")], |_| ()).await;
-    let response = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((response.text.as_str(), provider.asked().len()), ("Hi.", 2));
 }
 
 #[tokio::test]
 async fn json_of_the_wrong_form_goes_back_with_the_reason() {
-    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let schema =
+        json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
     let request = Request {
         output: Output::Json(schema),
         ..ask()
     };
-    let replies = vec![answer("{\"n\": \"three\"}"), answer("{\"n\": 3"), answer("{\"n\": 3}")];
+    let replies = vec![
+        answer("{\"n\": \"three\"}"),
+        answer("{\"n\": 3"),
+        answer("{\"n\": 3}"),
+    ];
     let (provider, models) = lab(replies, |_| ()).await;
-    let response = models.open("lab:a").unwrap().generate(&request, None).await.unwrap();
+    let response = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&request, None)
+        .await
+        .unwrap();
     assert_eq!(response.text, "{\"n\": 3}");
     let asked = provider.asked();
     let said = asked[1].body["messages"][2]["content"].as_str().unwrap();
-    assert!(said.contains("n") && said.contains("That is not right"), "{said}");
+    assert!(
+        said.contains("n") && said.contains("That is not right"),
+        "{said}"
+    );
     let (_provider, models) = lab(vec![answer("no"); 3], |_| ()).await;
-    let error = models.open("lab:a").unwrap().generate(&request, None).await.unwrap_err();
+    let error = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&request, None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
 
@@ -179,15 +270,38 @@ async fn wrong_arguments_of_a_tool_go_back_with_the_reason() {
         tools: vec![pay],
         ..ask()
     };
-    let replies = vec![call("{\"amount\": 0}"), call("{\"amount\": "), call("{\"amount\": 2}")];
+    let replies = vec![
+        call("{\"amount\": 0}"),
+        call("{\"amount\": "),
+        call("{\"amount\": 2}"),
+    ];
     let (provider, models) = lab(replies, |_| ()).await;
     let model = models.open("lab:a").unwrap();
-    let response = tools::generate(model.as_ref(), &request, None, 2).await.unwrap();
+    let response = tools::generate(model.as_ref(), &request, None, 2)
+        .await
+        .unwrap();
     assert_eq!(response.tool_calls[0].arguments, json!({"amount": 2}));
     let asked = provider.asked();
-    let said = |number: usize| asked[number].body["messages"].as_array().unwrap().last().unwrap().clone();
-    assert!(said(1)["content"].as_str().unwrap().contains("/amount: 0 is less than the minimum of 1"));
-    assert!(said(2)["content"].as_str().unwrap().contains("are no JSON object"));
+    let said = |number: usize| {
+        asked[number].body["messages"]
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap()
+            .clone()
+    };
+    assert!(
+        said(1)["content"]
+            .as_str()
+            .unwrap()
+            .contains("/amount: 0 is less than the minimum of 1")
+    );
+    assert!(
+        said(2)["content"]
+            .as_str()
+            .unwrap()
+            .contains("are no JSON object")
+    );
 }
 
 #[tokio::test]
@@ -197,8 +311,15 @@ async fn a_prompt_that_is_too_long_goes_to_the_next_model() {
     let (provider, models) = lab(replies, |_| ()).await;
     let model = models.open("lab:small,lab:large").unwrap();
     let response = model.generate(&ask(), None).await.unwrap();
-    assert_eq!((response.text.as_str(), response.model.as_deref()), ("Hi.", Some("lab:large")));
-    let asked: Vec<Value> = provider.asked().iter().map(|asked| asked.body["model"].clone()).collect();
+    assert_eq!(
+        (response.text.as_str(), response.model.as_deref()),
+        ("Hi.", Some("lab:large"))
+    );
+    let asked: Vec<Value> = provider
+        .asked()
+        .iter()
+        .map(|asked| asked.body["model"].clone())
+        .collect();
     assert_eq!(asked, ["small", "large"]);
 }
 
@@ -215,8 +336,16 @@ async fn an_answer_that_is_kept_is_not_asked_for_again() {
     .await;
     let model = models.open("lab:a").unwrap();
     model.generate(&ask(), None).await.unwrap_err();
-    assert!(!model.generate(&ask(), None).await.unwrap().kept, "an error is not kept");
-    let again = models.open("lab:a").unwrap().generate(&ask(), None).await.unwrap();
+    assert!(
+        !model.generate(&ask(), None).await.unwrap().kept,
+        "an error is not kept"
+    );
+    let again = models
+        .open("lab:a")
+        .unwrap()
+        .generate(&ask(), None)
+        .await
+        .unwrap();
     assert_eq!((again.text.as_str(), again.kept), ("Hi.", true));
     assert_eq!(provider.asked().len(), 2);
 }

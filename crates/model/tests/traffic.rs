@@ -52,7 +52,11 @@ impl Protocol {
     fn reply(self, case: &str) -> Reply {
         let text = self.file(&format!("{case}.{}", self.ending));
         match self.ending {
-            "jsonl" => Reply::new(200, "content-type: application/vnd.amazon.eventstream\r\n", frames(&text)),
+            "jsonl" => Reply::new(
+                200,
+                "content-type: application/vnd.amazon.eventstream\r\n",
+                frames(&text),
+            ),
             "ndjson" => Reply::new(200, "content-type: application/x-ndjson\r\n", text),
             _ => Reply::events(text),
         }
@@ -129,7 +133,12 @@ fn request(protocol: Protocol, case: &str) -> Request {
             ..ask("Weather?")
         },
         "media" => {
-            let mut parts = vec![Part::Text { text: "Look and listen:".to_owned() }, media("image/png", "cG5n")];
+            let mut parts = vec![
+                Part::Text {
+                    text: "Look and listen:".to_owned(),
+                },
+                media("image/png", "cG5n"),
+            ];
             if protocol.name != "ollama" {
                 parts.push(media("application/pdf", "cGRm"));
             }
@@ -175,7 +184,12 @@ async fn turn(protocol: Protocol, request: &Request, reply: Reply) -> (String, R
         shown.push_str(&match piece {
             Delta::Text { text } => format!("text {text:?}\n"),
             Delta::Reasoning { text } => format!("thought {text:?}\n"),
-            Delta::ToolCall { index, id, name, arguments } => {
+            Delta::ToolCall {
+                index,
+                id,
+                name,
+                arguments,
+            } => {
                 format!("call {index} {id} {name} {arguments:?}\n")
             }
         });
@@ -214,7 +228,11 @@ async fn tools_and_thoughts_and_what_is_handed_back() {
                 request.messages.push(Message::results(results));
                 request.tool_choice = ToolChoice::Auto;
             } else {
-                assert_eq!(response.reasoning[0].text, "Clouds, so rain.", "{}", protocol.name);
+                assert_eq!(
+                    response.reasoning[0].text, "Clouds, so rain.",
+                    "{}",
+                    protocol.name
+                );
                 request.messages.push(Message::user("Sure?"));
             }
             let (next, _) = turn(protocol, &request, protocol.reply("text")).await;
@@ -245,7 +263,9 @@ async fn refusals_say_who_must_act() {
             let provider = Provider::new(vec![reply, Reply::new(404, "", "")]).await;
             let mut settings = provider.settings(protocol.name);
             settings.retry.tries = 1;
-            let model = plumb_model::Models::new(settings).open(&format!("lab:{}", protocol.model)).unwrap();
+            let model = plumb_model::Models::new(settings)
+                .open(&format!("lab:{}", protocol.model))
+                .unwrap();
             let error = model.generate(&ask("Weather?"), None).await.unwrap_err();
             let error = error.to_string().replace(&provider.address, "[address]");
             write!(shown, "{status}\nerror: {error}\n\n").unwrap();
@@ -257,27 +277,56 @@ async fn refusals_say_who_must_act() {
 #[tokio::test]
 async fn texts_become_vectors() {
     for (protocol, body) in [
-        ("openai", json!({"data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [1.0, 0.0]}],
-            "model": "small", "usage": {"prompt_tokens": 3, "total_tokens": 3}})),
-        ("openai-responses", json!({"data": [{"index": 0, "embedding": [1.0, 0.0]}, {"index": 1, "embedding": [0.0, 1.0]}],
-            "model": "small", "usage": {"prompt_tokens": 3, "total_tokens": 3}})),
-        ("gemini", json!({"embeddings": [{"values": [1.0, 0.0]}, {"values": [0.0, 1.0]}]})),
-        ("ollama", json!({"model": "small", "embeddings": [[1.0, 0.0], [0.0, 1.0]], "prompt_eval_count": 3})),
+        (
+            "openai",
+            json!({"data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [1.0, 0.0]}],
+            "model": "small", "usage": {"prompt_tokens": 3, "total_tokens": 3}}),
+        ),
+        (
+            "openai-responses",
+            json!({"data": [{"index": 0, "embedding": [1.0, 0.0]}, {"index": 1, "embedding": [0.0, 1.0]}],
+            "model": "small", "usage": {"prompt_tokens": 3, "total_tokens": 3}}),
+        ),
+        (
+            "gemini",
+            json!({"embeddings": [{"values": [1.0, 0.0]}, {"values": [0.0, 1.0]}]}),
+        ),
+        (
+            "ollama",
+            json!({"model": "small", "embeddings": [[1.0, 0.0], [0.0, 1.0]], "prompt_eval_count": 3}),
+        ),
     ] {
         let reply = Reply::new(200, "content-type: application/json\r\n", body.to_string());
         let provider = Provider::new(vec![reply]).await;
         let embedder = provider.embedder(protocol, "small");
-        let embedded = embedder.embed(vec!["a".to_owned(), "b".to_owned()]).await.unwrap();
+        let embedded = embedder
+            .embed(vec!["a".to_owned(), "b".to_owned()])
+            .await
+            .unwrap();
         assert_eq!(embedded.vectors, [[1.0, 0.0], [0.0, 1.0]], "{protocol}");
-        assert_eq!(embedded.tokens, (protocol != "gemini").then_some(3), "{protocol}");
-        assert_eq!(embedded.cost_micros, None, "a price that is not known is not 0");
+        assert_eq!(
+            embedded.tokens,
+            (protocol != "gemini").then_some(3),
+            "{protocol}"
+        );
+        assert_eq!(
+            embedded.cost_micros, None,
+            "a price that is not known is not 0"
+        );
         let asked = provider.asked();
-        let shown = format!("{}\n{:#}", asked[0].head.lines().next().unwrap(), asked[0].body);
+        let shown = format!(
+            "{}\n{:#}",
+            asked[0].head.lines().next().unwrap(),
+            asked[0].body
+        );
         insta::assert_snapshot!(format!("{protocol}-embeddings"), shown);
     }
     let provider = Provider::new(Vec::new()).await;
     for protocol in ["anthropic", "bedrock"] {
-        let error = provider.embedder(protocol, "small").embed(vec!["a".to_owned()]).await;
+        let error = provider
+            .embedder(protocol, "small")
+            .embed(vec!["a".to_owned()])
+            .await;
         let error = error.unwrap_err().without_hint();
         assert_eq!(error, "lab does not take texts to turn into vectors");
     }

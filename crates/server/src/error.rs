@@ -52,7 +52,9 @@ impl ApiError {
             code: Some("previous_response_not_found"),
             ..ApiError::parameter(
                 "previous_response_id",
-                format!("there is no response {id}: none is kept but the last one of a WebSocket; send the conversation in input"),
+                format!(
+                    "there is no response {id}: none is kept but the last one of a WebSocket; send the conversation in input"
+                ),
             )
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model::{
-    Content, Delta, DeltaSink, Effort, Embed, Embedded, Error, Message, Model, Output, Part, Request, Response, Role, Stop,
-    ToolCall, ToolChoice, Usage,
+    Content, Delta, DeltaSink, Effort, Embed, Embedded, Error, Message, Model, Output, Part,
+    Request, Response, Role, Stop, ToolCall, ToolChoice, Usage,
 };
 use plumb_server::{Pool, Server, Token, serve};
 use serde_json::{Value, json};
@@ -389,11 +389,17 @@ async fn where_to_stop_and_how_hard_to_think_reach_the_model() {
     body = with(body, "reasoning_effort", json!("low"));
     let (status, _) = client.post("/v1/chat/completions", body).await;
     let asked = client.asked();
-    assert_eq!((status, asked.stop, asked.top_p), (200, vec!["END".to_owned()], Some(0.5)));
+    assert_eq!(
+        (status, asked.stop, asked.top_p),
+        (200, vec!["END".to_owned()], Some(0.5))
+    );
     assert_eq!(asked.effort, Some(Effort::Low));
     let body = json!({"input": "x", "top_p": 1, "reasoning": {"effort": "high"}});
     let (status, response) = client.post("/v1/responses", body).await;
-    assert_eq!((status, &response["reasoning"]["effort"]), (200, &json!("high")));
+    assert_eq!(
+        (status, &response["reasoning"]["effort"]),
+        (200, &json!("high"))
+    );
     let asked = client.asked();
     assert_eq!((asked.effort, asked.top_p), (Some(Effort::High), None));
 }
@@ -601,11 +607,16 @@ async fn texts_become_vectors() {
 }
 
 /// Sends each request when the one before it has ended; gives the last event of each.
-async fn turns(client: &Client, requests: &[Box<dyn Fn(&[Value]) -> Value + Send + Sync>]) -> Vec<Value> {
+async fn turns(
+    client: &Client,
+    requests: &[Box<dyn Fn(&[Value]) -> Value + Send + Sync>],
+) -> Vec<Value> {
     use futures::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
     let address = client.address.replace("http://", "ws://");
-    let mut request = format!("{address}/v1/responses").into_client_request().unwrap();
+    let mut request = format!("{address}/v1/responses")
+        .into_client_request()
+        .unwrap();
     let token = format!("Bearer {TOKEN}").parse().unwrap();
     request.headers_mut().insert("authorization", token);
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
@@ -631,11 +642,19 @@ async fn a_socket_goes_on_with_its_last_response() {
     let client = Client::new().await;
     let create = |fields: Value| {
         let mut body = json!({"type": "response.create", "model": "puppet"});
-        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         body
     };
     let after = move |fields: Value| -> Box<dyn Fn(&[Value]) -> Value + Send + Sync> {
-        Box::new(move |ends| with(create(fields.clone()), "previous_response_id", ends[0]["response"]["id"].clone()))
+        Box::new(move |ends| {
+            with(
+                create(fields.clone()),
+                "previous_response_id",
+                ends[0]["response"]["id"].clone(),
+            )
+        })
     };
     let output = json!([{"type": "function_call_output", "call_id": "call_9", "output": "x"}]);
     let ends = turns(
@@ -662,13 +681,24 @@ async fn a_socket_goes_on_with_its_last_response() {
         ]
     );
     assert_eq!(asked.len(), 2);
-    let codes: Vec<&str> = ends[2..].iter().map(|end| end["error"]["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> = ends[2..]
+        .iter()
+        .map(|end| end["error"]["code"].as_str().unwrap())
+        .collect();
     // The second response took the first one's place.
     assert_eq!(
         codes,
-        ["previous_response_not_found", "previous_response_not_found", "invalid_request_error", "invalid_request_error"]
+        [
+            "previous_response_not_found",
+            "previous_response_not_found",
+            "invalid_request_error",
+            "invalid_request_error"
+        ]
     );
-    assert_eq!((&ends[4]["status"], &ends[4]["error"]["param"]), (&json!(400), &json!("stream")));
+    assert_eq!(
+        (&ends[4]["status"], &ends[4]["error"]["param"]),
+        (&json!(400), &json!("stream"))
+    );
 }
 
 #[tokio::test]
@@ -693,15 +723,30 @@ async fn a_conversation_is_compacted_and_gone_on_with() {
     let client = Client::new().await;
     let body = json!({"model": "puppet", "input": "We launch on Tuesday."});
     let (status, compact) = client.post("/v1/responses/compact", body).await;
-    assert_eq!((status, compact["object"].as_str()), (200, Some("response.compaction")));
-    assert!(client.asked().messages[1].text().contains("Sum up this conversation"));
+    assert_eq!(
+        (status, compact["object"].as_str()),
+        (200, Some("response.compaction"))
+    );
+    assert!(
+        client.asked().messages[1]
+            .text()
+            .contains("Sum up this conversation")
+    );
     let input = json!([compact["output"][0], {"role": "user", "content": "When?"}]);
     let (status, _) = client.post("/v1/responses", json!({"input": input})).await;
     assert_eq!(status, 200);
     assert_eq!(
         client.asked().messages,
-        [Message::user("Summary of the conversation so far:\nHello, you."), Message::user("When?")]
+        [
+            Message::user("Summary of the conversation so far:\nHello, you."),
+            Message::user("When?")
+        ]
     );
-    let (status, error) = client.post("/v1/responses/compact", json!({"input": "x"})).await;
-    assert_eq!((status, error["error"]["param"].as_str()), (400, Some("model")));
+    let (status, error) = client
+        .post("/v1/responses/compact", json!({"input": "x"}))
+        .await;
+    assert_eq!(
+        (status, error["error"]["param"].as_str()),
+        (400, Some("model"))
+    );
 }

@@ -46,7 +46,9 @@ pub fn open_keeping(provider: &Provider, keep: bool) -> Result<Models> {
         timeouts: configuration.timeouts,
         hedging: configuration.hedging,
         retry: configuration.retry,
-        keeping: configuration.answers.or_else(|| keep.then(Keeping::default)),
+        keeping: configuration
+            .answers
+            .or_else(|| keep.then(Keeping::default)),
     }))
 }
 
@@ -68,10 +70,13 @@ pub fn embedding_files() -> Option<EmbeddingFiles> {
 async fn list(models: &Models, json: bool) -> Result<()> {
     let listed = models.list()?;
     let providers = models.providers();
-    let asked = futures::future::join_all(providers.iter().map(|provider| ask(models, provider))).await;
+    let asked =
+        futures::future::join_all(providers.iter().map(|provider| ask(models, provider))).await;
     let providers: Vec<_> = providers.iter().zip(asked).collect();
     if json {
-        let providers = providers.iter().map(|(provider, asked)| as_json(provider, asked));
+        let providers = providers
+            .iter()
+            .map(|(provider, asked)| as_json(provider, asked));
         return view::print_json(&json!({"catalogue": listed,
             "providers": providers.collect::<Vec<_>>(), "prices_of": prices::table().date}));
     }
@@ -163,7 +168,9 @@ async fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
                 "{model:<38} ${:>6} in ${:>6} out  {:>8} tokens  {}\n",
                 price.input,
                 price.output,
-                price.context.map_or_else(|| "?".to_owned(), |tokens| tokens.to_string()),
+                price
+                    .context
+                    .map_or_else(|| "?".to_owned(), |tokens| tokens.to_string()),
                 price.abilities.join(", ")
             ),
             None => format!("{model:<38} price, context and abilities are not known\n"),
@@ -182,13 +189,18 @@ async fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
 }
 
 /// What a provider offers, else what is known of it, by `provider:name`.
-fn details(provider: &ListedProvider, asked: &Asked) -> BTreeMap<String, Option<&'static prices::Price>> {
+fn details(
+    provider: &ListedProvider,
+    asked: &Asked,
+) -> BTreeMap<String, Option<&'static prices::Price>> {
     let known = provider.models.iter();
     let known = known.map(|(name, price)| ((*name).to_owned(), Some(*price)));
     match asked {
         Some(Ok(names)) => {
             let named = names.iter().map(|name| format!("{}:{name}", provider.name));
-            named.map(|name| (name.clone(), prices::find(&name))).collect()
+            named
+                .map(|name| (name.clone(), prices::find(&name)))
+                .collect()
         }
         _ => known.collect(),
     }

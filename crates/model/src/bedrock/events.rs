@@ -117,7 +117,9 @@ impl Events {
             block.thinks = true;
             block.thought.sealed = Some(sealed.into());
             (sealed.len(), None)
-        } else if let (Some(more), Some(call)) = (delta["toolUse"]["input"].as_str(), &mut block.call) {
+        } else if let (Some(more), Some(call)) =
+            (delta["toolUse"]["input"].as_str(), &mut block.call)
+        {
             call.arguments.push_str(more);
             let piece = Delta::ToolCall {
                 index: call.index,
@@ -182,12 +184,19 @@ impl Call {
 /// What is in a cache is not among the tokens of the input here.
 fn usage(usage: &Value) -> Usage {
     let count = |name: &str| {
-        let count = usage[name].as_u64().and_then(|count| u32::try_from(count).ok());
+        let count = usage[name]
+            .as_u64()
+            .and_then(|count| u32::try_from(count).ok());
         count.unwrap_or(0)
     };
-    let (cached, written) = (count("cacheReadInputTokens"), count("cacheWriteInputTokens"));
+    let (cached, written) = (
+        count("cacheReadInputTokens"),
+        count("cacheWriteInputTokens"),
+    );
     Usage {
-        prompt_tokens: count("inputTokens").saturating_add(cached).saturating_add(written),
+        prompt_tokens: count("inputTokens")
+            .saturating_add(cached)
+            .saturating_add(written),
         cached_tokens: cached,
         cache_write_tokens: written,
         output_tokens: count("outputTokens"),

@@ -160,7 +160,12 @@ mod tests {
         let mut bytes = frame(&[(":event-type", "messageStop")], "{}");
         let last = bytes.len() - 6;
         bytes[last] = b'x';
-        assert!(Frames::default().take(&bytes).unwrap_err().contains("checksum"));
+        assert!(
+            Frames::default()
+                .take(&bytes)
+                .unwrap_err()
+                .contains("checksum")
+        );
     }
 
     proptest! {

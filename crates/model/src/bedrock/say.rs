@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::http::Http;
 use crate::{
-    Content, Media, MediaSource, Message, Output, Part, Request, Result, Role, Tool,
-    ToolChoice, quotes,
+    Content, Media, MediaSource, Message, Output, Part, Request, Result, Role, Tool, ToolChoice,
+    quotes,
 };
 
 /// How a model is asked.
@@ -40,7 +40,9 @@ impl Way<'_> {
         }
         let tools = self.tools(request)?;
         self.mark(&mut system, &mut turns, !request.tools.is_empty());
-        let messages = turns.into_iter().map(|(role, content)| json!({"role": role.as_str(), "content": content}));
+        let messages = turns
+            .into_iter()
+            .map(|(role, content)| json!({"role": role.as_str(), "content": content}));
         let mut body = json!({"messages": messages.collect::<Value>(), "inferenceConfig": self.limits(request)});
         if !system.is_empty() {
             body["system"] = Value::Array(system);
@@ -76,7 +78,9 @@ impl Way<'_> {
 
     /// The most tokens of thinking; only Anthropic's models are told.
     fn budget(&self, request: &Request) -> Option<u32> {
-        let effort = request.effort.filter(|_| self.http.model.contains("anthropic."))?;
+        let effort = request
+            .effort
+            .filter(|_| self.http.model.contains("anthropic."))?;
         effort.budget()
     }
 
@@ -95,10 +99,17 @@ impl Way<'_> {
             ToolChoice::Named(name) => json!({"tool": {"name": name}}),
             // A model that must call none is told of none; but calls that it made need their tools.
             ToolChoice::None if !calls_before => return Ok(None),
-            ToolChoice::None => return Err(self.http.unsupported("no tools after it has called some")),
+            ToolChoice::None => {
+                return Err(self.http.unsupported("no tools after it has called some"));
+            }
         };
         let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
-        if self.marks && !request.messages.iter().any(|message| message.role == Role::System) {
+        if self.marks
+            && !request
+                .messages
+                .iter()
+                .any(|message| message.role == Role::System)
+        {
             tools.push(mark());
         }
         Ok(Some(json!({"tools": tools, "toolChoice": choice})))
@@ -160,10 +171,14 @@ impl Way<'_> {
                 Ok(json!({"image": {"format": format, "source": {"bytes": data}}}))
             }
             // A name may be an instruction in disguise, and has to be another one each time.
-            (MediaSource::Data(data), "application/pdf") => Ok(json!({"document": {"format": "pdf",
-                "name": format!("document {}", index + 1), "source": {"bytes": data}}})),
+            (MediaSource::Data(data), "application/pdf") => {
+                Ok(json!({"document": {"format": "pdf",
+                "name": format!("document {}", index + 1), "source": {"bytes": data}}}))
+            }
             (MediaSource::Data(_), _) => Err(self.http.unsupported(&format!("{kind} as an input"))),
-            (MediaSource::Url(_), _) => Err(self.http.unsupported(&format!("{kind} as an address"))),
+            (MediaSource::Url(_), _) => {
+                Err(self.http.unsupported(&format!("{kind} as an address")))
+            }
         }
     }
 }

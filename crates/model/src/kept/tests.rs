@@ -53,7 +53,10 @@ async fn the_same_request_is_asked_once() {
     };
     let found = second.generate(&again, Some(sink)).await.unwrap();
     assert_eq!((found.kept, found.cost_micros), (true, Some(0)));
-    assert_eq!((found.text.as_str(), found.usage), ("answer 1", answer.usage));
+    assert_eq!(
+        (found.text.as_str(), found.usage),
+        ("answer 1", answer.usage)
+    );
     assert_eq!(
         stream.recv().await,
         Some(Delta::Text {
@@ -119,17 +122,23 @@ fn the_oldest_go_when_there_are_too_many() {
     for number in 0..4_u32 {
         answers.keep(&number.to_string(), &response).unwrap();
         let file = std::fs::File::open(answers.path(&number.to_string())).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + day * number).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + day * number)
+            .unwrap();
     }
     // Used just now, it stays; the next oldest go.
     assert!(answers.find("0").is_some());
     answers.keep("4", &response).unwrap();
-    let left: Vec<bool> = (0..5).map(|number| answers.find(&number.to_string()).is_some()).collect();
+    let left: Vec<bool> = (0..5)
+        .map(|number| answers.find(&number.to_string()).is_some())
+        .collect();
     assert_eq!(left, [true, false, true, true, true]);
     let huge = Response {
         text: "x".repeat(300_000),
         ..Response::default()
     };
     answers.keep("5", &huge).unwrap();
-    assert!(answers.find("5").is_none(), "one must not drive out all the others");
+    assert!(
+        answers.find("5").is_none(),
+        "one must not drive out all the others"
+    );
 }

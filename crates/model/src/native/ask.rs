@@ -3,14 +3,14 @@
 use genai::adapter::AdapterKind;
 use genai::chat::{
     Binary, CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, CustomPart,
-    JsonSpec, MessageContent, ReasoningEffort, Tool as GenaiTool, ToolCall as GenaiCall, ToolChoice as GenaiChoice,
-    ToolResponse,
+    JsonSpec, MessageContent, ReasoningEffort, Tool as GenaiTool, ToolCall as GenaiCall,
+    ToolChoice as GenaiChoice, ToolResponse,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    Content, Effort, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result, Role,
-    Tool, ToolCall, ToolChoice, ToolResult, quotes,
+    Content, Effort, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result,
+    Role, Tool, ToolCall, ToolChoice, ToolResult, quotes,
 };
 
 /// How a provider is asked.
@@ -37,7 +37,10 @@ impl Way<'_> {
         self.mark_prefix(&mut messages, &mut tools);
         // The tokens of thinking are among those of the answer there.
         let is_anthropic = self.kind == AdapterKind::Anthropic;
-        let budget = request.effort.filter(|_| is_anthropic).and_then(Effort::budget);
+        let budget = request
+            .effort
+            .filter(|_| is_anthropic)
+            .and_then(Effort::budget);
         let mut options = ChatOptions::default()
             .with_max_tokens(request.max_tokens.saturating_add(budget.unwrap_or(0)))
             .with_capture_usage(true)
@@ -80,7 +83,9 @@ impl Way<'_> {
                 tools.clear();
                 &ToolChoice::Auto
             }
-            (AdapterKind::Ollama, ToolChoice::Required | ToolChoice::Named(_)) if !tools.is_empty() => {
+            (AdapterKind::Ollama, ToolChoice::Required | ToolChoice::Named(_))
+                if !tools.is_empty() =>
+            {
                 return Err(self.unsupported("a call of a tool as a duty"));
             }
             (_, choice) => choice,

@@ -29,7 +29,14 @@ fn ask() -> Request {
 }
 
 fn native(provider: &str, model: &str, kind: AdapterKind, address: &str) -> Native {
-    Native::new(provider, model, kind, address, Some(Key::new("HERE_KEY", "sk-test"))).unwrap()
+    Native::new(
+        provider,
+        model,
+        kind,
+        address,
+        Some(Key::new("HERE_KEY", "sk-test")),
+    )
+    .unwrap()
 }
 
 /// Asks a provider that answers with `traffic`; then again, with its answer and a result of the tool.

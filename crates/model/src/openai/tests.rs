@@ -43,7 +43,13 @@ fn request(output: Output) -> Request {
 
 /// The wire alone.
 fn wire(address: &str) -> OpenAi {
-    OpenAi::new("here", "small", address, Some(Key::new("HERE_KEY", "sk-secret-key"))).unwrap()
+    OpenAi::new(
+        "here",
+        "small",
+        address,
+        Some(Key::new("HERE_KEY", "sk-secret-key")),
+    )
+    .unwrap()
 }
 
 /// The model as it is opened, that does not wait long before it tries again.

@@ -288,12 +288,20 @@ async fn a_model_that_there_is_not_has_its_nearest_names() {
     };
     let wire = Wire::new("anthropic:claude-sonet-4-5", vec![vec![Act::Fail(unknown)]]);
     let error = remote(&wire).generate(&ask(), None).await.unwrap_err();
-    assert!(error.to_string().contains("did you mean claude-sonnet-4-5 or other"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("did you mean claude-sonnet-4-5 or other"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn vectors_are_asked_for_again_and_priced() {
-    let wire = Wire::new("openai:text-embedding-3-small", vec![vec![Act::Fail(down)], vec![]]);
+    let wire = Wire::new(
+        "openai:text-embedding-3-small",
+        vec![vec![Act::Fail(down)], vec![]],
+    );
     let embedded = remote(&wire).embed(vec!["a".to_owned()]).await.unwrap();
     assert_eq!((embedded.vectors.len(), wire.calls()), (1, 2));
     assert_eq!(embedded.cost_micros, Some(20_000));
@@ -319,7 +327,10 @@ async fn the_faster_of_two_calls_answers_and_both_are_paid() {
     let start = Instant::now();
     let response = remote.generate(&ask(), Some(sink)).await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(3));
-    assert_eq!((response.text.as_str(), response.dropped_calls, wire.calls()), ("fast", 1, 2));
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("fast", 1, 2)
+    );
     // 1,000 × 3 + 100 × 15 for the answer, 1,000 × 3 for the prompt of the other call.
     assert_eq!(response.cost_micros, Some(7_500));
     let mut streamed = Vec::new();
@@ -331,20 +342,34 @@ async fn the_faster_of_two_calls_answers_and_both_are_paid() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_has_begun_or_failed_is_not_hedged() {
-    let (wire, remote) = hedged(vec![vec![Act::Wait(1), Act::Say("a"), Act::Wait(60), Act::Say("b")]]);
+    let (wire, remote) = hedged(vec![vec![
+        Act::Wait(1),
+        Act::Say("a"),
+        Act::Wait(60),
+        Act::Say("b"),
+    ]]);
     let response = remote.generate(&ask(), None).await.unwrap();
-    assert_eq!((response.text.as_str(), response.dropped_calls, wire.calls()), ("ab", 0, 1));
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("ab", 0, 1)
+    );
     // What is left when one of both fails goes on alone.
     let (wire, remote) = hedged(vec![
         vec![Act::Wait(5), Act::Fail(down)],
         vec![Act::Wait(30), Act::Say("late")],
     ]);
     let response = remote.generate(&ask(), None).await.unwrap();
-    assert_eq!((response.text.as_str(), response.dropped_calls, wire.calls()), ("late", 0, 2));
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("late", 0, 2)
+    );
     // Both fail: that is one failed try.
     let failing = || vec![Act::Wait(5), Act::Fail(refused)];
     let (wire, remote) = hedged(vec![failing(), failing()]);
-    assert!(matches!(remote.generate(&ask(), None).await, Err(Error::Refused { .. })));
+    assert!(matches!(
+        remote.generate(&ask(), None).await,
+        Err(Error::Refused { .. })
+    ));
     assert_eq!(wire.calls(), 2);
 }
 

@@ -41,14 +41,22 @@ impl Reply {
 
     /// An answer of which only the beginning comes.
     pub(crate) fn cut(body: &str) -> Reply {
-        let mut bytes = head(200, "content-type: text/event-stream\r\n", body.len() + 1000);
+        let mut bytes = head(
+            200,
+            "content-type: text/event-stream\r\n",
+            body.len() + 1000,
+        );
         bytes.extend(body.as_bytes());
         Reply::Bytes(bytes)
     }
 
     /// A stream that stops speaking after `body`.
     pub(crate) fn silent_after(body: &str) -> Reply {
-        let mut bytes = head(200, "content-type: text/event-stream\r\n", body.len() + 1000);
+        let mut bytes = head(
+            200,
+            "content-type: text/event-stream\r\n",
+            body.len() + 1000,
+        );
         bytes.extend(body.as_bytes());
         Reply::Silence(bytes)
     }

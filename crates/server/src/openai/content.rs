@@ -64,7 +64,12 @@ fn assistant(message: &Value, place: &str) -> Result<Message, ApiError> {
     };
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let function = &call["function"];
-        let mut said = tool_call(&call["id"], &function["name"], &function["arguments"], place)?;
+        let mut said = tool_call(
+            &call["id"],
+            &function["name"],
+            &function["arguments"],
+            place,
+        )?;
         said.signature = signature(call);
         parts.push(Part::ToolCall(said));
     }

@@ -42,7 +42,11 @@ pub(crate) async fn embed(
     let embedded = embedder.embed(texts).await?;
     let (vectors, tokens) = (embedded.vectors, embedded.tokens.unwrap_or(0));
     if vectors.len() != count {
-        let message = format!("{} gave {} vectors for {count} texts", embedder.name(), vectors.len());
+        let message = format!(
+            "{} gave {} vectors for {count} texts",
+            embedder.name(),
+            vectors.len()
+        );
         return Err(model::Error::Malformed { message }.into());
     }
     let length = vectors.first().map_or(0, Vec::len);
@@ -79,11 +83,21 @@ fn find<'a>(server: &'a Server, name: &str) -> Result<&'a dyn Embed, ApiError> {
             "this server has no embedding model: start it with --embeddings NAME, or fetch the local one with `plumb models pull`",
         ));
     }
-    embedders.find(|embedder| is(embedder.name())).ok_or_else(|| {
-        let names: Vec<&str> = server.embedders.iter().map(|embedder| embedder.name()).collect();
-        let hint = format!("this server has the embedding models {}", names.join(", "));
-        model::Error::Unknown { name: name.to_owned(), hint }.into()
-    })
+    embedders
+        .find(|embedder| is(embedder.name()))
+        .ok_or_else(|| {
+            let names: Vec<&str> = server
+                .embedders
+                .iter()
+                .map(|embedder| embedder.name())
+                .collect();
+            let hint = format!("this server has the embedding models {}", names.join(", "));
+            model::Error::Unknown {
+                name: name.to_owned(),
+                hint,
+            }
+            .into()
+        })
 }
 
 fn texts(input: Option<Value>) -> Result<Vec<String>, ApiError> {

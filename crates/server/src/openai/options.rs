@@ -104,14 +104,19 @@ impl Fields {
             Some(1.0) => Ok(None),
             #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
             Some(top_p) if top_p > 0.0 && top_p < 1.0 => Ok(Some(top_p as f32)),
-            Some(_) => Err(ApiError::parameter("top_p", "top_p is above 0 and at most 1")),
+            Some(_) => Err(ApiError::parameter(
+                "top_p",
+                "top_p is above 0 and at most 1",
+            )),
         }
     }
 
     /// The texts before which the answer ends.
     pub(crate) fn stop(&mut self) -> Result<Vec<String>, ApiError> {
         let wrong = || {
-            let message = format!("stop is a text or an array of at most {MOST_STOPS} texts, none of them empty");
+            let message = format!(
+                "stop is a text or an array of at most {MOST_STOPS} texts, none of them empty"
+            );
             ApiError::parameter("stop", message)
         };
         let stops = match self.take("stop") {
@@ -119,9 +124,13 @@ impl Fields {
             Some(Value::Array(stops)) => stops,
             Some(stop) => vec![stop],
         };
-        let texts = stops.iter().map(|stop| stop.as_str().filter(|text| !text.is_empty()));
+        let texts = stops
+            .iter()
+            .map(|stop| stop.as_str().filter(|text| !text.is_empty()));
         let texts: Option<Vec<String>> = texts.map(|text| text.map(str::to_owned)).collect();
-        texts.filter(|texts| texts.len() <= MOST_STOPS).ok_or_else(wrong)
+        texts
+            .filter(|texts| texts.len() <= MOST_STOPS)
+            .ok_or_else(wrong)
     }
 
     /// The seed; another one each time where none is said.
@@ -177,7 +186,10 @@ pub(crate) fn effort(effort: Option<Value>, place: &str) -> Result<Option<Effort
         Some("low") => Ok(Some(Effort::Low)),
         Some("medium") => Ok(Some(Effort::Medium)),
         Some("high" | "xhigh") => Ok(Some(Effort::High)),
-        _ => Err(ApiError::parameter(place, format!("{place} is none, minimal, low, medium or high"))),
+        _ => Err(ApiError::parameter(
+            place,
+            format!("{place} is none, minimal, low, medium or high"),
+        )),
     }
 }
 

@@ -96,7 +96,9 @@ fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
     }
     let format = fields.take("text").map(|mut text| text["format"].take());
     let format = format.filter(|format| !format.is_null());
-    let effort = fields.take("reasoning").map(|mut reasoning| reasoning["effort"].take());
+    let effort = fields
+        .take("reasoning")
+        .map(|mut reasoning| reasoning["effort"].take());
     let effort = effort.filter(|effort| !effort.is_null());
     let request = Request {
         messages,
@@ -292,7 +294,9 @@ struct Frame {
 
 impl Frame {
     fn has_instructions(&self) -> bool {
-        self.echoed.get("instructions").is_some_and(Value::is_string)
+        self.echoed
+            .get("instructions")
+            .is_some_and(Value::is_string)
     }
 
     fn object(&self, status: &str, output: Vec<Value>) -> Value {

@@ -32,7 +32,10 @@ pub(crate) async fn compact(
     }
     let mut asked = read(body, None)?;
     if asked.stream {
-        return Err(ApiError::parameter("stream", "a compaction is not streamed"));
+        return Err(ApiError::parameter(
+            "stream",
+            "a compaction is not streamed",
+        ));
     }
     asked.request.messages.push(Message::user(ASK));
     let (model, request, _) = asked.open(&server).await?;
@@ -56,6 +59,9 @@ pub(super) fn summary(item: &Value, place: &str) -> Result<Message, ApiError> {
     let bytes = content.and_then(|content| STANDARD.decode(content).ok());
     match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
         Some(text) => Ok(Message::user(format!("{BEFORE}{text}"))),
-        None => Err(ApiError::parameter(place, format!("{place} is no compaction of this server"))),
+        None => Err(ApiError::parameter(
+            place,
+            format!("{place} is no compaction of this server"),
+        )),
     }
 }

@@ -3,8 +3,8 @@
 use model::{Delta, Reasoning, Response, ToolCall};
 use serde_json::{Value, json};
 
-use super::super::{content, new_id};
 use super::super::stream::Writer;
+use super::super::{content, new_id};
 use super::{Frame, call_item, message_item, status, text_part, thought_item};
 use crate::error::ApiError;
 
@@ -165,7 +165,8 @@ impl Events {
                 _ => {}
             }
         }
-        let unseen = |thought: &&Reasoning| thought.text.is_empty() && content::secret(thought).is_some();
+        let unseen =
+            |thought: &&Reasoning| thought.text.is_empty() && content::secret(thought).is_some();
         for thought in response.reasoning.iter().filter(unseen) {
             let item = thought_item(&new_id("rs_"), thought);
             let place = json!({"output_index": self.output.len(), "item": item});

@@ -25,7 +25,10 @@ const MOST_WAITING: usize = 16;
 const QUEUE: usize = 256;
 
 /// Takes up the connection.
-pub(crate) async fn open(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> HttpResponse {
+pub(crate) async fn open(
+    State(server): State<Arc<Server>>,
+    upgrade: WebSocketUpgrade,
+) -> HttpResponse {
     upgrade
         .max_message_size(LONGEST_REQUEST)
         .on_upgrade(move |socket| serve(server, socket))
@@ -100,7 +103,11 @@ async fn answer(
     let id = frame.id.clone();
     let mut conversation = request.messages.clone();
     // Instructions hold for one response; those within the conversation stay.
-    if frame.has_instructions() && conversation.first().is_some_and(|first| first.role == Role::System) {
+    if frame.has_instructions()
+        && conversation
+            .first()
+            .is_some_and(|first| first.role == Role::System)
+    {
         conversation.remove(0);
     }
     let response = stream::produce(model, request, &mut Events::new(frame), events).await;
@@ -112,12 +119,19 @@ async fn answer(
 
 /// The body of a request, without what only HTTP has.
 fn body(text: &str) -> Result<Value, ApiError> {
-    let mut body: Value = serde_json::from_str(text).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let mut body: Value =
+        serde_json::from_str(text).map_err(|error| ApiError::invalid(error.to_string()))?;
     if body["type"] != "response.create" {
         return Err(ApiError::parameter("type", "type is response.create"));
     }
-    if let Some(name) = ["stream", "stream_options", "background"].iter().find(|name| !body[**name].is_null()) {
-        return Err(ApiError::parameter(*name, format!("{name} is for HTTP alone")));
+    if let Some(name) = ["stream", "stream_options", "background"]
+        .iter()
+        .find(|name| !body[**name].is_null())
+    {
+        return Err(ApiError::parameter(
+            *name,
+            format!("{name} is for HTTP alone"),
+        ));
     }
     if let Some(fields) = body.as_object_mut() {
         fields.remove("type");
