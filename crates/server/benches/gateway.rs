@@ -110,6 +110,8 @@ struct Asked {
     name: &'static str,
     address: String,
     model: &'static str,
+    /// What it wants to be shown.
+    token: String,
     process: Option<Child>,
     _folder: tempfile::TempDir,
 }
@@ -129,6 +131,7 @@ impl Asked {
             name: "upstream alone",
             address: format!("http://127.0.0.1:{port}/v1"),
             model: "up",
+            token: String::new(),
             process: None,
             _folder: tempfile::tempdir().unwrap(),
         }
@@ -141,17 +144,10 @@ impl Asked {
         let port = free_port();
         let mut command = Command::new(binary);
         command
-            .args([
-                "serve",
-                "--models",
-                "--model",
-                "lab:up",
-                "--no-token",
-                "--listen",
-            ])
+            .args(["serve", "--models", "--model", "lab:up", "--listen"])
             .arg(format!("127.0.0.1:{port}"))
             .env("PLUMB_MODELS", folder.path().join("none"));
-        Asked::start("plumb serve", command, folder, port)
+        Asked::start("plumb serve", "PLUMB_TOKEN", command, folder, port)
     }
 
     fn litellm(program: &str, upstream: u16) -> Asked {
@@ -174,17 +170,20 @@ impl Asked {
             .args(["--telemetry", "False", "--port", &port.to_string()])
             // Without it the program fetches its table of prices.
             .env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
-        Asked::start("LiteLLM", command, folder, port)
+        Asked::start("LiteLLM", "LITELLM_MASTER_KEY", command, folder, port)
     }
 
     fn start(
         name: &'static str,
+        variable: &str,
         mut command: Command,
         folder: tempfile::TempDir,
         port: u16,
     ) -> Asked {
+        let token = format!("sk-{}", plumb_server::Token::fresh());
         let process = command
             .current_dir(folder.path())
+            .env(variable, &token)
             .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -194,6 +193,7 @@ impl Asked {
             name,
             address: format!("http://127.0.0.1:{port}/v1"),
             model: if name == "LiteLLM" { "up" } else { "lab:up" },
+            token,
             process: Some(process),
             _folder: folder,
         }
@@ -206,6 +206,7 @@ impl Asked {
         let start = Instant::now();
         let asked = http
             .post(format!("{}/chat/completions", self.address))
+            .bearer_auth(&self.token)
             .json(&body)
             .send();
         let response = asked.await.map_err(|error| error.to_string())?;

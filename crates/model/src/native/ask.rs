@@ -35,37 +35,7 @@ impl Way<'_> {
         }
         let mut tools: Vec<GenaiTool> = request.tools.iter().map(tool).collect();
         self.mark_prefix(&mut messages, &mut tools);
-        // The tokens of thinking are among those of the answer there.
-        let is_anthropic = self.kind == AdapterKind::Anthropic;
-        let budget = request
-            .effort
-            .filter(|_| is_anthropic)
-            .and_then(Effort::budget);
-        let mut options = ChatOptions::default()
-            .with_max_tokens(request.max_tokens.saturating_add(budget.unwrap_or(0)))
-            .with_capture_usage(true)
-            .with_capture_content(true)
-            .with_capture_reasoning_content(true)
-            .with_capture_tool_calls(true);
-        // A model that thinks takes no temperature there.
-        if self.temperature && budget.is_none() {
-            options = options.with_temperature(f64::from(request.temperature));
-        }
-        if let Some(effort) = request.effort {
-            options = options.with_reasoning_effort(self::effort(effort));
-        }
-        if let Some(top_p) = request.top_p {
-            options = options.with_top_p(f64::from(top_p));
-        }
-        if !request.stop.is_empty() {
-            if self.kind == AdapterKind::OpenAIResp {
-                return Err(self.unsupported("texts to stop at"));
-            }
-            options = options.with_stop_sequences(request.stop.clone());
-        }
-        if !matches!(self.kind, AdapterKind::Anthropic | AdapterKind::OpenAIResp) {
-            options = options.with_seed(request.seed);
-        }
+        let mut options = self.options(request)?;
         if let Output::Json(schema) = &request.output {
             let schema = quotes::without_extensions(schema);
             if self.schema {
@@ -103,6 +73,42 @@ impl Way<'_> {
             asked = asked.with_store(false);
         }
         Ok((asked, options))
+    }
+
+    /// Limits, chances, and how hard to think.
+    fn options(&self, request: &Request) -> Result<ChatOptions> {
+        // The tokens of thinking are among those of the answer there.
+        let is_anthropic = self.kind == AdapterKind::Anthropic;
+        let budget = request
+            .effort
+            .filter(|_| is_anthropic)
+            .and_then(Effort::budget);
+        let mut options = ChatOptions::default()
+            .with_max_tokens(request.max_tokens.saturating_add(budget.unwrap_or(0)))
+            .with_capture_usage(true)
+            .with_capture_content(true)
+            .with_capture_reasoning_content(true)
+            .with_capture_tool_calls(true);
+        // A model that thinks takes no temperature there.
+        if self.temperature && budget.is_none() {
+            options = options.with_temperature(f64::from(request.temperature));
+        }
+        if let Some(effort) = request.effort {
+            options = options.with_reasoning_effort(self::effort(effort));
+        }
+        if let Some(top_p) = request.top_p {
+            options = options.with_top_p(f64::from(top_p));
+        }
+        if !request.stop.is_empty() {
+            if self.kind == AdapterKind::OpenAIResp {
+                return Err(self.unsupported("texts to stop at"));
+            }
+            options = options.with_stop_sequences(request.stop.clone());
+        }
+        if !matches!(self.kind, AdapterKind::Anthropic | AdapterKind::OpenAIResp) {
+            options = options.with_seed(request.seed);
+        }
+        Ok(options)
     }
 
     /// Marks what the next call will begin with, so that the provider keeps it: instructions and tools,

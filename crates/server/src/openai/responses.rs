@@ -114,6 +114,18 @@ fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
     };
     let most = fields.most_tokens(&["max_output_tokens"])?;
     let stream = fields.flag("stream")?;
+    refuse_others(fields)?;
+    Ok(Asked {
+        model,
+        request,
+        most,
+        stream,
+        echoed,
+    })
+}
+
+/// Refuses what cannot be honoured.
+fn refuse_others(mut fields: Fields) -> Result<(), ApiError> {
     for (name, accepted) in [
         ("top_logprobs", json!([0])),
         ("presence_penalty", json!([0, 0.0])),
@@ -135,14 +147,7 @@ fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
         "safety_identifier",
         "stream_options",
     ]);
-    fields.finish()?;
-    Ok(Asked {
-        model,
-        request,
-        most,
-        stream,
-        echoed,
-    })
+    fields.finish()
 }
 
 /// The fields of a request that its response repeats, with what holds where they are not said.

@@ -31,29 +31,41 @@ pub(crate) trait Writer: Send + 'static {
     fn last(&self) -> Option<&'static str>;
 }
 
-/// Answers with a stream. When the caller goes away, so does the work.
+/// Answers with a stream. The work is done where the stream is read: when the caller goes away, it ends,
+/// and no event waits for another thread.
 pub(crate) fn respond(
     model: Arc<dyn Model>,
     request: Request,
     mut writer: impl Writer,
 ) -> HttpResponse {
-    let (events, received) = mpsc::channel(QUEUE);
     let (names, last) = (writer.names_events(), writer.last());
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = produce(model, request, &mut writer, &events) => {}
-            () = events.closed() => {}
-        }
-    });
-    let values = futures::stream::unfold(received, |mut received| async move {
-        let value: Value = received.recv().await?;
-        Some((value, received))
-    });
+    let (events, received) = mpsc::channel(QUEUE);
+    let work = async move {
+        produce(model, request, &mut writer, &events).await;
+    };
+    let values = futures::stream::unfold((received, Some(Box::pin(work))), next);
     let events = values.map(move |value| event(&value, names));
     let last = futures::stream::iter(last.map(|last| Event::default().data(last)));
     Sse::new(events.chain(last).map(Ok::<Event, Infallible>).boxed())
         .keep_alive(KeepAlive::default())
         .into_response()
+}
+
+/// The next event, with the work done that it takes.
+async fn next<W: Future<Output = ()> + Unpin>(
+    (mut received, mut work): (mpsc::Receiver<Value>, Option<W>),
+) -> Option<(Value, (mpsc::Receiver<Value>, Option<W>))> {
+    loop {
+        let Some(running) = &mut work else {
+            let value = received.recv().await?;
+            return Some((value, (received, work)));
+        };
+        tokio::select! {
+            biased;
+            Some(value) = received.recv() => return Some((value, (received, work))),
+            () = running => work = None,
+        }
+    }
 }
 
 fn event(value: &Value, named: bool) -> Event {
