@@ -20,7 +20,8 @@ pub(crate) struct Http {
     pub provider: String,
     /// The model, as the provider calls it.
     pub model: String,
-    base_url: String,
+    /// The address, with a slash at its end.
+    base: reqwest::Url,
     /// The address without what a user may have put in for authentication.
     shown_url: String,
     key: Option<Key>,
@@ -60,12 +61,13 @@ impl Http {
     ) -> Result<Http> {
         let base_url = base_url.trim_end_matches('/').to_owned();
         crate::offline::check(&base_url)?;
-        let Ok(mut shown) = reqwest::Url::parse(&base_url) else {
+        let Ok(base) = reqwest::Url::parse(&format!("{base_url}/")) else {
             return Err(Error::Setting {
                 message: "the address of the server is none".to_owned(),
                 hint: "write it like http://127.0.0.1:8080/v1".to_owned(),
             });
         };
+        let mut shown = base.clone();
         // These fail for addresses that cannot have them.
         let _ = shown.set_username("");
         let _ = shown.set_password(None);
@@ -83,7 +85,7 @@ impl Http {
         Ok(Http {
             provider: provider.to_owned(),
             model: model.to_owned(),
-            base_url,
+            base,
             shown_url,
             key,
             client,
@@ -96,10 +98,12 @@ impl Http {
         body: Option<&Value>,
         path: &str,
     ) -> std::result::Result<HttpResponse, Failure> {
-        let url = format!("{}/{path}", self.base_url);
+        let Ok(url) = self.base.join(path) else {
+            return Err(self.unreachable(format!("it has no {path}")).into());
+        };
         let request = match body {
-            Some(body) => self.client.post(&url).json(body),
-            None => self.client.get(&url),
+            Some(body) => self.client.post(url).json(body),
+            None => self.client.get(url),
         };
         let request = match &self.key {
             Some(key) => request.bearer_auth(&key.value),
