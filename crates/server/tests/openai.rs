@@ -606,11 +606,11 @@ async fn texts_become_vectors() {
     assert_eq!(models["data"][1]["id"], "local:lengths");
 }
 
+/// A request, from how those before it ended.
+type Turn = Box<dyn Fn(&[Value]) -> Value + Send + Sync>;
+
 /// Sends each request when the one before it has ended; gives the last event of each.
-async fn turns(
-    client: &Client,
-    requests: &[Box<dyn Fn(&[Value]) -> Value + Send + Sync>],
-) -> Vec<Value> {
+async fn turns(client: &Client, requests: &[Turn]) -> Vec<Value> {
     use futures::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
     let address = client.address.replace("http://", "ws://");
@@ -647,7 +647,7 @@ async fn a_socket_goes_on_with_its_last_response() {
             .extend(fields.as_object().unwrap().clone());
         body
     };
-    let after = move |fields: Value| -> Box<dyn Fn(&[Value]) -> Value + Send + Sync> {
+    let after = move |fields: Value| -> Turn {
         Box::new(move |ends| {
             with(
                 create(fields.clone()),
@@ -704,15 +704,14 @@ async fn a_socket_goes_on_with_its_last_response() {
 #[tokio::test]
 async fn a_turn_that_fails_is_not_gone_on_with() {
     let client = Client::new().await;
-    let after = |input: Value| -> Box<dyn Fn(&[Value]) -> Value + Send + Sync> {
+    let after = |input: Value| -> Turn {
         Box::new(move |ends| {
             let id = &ends[0]["response"]["id"];
             json!({"type": "response.create", "input": input, "previous_response_id": id})
         })
     };
     let output = json!([{"type": "function_call_output", "call_id": "call_9", "output": "x"}]);
-    let first: Box<dyn Fn(&[Value]) -> Value + Send + Sync> =
-        Box::new(|_| json!({"type": "response.create", "input": "Hello?"}));
+    let first: Turn = Box::new(|_| json!({"type": "response.create", "input": "Hello?"}));
     let ends = turns(&client, &[first, after(output), after(json!("Still?"))]).await;
     assert_eq!(ends[1]["error"]["param"], "input[0]");
     assert_eq!(ends[2]["error"]["code"], "previous_response_not_found");
