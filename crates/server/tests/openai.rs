@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use model::{
     Content, Delta, DeltaSink, Effort, Embed, Embedded, Error, Message, Model, Output, Part,
-    Request, Response, Role, Stop, ToolCall, ToolChoice, Usage,
+    Reasoning, Request, Response, Role, Stop, ToolCall, ToolChoice, Usage,
 };
 use plumb_server::{Pool, Server, Token, serve};
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ impl Model for Puppet {
                         message: "it went away".into(),
                     });
                 }
+                "think" => return Ok(thinking(tell)),
                 "for ever" => {
                     let _guard = OnDrop(Arc::clone(&self.dropped));
                     tell(Delta::Text { text: "one".into() });
@@ -106,6 +107,32 @@ impl Model for Puppet {
                 ..Response::default()
             })
         })
+    }
+}
+
+/// An answer with a signed thought, one that the provider keeps to itself, and a signed call.
+fn thinking(tell: impl Fn(Delta)) -> Response {
+    tell(Delta::Reasoning { text: "Hm.".into() });
+    let shown = Reasoning {
+        text: "Hm.".into(),
+        signature: Some("c2lnbmVk".into()),
+        sealed: None,
+    };
+    let sealed = Reasoning {
+        sealed: Some(json!({"type": "redacted_thinking", "data": "c2VhbGVk"})),
+        ..Reasoning::default()
+    };
+    let call = ToolCall {
+        id: "call_0".into(),
+        name: "weather".into(),
+        arguments: json!({}),
+        signature: Some("Z2VtaW5p".into()),
+    };
+    Response {
+        reasoning: vec![shown, sealed],
+        tool_calls: vec![call],
+        stop: Stop::ToolCalls,
+        ..Response::default()
     }
 }
 
@@ -480,6 +507,40 @@ async fn a_response_calls_tools_and_takes_their_results() {
         .map(|message| message.role)
         .collect();
     assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool]);
+}
+
+#[tokio::test]
+async fn signatures_come_back_as_they_went() {
+    let client = Client::new().await;
+    let whole = client
+        .post("/v1/responses", json!({"input": "think"}))
+        .await
+        .1;
+    let body = json!({"input": "think", "stream": true});
+    let events = client.events("/v1/responses", body).await;
+    let streamed = events.last().unwrap()["response"].clone();
+    for response in [whole, streamed] {
+        let mut input = vec![json!({"role": "user", "content": "think"})];
+        input.extend(response["output"].as_array().unwrap().clone());
+        input.push(json!({"type": "function_call_output", "call_id": "call_0", "output": "rain"}));
+        let (status, error) = client.post("/v1/responses", json!({"input": input})).await;
+        assert_eq!(status, 200, "{error}");
+        let said = client.asked().messages[1].parts();
+        let expected = thinking(|_| ()).message().parts();
+        assert_eq!(said, expected, "{response:#}");
+    }
+    // Chat completions have a place for those of calls.
+    let (_, answer) = client.post("/v1/chat/completions", ask("think")).await;
+    let mut body = ask("think");
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.push(answer["choices"][0]["message"].clone());
+    messages.push(json!({"role": "tool", "tool_call_id": "call_0", "content": "rain"}));
+    client.post("/v1/chat/completions", body).await;
+    let said = client.asked().messages[1].parts();
+    assert!(
+        matches!(&said[..], [Part::ToolCall(call)] if call.signature.as_deref() == Some("Z2VtaW5p")),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
