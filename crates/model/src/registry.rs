@@ -1,27 +1,29 @@
 //! Models by their `provider:name`.
 
+mod way;
+
 use std::collections::BTreeMap;
 #[cfg(feature = "local")]
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::bedrock::Bedrock;
 use crate::catalogue::{self, Entry, Kind};
 use crate::checked::Checked;
 use crate::kept::{Answers, Kept};
 use crate::limits::Gate;
-use crate::native::Native;
-use crate::providers::{Key, Protocol, variable};
-use crate::remote::{Manner, Remote, Wire};
+use crate::providers::variable;
+use crate::remote::{Manner, Remote};
 #[cfg(feature = "local")]
 use crate::store::file_error;
 use crate::{
-    Embed, Error, Fallback, Hedging, Keeping, Limits, Model, OpenAi, PROVIDERS, Patience, Provider,
-    Result, Retry,
+    Embed, Error, Fallback, Hedging, Keeping, Limits, Model, PROVIDERS, Patience, Result, Retry,
 };
 use crate::{fallback, prices};
+
+pub use way::Server;
+use way::Way;
 
 /// What opening models depends on. It holds names of variables, never a key.
 #[derive(Clone, Debug, Default)]
@@ -43,18 +45,6 @@ pub struct Settings {
     pub retry: Retry,
     /// Whether answers are kept and given again to the same request; not where not set.
     pub keeping: Option<Keeping>,
-}
-
-/// A server of the user's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Its address, such as `http://127.0.0.1:8000/v1`.
-    pub base_url: String,
-    /// The environment variable that holds its key; `None` where it wants none.
-    pub key: Option<String>,
-    /// The provider whose protocol it speaks; OpenAI's chat completions where not set.
-    pub protocol: Option<String>,
 }
 
 /// Opens models and lists them.
@@ -201,53 +191,6 @@ impl Models {
         Ok(Arc::clone(answers))
     }
 
-    /// The way to a provider or to a server of the user's.
-    fn way(&self, name: &str, provider: &str) -> Result<Way> {
-        let to = |address: &str, key, protocol| Way {
-            provider: provider.to_owned(),
-            address: address.to_owned(),
-            key,
-            protocol,
-        };
-        if let Some(server) = self.settings.servers.get(provider) {
-            let key = match &server.key {
-                Some(name) => {
-                    let key = Key::from_variable(name);
-                    Some(key.ok_or_else(|| missing_key(provider, name))?)
-                }
-                None => None,
-            };
-            return Ok(to(&server.base_url, key, server.speaks(provider)?));
-        }
-        let Some(known) = Provider::find(provider) else {
-            return Err(self.unknown_provider(name, provider));
-        };
-        let key = known.key();
-        let own = self.own_address(known);
-        if let (None, None, Some(variable)) = (&key, &own, known.key_variable) {
-            return Err(missing_key(provider, variable));
-        }
-        let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        Ok(to(&address, key, known.protocol))
-    }
-
-    /// The address that the user gave a provider.
-    fn own_address(&self, provider: &Provider) -> Option<String> {
-        let given = || self.settings.base_url.clone();
-        match provider.name {
-            "openai" => given().or_else(|| variable("OPENAI_BASE_URL")),
-            "ollama" => variable("OLLAMA_HOST").map(|host| match host.contains("://") {
-                true => host,
-                false => format!("http://{host}"),
-            }),
-            "bedrock" => provider
-                .key()
-                .and_then(|_| variable("AWS_REGION"))
-                .map(|region| format!("https://bedrock-runtime.{region}.amazonaws.com")),
-            _ => None,
-        }
-    }
-
     fn gate(&self, provider: &str) -> Arc<Gate> {
         let mut gates = self
             .gates
@@ -263,23 +206,6 @@ impl Models {
             .entry(provider.to_owned())
             .or_insert_with(|| Arc::new(Gate::new(provider, limits)));
         Arc::clone(gate)
-    }
-
-    fn unknown_provider(&self, name: &str, provider: &str) -> Error {
-        let servers = self.settings.servers.keys().map(String::as_str);
-        let names = PROVIDERS
-            .iter()
-            .map(|provider| provider.name)
-            .chain(servers);
-        let names: Vec<&str> = std::iter::once("local").chain(names).collect();
-        Error::Unknown {
-            name: name.to_owned(),
-            hint: format!(
-                "{}; there are {}",
-                catalogue::nearest(provider, names.iter().copied()),
-                names.join(", ")
-            ),
-        }
     }
 
     #[cfg(feature = "local")]
@@ -371,48 +297,6 @@ impl Models {
     }
 }
 
-/// The way to a provider.
-struct Way {
-    provider: String,
-    address: String,
-    key: Option<Key>,
-    protocol: Protocol,
-}
-
-impl Way {
-    /// One request of a model.
-    fn wire(self, model: &str) -> Result<Arc<dyn Wire>> {
-        let Way {
-            provider,
-            address,
-            key,
-            protocol,
-        } = self;
-        Ok(match protocol {
-            Protocol::Native(kind) => Arc::new(Native::new(&provider, model, kind, &address, key)?),
-            Protocol::Converse => Arc::new(Bedrock::new(&provider, model, &address, key)?),
-            Protocol::Chat => Arc::new(OpenAi::new(&provider, model, &address, key)?),
-        })
-    }
-}
-
-impl Server {
-    fn speaks(&self, name: &str) -> Result<Protocol> {
-        let Some(protocol) = &self.protocol else {
-            return Ok(Protocol::Chat);
-        };
-        match Provider::find(protocol) {
-            Some(provider) => Ok(provider.protocol),
-            None => Err(Error::Setting {
-                message: format!(
-                    "the server {name} speaks {protocol}, which is no provider's protocol"
-                ),
-                hint: catalogue::nearest(protocol, PROVIDERS.iter().map(|provider| provider.name)),
-            }),
-        }
-    }
-}
-
 /// A provider in the list.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedProvider {
@@ -449,13 +333,6 @@ fn unknown(name: &str) -> Error {
         name: name.to_owned(),
         hint: "a model is called provider:name, such as local:NAME or openai:NAME; plumb models lists them"
             .to_owned(),
-    }
-}
-
-fn missing_key(provider: &str, variable: &str) -> Error {
-    Error::Key {
-        provider: provider.to_owned(),
-        variable: variable.to_owned(),
     }
 }
 
@@ -534,6 +411,27 @@ mod tests {
             let error = models.open(name).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_speaks_a_protocol_that_there_is() {
+        let server = |protocol: &str| Server {
+            base_url: "http://127.0.0.1:1".to_owned(),
+            key: None,
+            protocol: Some(protocol.to_owned()),
+        };
+        let servers = [("a", "anthropic"), ("b", "antropic")];
+        let servers = servers.map(|(name, protocol)| (name.to_owned(), server(protocol)));
+        let models = Models::new(Settings {
+            servers: BTreeMap::from(servers),
+            ..Settings::default()
+        });
+        assert!(models.open("a:x").is_ok());
+        let error = models.open("b:x").err().unwrap().to_string();
+        assert!(
+            error.contains("speaks antropic") && error.contains("did you mean anthropic"),
+            "{error}"
+        );
     }
 
     #[cfg(feature = "local")]
