@@ -18,13 +18,14 @@ variables and exit status are in [Configuration](configuration.md).
 ";
 
 /// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &[],
     &["research"],
     &["index"],
     &["search"],
     &["models"],
     &["models", "pull"],
+    &["serve"],
     &["runs"],
     &["runs", "show"],
     &["resume"],
