@@ -18,7 +18,7 @@ variables and exit status are in [Configuration](configuration.md).
 ";
 
 /// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["research"],
     &["chat"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["search"],
     &["models"],
     &["models", "pull"],
+    &["serve"],
     &["runs"],
     &["runs", "show"],
     &["resume"],

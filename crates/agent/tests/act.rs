@@ -155,10 +155,19 @@ async fn acted(with: Acting) -> (Acted, Vec<String>) {
         .start(NewRun::new("service", json!({})))
         .await
         .unwrap();
+    let again = Acting {
+        stop: tokio_util::sync::CancellationToken::new(),
+        watch: Arc::new(|_| ()),
+        ..with.clone()
+    };
     let outcome = run.execute(|run| workflow(run, with)).await.unwrap();
     let Outcome::Finished(output) = outcome else {
         panic!("{outcome:?}");
     };
+    // Whatever happened, also an answer that was stopped: the journal alone gives the same.
+    let id = run.id().as_str();
+    let replayed = journal.replay(id, |run| workflow(run, again)).await;
+    assert!(replayed.unwrap().complete);
     let steps = journal.steps(run.id()).await.unwrap();
     let steps = steps.iter().map(|step| {
         let output = step.output.clone().unwrap_or_default();

@@ -108,9 +108,15 @@ pub struct Serve {
     /// [default: the local models on this machine]
     #[arg(long, value_name = "NAME")]
     pub model: Vec<String>,
+    /// A model for embeddings, PROVIDER:NAME (may be repeated) [default: the local one, if it is here]
+    #[arg(long, value_name = "NAME")]
+    pub embeddings: Vec<String>,
     /// Also open any other PROVIDER:NAME that a caller names, with this server's keys
     #[arg(long)]
     pub any: bool,
+    /// Keep answers of providers, and give them again to the same request
+    #[arg(long)]
+    pub keep_answers: bool,
     /// The address to listen at; one that is not of this machine alone wants a token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
     pub listen: SocketAddr,
@@ -279,7 +285,7 @@ pub struct Models {
     /// List by default
     #[command(subcommand)]
     pub command: Option<ModelsCommand>,
-    /// Show this provider alone, with the prices and abilities of its models
+    /// Show this provider alone: what it offers, with the prices and abilities that are known
     #[arg(long = "provider", value_name = "NAME")]
     pub only: Option<String>,
     /// Print the list as JSON

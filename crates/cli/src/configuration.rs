@@ -1,10 +1,10 @@
-//! `plumb.toml`: servers and limits of the project.
+//! `plumb.toml`: servers of the project, and how providers are called.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use model::{Limits, Server};
+use model::{Hedging, Keeping, Limits, Patience, Retry, Server};
 use serde::Deserialize;
 
 /// The name of the file.
@@ -14,10 +14,18 @@ const FILE: &str = "plumb.toml";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Configuration {
-    /// OpenAI-compatible servers by the names that stand before the colon of their models.
+    /// Servers by the names that stand before the colon of their models.
     pub servers: BTreeMap<String, Server>,
     /// What may be asked of a provider or server.
     pub limits: BTreeMap<String, Limits>,
+    /// How long a provider or server may be silent.
+    pub timeouts: BTreeMap<String, Patience>,
+    /// When a second call is made beside a slow one.
+    pub hedging: BTreeMap<String, Hedging>,
+    /// When a call is tried again.
+    pub retry: Retry,
+    /// Whether answers are kept, and where.
+    pub answers: Option<Keeping>,
 }
 
 impl Configuration {
@@ -76,10 +84,27 @@ mod tests {
     }
 
     #[test]
+    fn how_providers_are_called_is_read() {
+        let configuration = read(
+            "[timeouts.lab]\nfirst_token_s = 2.5\n\n[hedging.lab]\nafter_s = 1\n\n[retry]\ntries = 2\n\n[answers]\nmegabytes = 10\n",
+        )
+        .unwrap();
+        let patience = configuration.timeouts["lab"];
+        assert_eq!(patience.first.as_millis(), 2500);
+        assert_eq!(patience.between, Patience::default().between);
+        assert_eq!(configuration.hedging["lab"].after.as_secs(), 1);
+        assert_eq!(configuration.retry.tries, 2);
+        assert_eq!(configuration.answers.unwrap().megabytes, 10);
+        assert!(read("[hedging.lab]\nafter_s = -1\n").is_err());
+    }
+
+    #[test]
     fn what_is_not_known_is_an_error_that_names_the_line() {
         for text in [
             "\n[limits.lab]\nconcurent = 2\n",
             "\n\nserver = 1\n",
+            "[timeouts.lab]\nfirst = 1\n",
+            "[retry]\n\nagain = 1\n",
             "[servers.lab]\nurl = 1\n\n",
         ] {
             let error = format!("{:#}", read(text).unwrap_err());

@@ -149,7 +149,7 @@ pub fn largest_chat(memory_bytes: u64) -> Result<&'static Entry> {
 }
 
 /// A hint that names what is most like `name`.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<(usize, &str)> = known
         .map(|candidate| (distance(name, candidate), candidate))
         .collect();

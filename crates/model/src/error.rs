@@ -47,8 +47,20 @@ pub enum Error {
         /// The environment variable that holds its key.
         variable: String,
     },
+    /// The user: the provider does not accept the key.
+    #[error("{provider} does not accept the key ({status}): {message}\nhint: {}", key_hint(variable.as_deref()))]
+    Denied {
+        /// The provider.
+        provider: String,
+        /// The environment variable that holds the key; `None` where none was sent.
+        variable: Option<String>,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
     /// The caller: the model does not take such a part or setting.
-    #[error("{provider} does not take {what}")]
+    #[error("{provider} does not take {what}\nhint: leave it out, or name a model that takes it")]
     Unsupported {
         /// The provider.
         provider: String,
@@ -56,7 +68,7 @@ pub enum Error {
         what: String,
     },
     /// The caller: the provider says that prompt and answer do not fit the model's context.
-    #[error("the prompt is too long for {provider}{}: {message}", over.map_or_else(String::new, |over| format!(" by {over} tokens")))]
+    #[error("the prompt is too long for {provider}{}: {message}\nhint: shorten it, or name a model with more room after a comma: it is asked when this one is full", over.map_or_else(String::new, |over| format!(" by {over} tokens")))]
     Overflow {
         /// The provider.
         provider: String,
@@ -66,7 +78,9 @@ pub enum Error {
         message: String,
     },
     /// The caller: the provider does not answer such content.
-    #[error("{provider} does not answer this: {message}")]
+    #[error(
+        "{provider} does not answer this: {message}\nhint: say it in other words; no other model is asked by itself"
+    )]
     Withheld {
         /// The provider.
         provider: String,
@@ -74,7 +88,7 @@ pub enum Error {
         message: String,
     },
     /// Nobody: too much is asked of the provider at once; it passes.
-    #[error("{provider} has too much to do ({status}){}: {message}", wait_ms.map_or_else(String::new, |ms| format!(", asks to wait {} s", ms.div_ceil(1000))))]
+    #[error("{provider} has too much to do ({status}){}: {message}\nhint: {}", wait_ms.map_or_else(String::new, |ms| format!(", asks to wait {} s", ms.div_ceil(1000))), busy_hint(*wait_ms))]
     Busy {
         /// The provider.
         provider: String,
@@ -86,7 +100,7 @@ pub enum Error {
         message: String,
     },
     /// The operator: the provider does not answer in time.
-    #[error("{provider} was silent for {} s {}", after_ms.div_ceil(1000), if *started { "within its answer" } else { "before its answer" })]
+    #[error("{provider} was silent for {} s {}\nhint: try again, name a second model after a comma, or allow more time with [timeouts] in plumb.toml", after_ms.div_ceil(1000), if *started { "within its answer" } else { "before its answer" })]
     TimedOut {
         /// The provider.
         provider: String,
@@ -102,7 +116,7 @@ pub enum Error {
         message: String,
     },
     /// The caller: prompt and answer do not fit the model's context.
-    #[error("the prompt has {prompt} tokens and the answer may have {answer}, which is {} more than the {context} that fit", prompt + answer - context)]
+    #[error("the prompt has {prompt} tokens and the answer may have {answer}, which is {} more than the {context} that fit\nhint: shorten it, or name a model with more room", prompt + answer - context)]
     TooLong {
         /// Tokens of the prompt.
         prompt: u32,
@@ -118,7 +132,7 @@ pub enum Error {
         message: String,
     },
     /// The operator: the provider does not take the request.
-    #[error("{provider} refused the request ({status}): {message}")]
+    #[error("{provider} refused the request ({status}): {message}\nhint: {}", refused_hint(provider, *status))]
     Refused {
         /// The provider's address.
         provider: String,
@@ -128,7 +142,9 @@ pub enum Error {
         message: String,
     },
     /// The operator: the provider is down, overloaded or out of reach.
-    #[error("{provider} cannot be reached: {message}")]
+    #[error(
+        "{provider} cannot be reached: {message}\nhint: try again when it is up, or name a second model after a comma"
+    )]
     Unreachable {
         /// The provider's address.
         provider: String,
@@ -188,6 +204,15 @@ impl Error {
         )
     }
 
+    /// The message without what a person at this terminal could do about it: for callers elsewhere.
+    pub fn without_hint(&self) -> String {
+        let text = self.to_string();
+        match text.split_once("\nhint: ") {
+            Some((message, _)) => message.to_owned(),
+            None => text,
+        }
+    }
+
     /// Whether the same request may succeed a little later without anyone doing anything.
     pub fn may_pass(&self) -> bool {
         matches!(
@@ -195,6 +220,32 @@ impl Error {
             Error::Busy { .. } | Error::Unreachable { .. } | Error::TimedOut { .. }
         )
     }
+}
+
+fn key_hint(variable: Option<&str>) -> String {
+    match variable {
+        Some(variable) => format!("check the key in {variable}, and what it may be used for"),
+        None => "it wants a key: name the variable that holds it in plumb.toml".to_owned(),
+    }
+}
+
+fn refused_hint(provider: &str, status: u16) -> String {
+    match status {
+        402 | 429 => format!("add credit to the account at {provider}, or name another model"),
+        _ => format!(
+            "`plumb models --provider {provider}` shows what is known of its models; another one may take it"
+        ),
+    }
+}
+
+fn busy_hint(wait_ms: Option<u64>) -> String {
+    let when = match wait_ms {
+        Some(ms) => format!("in {} s", ms.div_ceil(1000)),
+        None => "later".to_owned(),
+    };
+    format!(
+        "try again {when}, name a second model after a comma, or ask less with [limits] in plumb.toml"
+    )
 }
 
 /// The result of this crate.

@@ -43,6 +43,7 @@ pub(crate) fn another_may(error: &Error) -> bool {
         | Error::TooLong { .. }
         | Error::Busy { .. }
         | Error::TimedOut { .. }
+        | Error::Denied { .. }
         | Error::Refused { .. }
         | Error::Unreachable { .. }
         | Error::Engine { .. }

@@ -6,10 +6,15 @@
 //!
 //! This crate takes no decision of an agent and writes no journal.
 
+mod bedrock;
 pub mod catalogue;
 mod checked;
+mod embed;
 mod error;
 mod fallback;
+mod hedge;
+mod http;
+mod kept;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
@@ -34,8 +39,10 @@ mod watch;
 
 use futures::future::BoxFuture;
 
+pub use embed::{Embed, Embedded};
 pub use error::{Error, Result};
 pub use fallback::Fallback;
+pub use kept::Keeping;
 pub use limits::Limits;
 pub use message::{
     Content, Media, MediaSource, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice,
@@ -44,8 +51,8 @@ pub use message::{
 use openai::OpenAi;
 pub use providers::{KEY_VARIABLES, PROVIDERS, Provider};
 pub use registry::{Listed, ListedProvider, Models, Server, Settings};
-pub use remote::Retry;
-pub use request::{Choice, Delta, Output, Request, Response, Stop, Usage};
+pub use remote::{Hedging, Retry};
+pub use request::{Choice, Delta, Effort, Output, Request, Response, Stop, Usage};
 pub use scripted::Scripted;
 pub use store::folder;
 pub use watch::Patience;

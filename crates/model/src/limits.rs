@@ -45,9 +45,12 @@ pub(crate) struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was asked in the last minute, oldest first: number, time, tokens.
-    asked: VecDeque<(u64, Instant, u64)>,
-    next: u64,
+    /// What was asked in the last minute, oldest first: time, tokens. Empty where nothing is counted.
+    asked: VecDeque<(Instant, u64)>,
+    /// Their tokens together.
+    tokens: u64,
+    /// The number of the oldest of them.
+    first: u64,
     failures: u32,
     rests_until: Option<Instant>,
 }
@@ -90,9 +93,11 @@ impl Gate {
                 // It may have failed for others meanwhile.
                 self.refuse_while_resting()?;
                 let mut state = self.state();
-                let number = state.next;
-                state.next += 1;
-                state.asked.push_back((number, now, tokens));
+                let number = state.first + u64::try_from(state.asked.len()).unwrap_or(0);
+                if self.counts() {
+                    state.asked.push_back((now, tokens));
+                    state.tokens = state.tokens.saturating_add(tokens);
+                }
                 return Ok(Place {
                     number,
                     _permit: permit,
@@ -108,10 +113,7 @@ impl Gate {
         match outcome {
             Outcome::Took(tokens) => {
                 (state.failures, state.rests_until) = (0, None);
-                let number = place.number;
-                if let Some(entry) = state.asked.iter_mut().find(|entry| entry.0 == number) {
-                    entry.2 = tokens;
-                }
+                state.correct(place.number, tokens);
             }
             Outcome::Refused => (state.failures, state.rests_until) = (0, None),
             Outcome::Failed => {
@@ -126,15 +128,15 @@ impl Gate {
     /// How long a request of `tokens` must wait; `None` when it may be made.
     fn wait(&self, now: Instant, tokens: u64) -> Option<Duration> {
         let mut state = self.state();
-        while state
-            .asked
-            .front()
-            .is_some_and(|asked| now.duration_since(asked.1) >= WINDOW)
+        while let Some((asked, tokens)) = state.asked.front().copied()
+            && now.duration_since(asked) >= WINDOW
         {
             state.asked.pop_front();
+            state.first += 1;
+            state.tokens = state.tokens.saturating_sub(tokens);
         }
         let requests = u64::try_from(state.asked.len()).unwrap_or(u64::MAX);
-        let taken: u64 = state.asked.iter().map(|asked| asked.2).sum();
+        let taken = state.tokens;
         let over =
             |limit: Option<u32>, count: u64| limit.is_some_and(|most| count > u64::from(most));
         let full = over(
@@ -143,7 +145,12 @@ impl Gate {
         ) || over(self.limits.tokens_per_minute, taken.saturating_add(tokens));
         // What alone exceeds the limit goes when nothing else does; the provider decides.
         let oldest = state.asked.front().filter(|_| full)?;
-        Some((oldest.1 + WINDOW).duration_since(now))
+        Some((oldest.0 + WINDOW).duration_since(now))
+    }
+
+    /// Whether a minute's requests or tokens have a limit.
+    fn counts(&self) -> bool {
+        self.limits.requests_per_minute.is_some() || self.limits.tokens_per_minute.is_some()
     }
 
     fn refuse_while_resting(&self) -> Result<()> {
@@ -168,6 +175,18 @@ impl Gate {
         self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    /// Puts what a request took in the place of what was guessed, while it is counted.
+    fn correct(&mut self, number: u64, tokens: u64) {
+        let place = number.checked_sub(self.first);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        if let Some(asked) = place.and_then(|place| self.asked.get_mut(place)) {
+            self.tokens = self.tokens.saturating_sub(asked.1).saturating_add(tokens);
+            asked.1 = tokens;
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Providers in their own protocols, through `genai`: Anthropic, Gemini, OpenAI's Responses, Ollama,
-//! Bedrock. One request here; what stands around it is in [`crate::remote`].
+//! Providers in their own protocols, through `genai`: Anthropic, Gemini, OpenAI's Responses, Ollama.
+//! One request here; what stands around it is in [`crate::remote`].
 
 mod answer;
 mod ask;
@@ -10,13 +10,15 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use genai::adapter::AdapterKind;
-use genai::resolver::{AuthData, Endpoint};
+use genai::resolver::{AuthData, Endpoint, ProviderConfig};
 use genai::{Client, ModelIden, ServiceTarget};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::providers::Key;
 use crate::refusal::Refusal;
-use crate::{DeltaSink, Error, Model, Output, Request, Response, Result};
+use crate::remote::Wire;
+use crate::{DeltaSink, Embedded, Error, Model, Output, Request, Response, Result};
 
 use answer::Answer;
 
@@ -25,7 +27,7 @@ pub(crate) struct Native {
     name: String,
     provider: String,
     kind: AdapterKind,
-    key: Option<String>,
+    key: Option<Key>,
     target: ServiceTarget,
     client: Client,
     /// Whether the model takes a temperature. One begins with yes, and remembers a refusal.
@@ -44,7 +46,7 @@ impl Native {
         model: &str,
         kind: AdapterKind,
         base_url: &str,
-        key: Option<String>,
+        key: Option<Key>,
     ) -> Result<Native> {
         let base_url = format!("{}/", base_url.trim_end_matches('/'));
         crate::offline::check(&base_url)?;
@@ -63,7 +65,10 @@ impl Native {
             kind,
             target: ServiceTarget {
                 endpoint: Endpoint::from_owned(base_url),
-                auth: AuthData::from_single(key.clone().unwrap_or_default()),
+                auth: AuthData::from_single(
+                    key.as_ref()
+                        .map_or_else(String::new, |key| key.value.clone()),
+                ),
                 model: ModelIden::new(kind, model),
             },
             key,
@@ -105,6 +110,47 @@ impl Native {
         })
     }
 
+    async fn models(&self) -> Result<Vec<String>> {
+        let asked = ProviderConfig::from_endpoint(self.target.endpoint.clone())
+            .with_auth(self.target.auth.clone());
+        let names = self.client.all_model_names(self.kind, asked).await;
+        names.map_err(|error| self.error(&error))
+    }
+
+    async fn vectors(&self, texts: &[String]) -> Result<Embedded> {
+        if !matches!(
+            self.kind,
+            AdapterKind::Gemini | AdapterKind::Ollama | AdapterKind::OpenAIResp
+        ) {
+            return Err(self.unsupported("texts to turn into vectors"));
+        }
+        let target = match self.kind {
+            // The same paths beside the other protocol.
+            AdapterKind::OpenAIResp => ServiceTarget {
+                model: ModelIden::new(AdapterKind::OpenAI, self.target.model.model_name.clone()),
+                ..self.target.clone()
+            },
+            _ => self.target.clone(),
+        };
+        let asked = self.client.embed_batch(target, texts.to_vec(), None).await;
+        let answer = asked.map_err(|error| self.error(&error))?;
+        let tokens = answer.usage.prompt_tokens.or(answer.usage.total_tokens);
+        let mut vectors = answer.embeddings;
+        vectors.sort_by_key(|vector| vector.index);
+        Ok(Embedded {
+            vectors: vectors.into_iter().map(|vector| vector.vector).collect(),
+            tokens: tokens.and_then(|tokens| u32::try_from(tokens).ok()),
+            cost_micros: None,
+        })
+    }
+
+    fn unsupported(&self, what: &str) -> Error {
+        Error::Unsupported {
+            provider: self.provider.clone(),
+            what: what.to_owned(),
+        }
+    }
+
     /// Leaves out what the model may have refused; whether there is something to leave out.
     fn simplify(&self, error: &Error, request: &Request) -> bool {
         let Error::Refused {
@@ -127,10 +173,11 @@ impl Native {
         let refused = |status: u16, headers: &HeaderMap, body: &str| {
             Refusal {
                 provider: &self.provider,
+                model: &self.target.model.model_name,
                 status,
                 headers,
                 body,
-                key: self.key.as_deref(),
+                key: self.key.as_ref(),
             }
             .error()
         };
@@ -147,6 +194,10 @@ impl Native {
             (
                 Some(status),
                 genai::Error::WebModelCall {
+                    webc_error: genai::webc::Error::ResponseFailedStatus { body, .. },
+                    ..
+                }
+                | genai::Error::WebAdapterCall {
                     webc_error: genai::webc::Error::ResponseFailedStatus { body, .. },
                     ..
                 },
@@ -173,8 +224,8 @@ impl Native {
     /// The error's words without the key and without whole bodies.
     fn short(&self, error: &genai::Error) -> String {
         let text = error.to_string();
-        let text = match self.key.as_deref().filter(|key| !key.is_empty()) {
-            Some(key) => text.replace(key, "[key]"),
+        let text = match &self.key {
+            Some(key) => key.hidden_in(&text),
             None => text,
         };
         text.chars().take(300).collect()
@@ -222,6 +273,16 @@ impl Model for Native {
                 }
             }
         })
+    }
+}
+
+impl Wire for Native {
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.models())
+    }
+
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Embedded>> {
+        Box::pin(self.vectors(texts))
     }
 }
 

@@ -8,34 +8,24 @@ mod events;
 mod say;
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use reqwest::{Client, Response as HttpResponse};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::refusal::Refusal;
-use crate::{DeltaSink, Error, Model, Request, Response, Result};
+use crate::http::{Failure, Http};
+use crate::providers::Key;
+use crate::remote::Wire;
+use crate::{DeltaSink, Embedded, Model, Request, Response, Result};
 
 use dialect::Dialect;
 use events::Events;
 
-/// The longest silence of a connection before it counts as dead.
-const SILENCE: Duration = Duration::from_secs(600);
-/// The most that is read of a refusal, in bytes.
-const LONGEST_REFUSAL: usize = 1 << 16;
-
 /// A model of an OpenAI-compatible server.
 pub(crate) struct OpenAi {
     name: String,
-    model: String,
-    base_url: String,
-    /// The address without what a user may have put in for authentication.
-    shown_url: String,
-    key: Option<String>,
-    client: Client,
+    http: Http,
     dialect: Mutex<Dialect>,
 }
 
@@ -43,48 +33,22 @@ impl OpenAi {
     /// The model called `model` of `provider` at `base_url`, with this key.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the address is none, or not on this machine where calls are forbidden.
+    /// As [`Http::new`].
     pub(crate) fn new(
         provider: &str,
         model: &str,
         base_url: &str,
-        key: Option<String>,
+        key: Option<Key>,
     ) -> Result<OpenAi> {
-        let base_url = base_url.trim_end_matches('/').to_owned();
-        crate::offline::check(&base_url)?;
-        let Ok(mut shown) = reqwest::Url::parse(&base_url) else {
-            return Err(Error::Setting {
-                message: "the address of the server is none".to_owned(),
-                hint: "write it like http://127.0.0.1:8080/v1".to_owned(),
-            });
-        };
-        // These fail for addresses that cannot have them.
-        let _ = shown.set_username("");
-        let _ = shown.set_password(None);
-        let shown_url = shown.as_str().trim_end_matches('/').to_owned();
-        let builder = Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(SILENCE);
-        let client = builder.build().map_err(|error| Error::Unreachable {
-            provider: shown_url.clone(),
-            message: error.without_url().to_string(),
-        })?;
         Ok(OpenAi {
             name: format!("{provider}:{model}"),
-            model: model.to_owned(),
-            base_url,
-            shown_url,
-            key,
-            client,
+            http: Http::new(provider, model, base_url, key)?,
             dialect: Mutex::default(),
         })
     }
 
     /// The names of the models that the server offers.
-    ///
-    /// # Errors
-    /// [`Error::Unreachable`], [`Error::Refused`] or [`Error::Malformed`].
-    pub(crate) async fn models(&self) -> Result<Vec<String>> {
+    async fn models(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct List {
             data: Vec<Item>,
@@ -93,75 +57,52 @@ impl OpenAi {
         struct Item {
             id: String,
         }
-        let response = self.send(None, "models").await?;
-        let list: List = response.json().await.map_err(|error| self.broken(&error))?;
+        let response = self.http.send(None, "models").await?;
+        let list: List = response
+            .json()
+            .await
+            .map_err(|error| self.http.broken(&error))?;
         Ok(list.data.into_iter().map(|item| item.id).collect())
     }
 
-    /// One request.
-    async fn send(
-        &self,
-        body: Option<&Value>,
-        path: &str,
-    ) -> std::result::Result<HttpResponse, Failure> {
-        let url = format!("{}/{path}", self.base_url);
-        let request = match body {
-            Some(body) => self.client.post(&url).json(body),
-            None => self.client.get(&url),
-        };
-        let request = match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        };
-        match request.send().await {
-            Ok(response) if response.status().is_success() => Ok(response),
-            Ok(response) => Err(self.refused(response).await),
-            Err(error) => Err(self.broken(&error).into()),
+    async fn vectors(&self, texts: &[String]) -> Result<Embedded> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Item>,
+            #[serde(default)]
+            usage: Option<Usage>,
         }
-    }
-
-    async fn refused(&self, mut response: HttpResponse) -> Failure {
-        let mut body = Vec::new();
-        while let Ok(Some(bytes)) = response.chunk().await {
-            body.extend_from_slice(&bytes);
-            if body.len() > LONGEST_REFUSAL {
-                break;
-            }
+        #[derive(Deserialize)]
+        struct Item {
+            embedding: Vec<f32>,
+            index: Option<usize>,
         }
-        let body = String::from_utf8_lossy(&body);
-        let said: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
-        let parameter = said.pointer("/error/param").and_then(Value::as_str);
-        Failure {
-            error: Refusal {
-                provider: &self.shown_url,
-                status: response.status().as_u16(),
-                headers: response.headers(),
-                body: &body,
-                key: self.key.as_deref(),
-            }
-            .error(),
-            parameter: parameter.map(str::to_owned),
+        #[derive(Deserialize)]
+        struct Usage {
+            prompt_tokens: Option<u32>,
+            total_tokens: Option<u32>,
         }
-    }
-
-    fn broken(&self, error: &reqwest::Error) -> Error {
-        let mut message = String::new();
-        let mut cause: Option<&dyn std::error::Error> = Some(error);
-        while let Some(error) = cause {
-            message = error.to_string();
-            cause = error.source();
-        }
-        Error::Unreachable {
-            provider: self.shown_url.clone(),
-            message,
-        }
+        let body = json!({"model": self.http.model, "input": texts, "encoding_format": "float"});
+        let response = self.http.send(Some(&body), "embeddings").await?;
+        let mut list: List = response
+            .json()
+            .await
+            .map_err(|error| self.http.broken(&error))?;
+        // What is not numbered is in order.
+        list.data.sort_by_key(|item| item.index.unwrap_or(0));
+        let usage = list.usage;
+        Ok(Embedded {
+            vectors: list.data.into_iter().map(|item| item.embedding).collect(),
+            tokens: usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens)),
+            cost_micros: None,
+        })
     }
 
     /// One answer in the dialect that the server understands, which may take some tries to find out.
     async fn answer(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
         loop {
             let dialect = self.dialect().clone();
-            let body = dialect.body(&self.shown_url, &self.model, request)?;
+            let body = dialect.body(&self.http.provider, &self.http.model, request)?;
             let failure = match self.stream(&body, sink).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
@@ -185,15 +126,12 @@ impl OpenAi {
         body: &Value,
         sink: Option<&DeltaSink>,
     ) -> std::result::Result<Response, Failure> {
-        let broken = |message: String| Error::Unreachable {
-            provider: self.shown_url.clone(),
-            message,
-        };
-        let response = self.send(Some(body), "chat/completions").await?;
+        let broken = |message: String| self.http.unreachable(message);
+        let response = self.http.send(Some(body), "chat/completions").await?;
         let mut events = Events::default();
         let mut stream = response.bytes_stream();
         while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(|error| self.broken(&error))?;
+            let bytes = bytes.map_err(|error| self.http.broken(&error))?;
             for piece in events.take(&bytes).map_err(broken)? {
                 if let Some(sink) = sink {
                     // Whoever reads the stream may have gone; the answer still comes whole.
@@ -202,28 +140,6 @@ impl OpenAi {
             }
         }
         Ok(events.finish().map_err(broken)?)
-    }
-}
-
-/// Why a request failed.
-struct Failure {
-    error: Error,
-    /// The parameter that the server blames.
-    parameter: Option<String>,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure {
-            error,
-            parameter: None,
-        }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        failure.error
     }
 }
 
@@ -246,6 +162,16 @@ impl Model for OpenAi {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move { self.answer(request, sink.as_ref()).await })
+    }
+}
+
+impl Wire for OpenAi {
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.models())
+    }
+
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Embedded>> {
+        Box::pin(self.vectors(texts))
     }
 }
 

@@ -11,8 +11,18 @@ pub struct Provider {
     pub base_url: &'static str,
     /// The environment variable that holds its key; `None` where it wants none.
     pub key_variable: Option<&'static str>,
-    /// Its own protocol; `None` for OpenAI's chat completions.
-    pub(crate) native: Option<AdapterKind>,
+    pub(crate) protocol: Protocol,
+}
+
+/// How a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Bedrock's Converse.
+    Converse,
+    /// Another one, through the library.
+    Native(AdapterKind),
 }
 
 const fn chat(name: &'static str, base_url: &'static str, variable: &'static str) -> Provider {
@@ -20,7 +30,7 @@ const fn chat(name: &'static str, base_url: &'static str, variable: &'static str
         name,
         base_url,
         key_variable: Some(variable),
-        native: None,
+        protocol: Protocol::Chat,
     }
 }
 
@@ -34,7 +44,7 @@ const fn native(
         name,
         base_url,
         key_variable,
-        native: Some(kind),
+        protocol: Protocol::Native(kind),
     }
 }
 
@@ -46,12 +56,12 @@ pub const PROVIDERS: &[Provider] = &[
         Some("ANTHROPIC_API_KEY"),
         AdapterKind::Anthropic,
     ),
-    native(
-        "bedrock",
-        "https://bedrock-runtime.us-east-1.amazonaws.com",
-        Some("AWS_BEARER_TOKEN_BEDROCK"),
-        AdapterKind::BedrockApi,
-    ),
+    Provider {
+        name: "bedrock",
+        base_url: "https://bedrock-runtime.us-east-1.amazonaws.com",
+        key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
+        protocol: Protocol::Converse,
+    },
     // Its own protocol, as the library speaks it, has no tools.
     chat(
         "cohere",
@@ -133,8 +143,49 @@ impl Provider {
     }
 
     /// Its key, where it is set.
-    pub fn key(&self) -> Option<String> {
-        self.key_variable.and_then(variable)
+    pub(crate) fn key(&self) -> Option<Key> {
+        Key::from_variable(self.key_variable?)
+    }
+}
+
+/// A provider's key, and the variable that it is from. It is never shown.
+#[derive(Clone)]
+pub(crate) struct Key {
+    /// `None` where it is from no variable.
+    pub variable: Option<String>,
+    pub value: String,
+}
+
+impl Key {
+    /// The key in an environment variable.
+    pub(crate) fn from_variable(name: &str) -> Option<Key> {
+        let value = variable(name)?;
+        Some(Key {
+            variable: Some(name.to_owned()),
+            value,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(variable: &str, value: &str) -> Key {
+        Key {
+            variable: Some(variable.to_owned()),
+            value: value.to_owned(),
+        }
+    }
+
+    /// A text without the key, which some servers repeat.
+    pub(crate) fn hidden_in(&self, text: &str) -> String {
+        match self.value.is_empty() {
+            true => text.to_owned(),
+            false => text.replace(&self.value, "[key]"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Key({:?})", self.variable)
     }
 }
 

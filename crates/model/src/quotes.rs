@@ -14,6 +14,8 @@ pub struct Quotes {
     pub passages: Vec<Vec<String>>,
     /// The most consecutive sentences of a quote.
     pub max: usize,
+    /// Whether a quote begins with the first sentence of its passage.
+    pub first: bool,
 }
 
 impl Quotes {
@@ -26,13 +28,19 @@ impl Quotes {
             .and_then(Value::as_u64)
             .unwrap_or(3);
         let max = usize::try_from(max).unwrap_or(3).max(1);
-        Some(Quotes { passages, max })
+        let first = schema.get("x-quote-first") == Some(&Value::Bool(true));
+        Some(Quotes {
+            passages,
+            max,
+            first,
+        })
     }
 
     /// Whether `text` is such a quote.
     pub fn allow(&self, text: &str) -> bool {
         self.passages.iter().any(|sentences| {
-            (1..=self.max).any(|length| sentences.windows(length).any(|run| run.join(" ") == text))
+            let runs = |length| sentences.windows(length).take(self.starts(sentences));
+            (1..=self.max).any(|length| runs(length).any(|run| run.join(" ") == text))
         })
     }
 
@@ -40,11 +48,19 @@ impl Quotes {
     pub fn json_regex(&self) -> String {
         let mut starts = Vec::new();
         for sentences in &self.passages {
-            for first in 0..sentences.len() {
+            for first in 0..self.starts(sentences) {
                 starts.push(self.from(sentences.get(first..).unwrap_or_default(), self.max));
             }
         }
         format!("\"({})\"", starts.join("|"))
+    }
+
+    /// How many sentences of a passage a quote can begin with.
+    fn starts(&self, sentences: &[String]) -> usize {
+        match self.first {
+            true => sentences.len().min(1),
+            false => sentences.len(),
+        }
     }
 
     /// The quotes that begin with the first of `sentences`: `a( b( c)?)?`.
@@ -167,5 +183,11 @@ mod tests {
             assert!(check(&object, wrong).is_err(), "{wrong}");
         }
         assert_eq!(quotes.json_regex(), r#""(A\.( B\.)?|B\.( C\.)?|C\.|D\.)""#);
+        let first = Quotes {
+            first: true,
+            ..quotes
+        };
+        assert!(first.allow("A. B.") && first.allow("D.") && !first.allow("B."));
+        assert_eq!(first.json_regex(), r#""(A\.( B\.)?|D\.)""#);
     }
 }

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::Error;
+use crate::providers::Key;
 
 /// The most of a provider's words that is repeated, in characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -17,14 +18,16 @@ const LONGEST_MESSAGE: usize = 300;
 pub(crate) struct Refusal<'a> {
     /// The provider, as users know it.
     pub provider: &'a str,
+    /// The model that was asked, as the provider calls it; empty where none was.
+    pub model: &'a str,
     /// The HTTP status.
     pub status: u16,
     /// The headers of the answer.
     pub headers: &'a HeaderMap,
     /// Its body.
     pub body: &'a str,
-    /// What must not be repeated.
-    pub key: Option<&'a str>,
+    /// The key, which must not be repeated.
+    pub key: Option<&'a Key>,
 }
 
 impl Refusal<'_> {
@@ -46,6 +49,16 @@ impl Refusal<'_> {
             (_, Some("content_filter" | "content_policy_violation")) => {
                 Error::Withheld { provider, message }
             }
+            (401 | 403, _) => Error::Denied {
+                provider,
+                variable: self.key.and_then(|key| key.variable.clone()),
+                status: self.status,
+                message,
+            },
+            _ if self.means_the_model(code, &message) => Error::Unknown {
+                name: format!("{provider}:{}", self.model),
+                hint: format!("the provider says: {message}"),
+            },
             // No money left: waiting does not help.
             (429, Some("insufficient_quota")) => self.refused(message),
             (429 | 503 | 529, _) => Error::Busy {
@@ -72,6 +85,12 @@ impl Refusal<'_> {
         }
     }
 
+    /// Whether it has no such model; a wrong address gives the same status.
+    fn means_the_model(&self, code: Option<&str>, message: &str) -> bool {
+        let named = !self.model.is_empty() && message.contains(self.model);
+        code == Some("model_not_found") || (self.status == 404 && named)
+    }
+
     fn is_bad(&self) -> bool {
         matches!(self.status, 400 | 413 | 422 | 500)
     }
@@ -83,8 +102,8 @@ impl Refusal<'_> {
             .iter()
             .find_map(|pointer| said.pointer(pointer)?.as_str());
         let text = text.unwrap_or(self.body);
-        let text = match self.key.filter(|key| !key.is_empty()) {
-            Some(key) => text.replace(key, "[key]"),
+        let text = match self.key {
+            Some(key) => key.hidden_in(text),
             None => text.to_owned(),
         };
         text.chars().take(LONGEST_MESSAGE).collect()

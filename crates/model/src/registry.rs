@@ -1,22 +1,29 @@
 //! Models by their `provider:name`.
 
+mod way;
+
 use std::collections::BTreeMap;
 #[cfg(feature = "local")]
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::catalogue::{self, Entry, Kind};
 use crate::checked::Checked;
+use crate::kept::{Answers, Kept};
 use crate::limits::Gate;
-use crate::native::Native;
 use crate::providers::variable;
-use crate::remote::Remote;
+use crate::remote::{Manner, Remote};
 #[cfg(feature = "local")]
 use crate::store::file_error;
-use crate::{Error, Fallback, Limits, Model, OpenAi, PROVIDERS, Patience, Provider, Result, Retry};
+use crate::{
+    Embed, Error, Fallback, Hedging, Keeping, Limits, Model, PROVIDERS, Patience, Result, Retry,
+};
 use crate::{fallback, prices};
+
+pub use way::Server;
+use way::Way;
 
 /// What opening models depends on. It holds names of variables, never a key.
 #[derive(Clone, Debug, Default)]
@@ -29,20 +36,15 @@ pub struct Settings {
     pub servers: BTreeMap<String, Server>,
     /// What may be asked of a provider or server, by its name.
     pub limits: BTreeMap<String, Limits>,
+    /// How long a provider or server may be silent, by its name.
+    pub timeouts: BTreeMap<String, Patience>,
+    /// When a second call is made beside a slow one, by the provider's or server's name; never where
+    /// not set.
+    pub hedging: BTreeMap<String, Hedging>,
     /// When a call is tried again.
     pub retry: Retry,
-    /// How long a provider may be silent.
-    pub patience: Patience,
-}
-
-/// An OpenAI-compatible server of the user's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Its address, such as `http://127.0.0.1:8000/v1`.
-    pub base_url: String,
-    /// The environment variable that holds its key; `None` where it wants none.
-    pub key: Option<String>,
+    /// Whether answers are kept and given again to the same request; not where not set.
+    pub keeping: Option<Keeping>,
 }
 
 /// Opens models and lists them.
@@ -51,6 +53,7 @@ pub struct Models {
     settings: Settings,
     /// The ways to the providers, shared by all models that this opens.
     gates: Arc<Mutex<BTreeMap<String, Arc<Gate>>>>,
+    answers: Arc<OnceLock<Arc<Answers>>>,
 }
 
 /// A line of the list of models.
@@ -78,6 +81,7 @@ impl Models {
         Models {
             settings,
             gates: Arc::default(),
+            answers: Arc::default(),
         }
     }
 
@@ -131,56 +135,60 @@ impl Models {
         if provider == "local" {
             return self.open_local(name, model);
         }
-        let wire = self.wire(name, provider, model)?;
-        let settings = &self.settings;
-        let remote = Remote::new(wire, self.gate(provider), settings.retry, settings.patience);
-        Ok(Arc::new(Checked::new(Arc::new(remote))))
+        let way = self.way(name, provider)?;
+        let address = way.address.clone();
+        let checked: Arc<dyn Model> = Arc::new(Checked::new(Arc::new(self.remote(way, model)?)));
+        match &self.settings.keeping {
+            Some(keeping) => Ok(Arc::new(Kept::new(
+                checked,
+                address,
+                self.answers(keeping)?,
+            ))),
+            None => Ok(checked),
+        }
     }
 
-    /// One request of a provider's model.
-    fn wire(&self, name: &str, provider: &str, model: &str) -> Result<Arc<dyn Model>> {
-        if let Some(server) = self.settings.servers.get(provider) {
-            let key = match &server.key {
-                Some(name) => Some(variable(name).ok_or_else(|| missing_key(provider, name))?),
-                None => None,
-            };
-            return Ok(Arc::new(OpenAi::new(
-                provider,
-                model,
-                &server.base_url,
-                key,
-            )?));
-        }
-        let Some(known) = Provider::find(provider) else {
-            return Err(self.unknown_provider(name, provider));
+    /// Opens a model of a provider or of a server of the user's that turns texts into vectors.
+    ///
+    /// # Errors
+    /// As [`Models::open`]. Whether the model can do it is said when it is asked.
+    pub fn open_embedder(&self, name: &str) -> Result<Arc<dyn Embed>> {
+        let Some((provider, model)) = name.split_once(':').filter(|pair| !pair.1.is_empty()) else {
+            return Err(unknown(name));
         };
-        let key = known.key();
-        let own = self.own_address(known);
-        if let (None, None, Some(variable)) = (&key, &own, known.key_variable) {
-            return Err(missing_key(provider, variable));
-        }
-        let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        Ok(match known.native {
-            Some(kind) => Arc::new(Native::new(provider, model, kind, &address, key)?),
-            None => Arc::new(OpenAi::new(provider, model, &address, key)?),
-        })
+        let way = self.way(name, provider)?;
+        Ok(Arc::new(self.remote(way, model)?))
     }
 
-    /// The address that the user gave a provider.
-    fn own_address(&self, provider: &Provider) -> Option<String> {
-        let given = || self.settings.base_url.clone();
-        match provider.name {
-            "openai" => given().or_else(|| variable("OPENAI_BASE_URL")),
-            "ollama" => variable("OLLAMA_HOST").map(|host| match host.contains("://") {
-                true => host,
-                false => format!("http://{host}"),
-            }),
-            "bedrock" => provider
-                .key()
-                .and_then(|_| variable("AWS_REGION"))
-                .map(|region| format!("https://bedrock-runtime.{region}.amazonaws.com")),
-            _ => None,
-        }
+    /// The names of the models that a provider or a server of the user's offers, asked of it.
+    ///
+    /// # Errors
+    /// As [`Models::open`], and what the provider says.
+    pub async fn offered(&self, provider: &str) -> Result<Vec<String>> {
+        let way = self.way(provider, provider)?;
+        way.wire("")?.names().await
+    }
+
+    fn remote(&self, way: Way, model: &str) -> Result<Remote> {
+        let (provider, settings) = (way.provider.clone(), &self.settings);
+        let provider = provider.as_str();
+        let manner = Manner {
+            retry: settings.retry,
+            patience: settings.timeouts.get(provider).copied().unwrap_or_default(),
+            hedging: settings.hedging.get(provider).copied(),
+        };
+        Ok(Remote::new(way.wire(model)?, self.gate(provider), manner))
+    }
+
+    fn answers(&self, keeping: &Keeping) -> Result<Arc<Answers>> {
+        let answers = match self.answers.get() {
+            Some(answers) => answers,
+            None => {
+                let new = Arc::new(Answers::new(keeping)?);
+                self.answers.get_or_init(|| new)
+            }
+        };
+        Ok(Arc::clone(answers))
     }
 
     fn gate(&self, provider: &str) -> Arc<Gate> {
@@ -198,22 +206,6 @@ impl Models {
             .entry(provider.to_owned())
             .or_insert_with(|| Arc::new(Gate::new(provider, limits)));
         Arc::clone(gate)
-    }
-
-    fn unknown_provider(&self, name: &str, provider: &str) -> Error {
-        let servers = self.settings.servers.keys().map(String::as_str);
-        let names = PROVIDERS
-            .iter()
-            .map(|provider| provider.name)
-            .chain(servers);
-        let names: Vec<&str> = std::iter::once("local").chain(names).collect();
-        Error::Unknown {
-            name: name.to_owned(),
-            hint: format!(
-                "there is no provider {provider}; there are {}",
-                names.join(", ")
-            ),
-        }
     }
 
     #[cfg(feature = "local")]
@@ -270,22 +262,6 @@ impl Models {
             }
         };
         Ok(catalogue::entries()?.iter().map(listed).collect())
-    }
-
-    /// The models that the OpenAI-compatible server offers.
-    ///
-    /// # Errors
-    /// [`Error::Key`] without an address or key, [`Error::Unreachable`] or [`Error::Refused`].
-    pub async fn remote(&self) -> Result<Vec<String>> {
-        let Some(known) = Provider::find("openai") else {
-            return Err(unknown("openai"));
-        };
-        let (key, own) = (known.key(), self.own_address(known));
-        if key.is_none() && own.is_none() {
-            return Err(missing_key("openai", "OPENAI_API_KEY"));
-        }
-        let address = own.unwrap_or_else(|| known.base_url.to_owned());
-        OpenAi::new("openai", "", &address, key)?.models().await
     }
 
     /// The providers and the user's servers, with what is known of their models.
@@ -360,13 +336,6 @@ fn unknown(name: &str) -> Error {
     }
 }
 
-fn missing_key(provider: &str, variable: &str) -> Error {
-    Error::Key {
-        provider: provider.to_owned(),
-        variable: variable.to_owned(),
-    }
-}
-
 /// What the system says of its memory; `None` where it does not.
 fn memory() -> Option<sysinfo::System> {
     let mut system = sysinfo::System::new().ok()?;
@@ -432,10 +401,7 @@ mod tests {
         let models = Models::new(Settings::default());
         for (name, expected) in [
             ("qwen", "a model is called provider:name"),
-            (
-                "antropic:claude",
-                "there is no provider antropic; there are local, anthropic",
-            ),
+            ("antropic:claude", "did you mean anthropic"),
             ("local:", "a model is called provider:name"),
             #[cfg(feature = "local")]
             ("local:qwen2.5-coder", "did you mean qwen2.5-coder-0.5b"),
@@ -445,6 +411,27 @@ mod tests {
             let error = models.open(name).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_speaks_a_protocol_that_there_is() {
+        let server = |protocol: &str| Server {
+            base_url: "http://127.0.0.1:1".to_owned(),
+            key: None,
+            protocol: Some(protocol.to_owned()),
+        };
+        let servers = [("a", "anthropic"), ("b", "antropic")];
+        let servers = servers.map(|(name, protocol)| (name.to_owned(), server(protocol)));
+        let models = Models::new(Settings {
+            servers: BTreeMap::from(servers),
+            ..Settings::default()
+        });
+        assert!(models.open("a:x").is_ok());
+        let error = models.open("b:x").err().unwrap().to_string();
+        assert!(
+            error.contains("speaks antropic") && error.contains("did you mean anthropic"),
+            "{error}"
+        );
     }
 
     #[cfg(feature = "local")]

@@ -38,6 +38,54 @@ pub struct Request {
     pub temperature: f32,
     /// Settles the chances where the temperature is above 0.
     pub seed: u64,
+    /// Takes only the likeliest tokens that together have this probability; all where not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Texts before which the answer ends; they are no part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// How hard to think, where the model can be told; a wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
+}
+
+/// How hard a model is to think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// As little as it can.
+    Minimal,
+    /// A little.
+    Low,
+    /// As it thinks fit.
+    Medium,
+    /// Thoroughly.
+    High,
+}
+
+impl Effort {
+    /// The most tokens of thinking, for providers that want a number.
+    pub(crate) fn budget(self) -> Option<u32> {
+        match self {
+            Effort::None => None,
+            Effort::Minimal | Effort::Low => Some(1024),
+            Effort::Medium => Some(8_000),
+            Effort::High => Some(24_000),
+        }
+    }
+
+    /// The word that providers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effort::None => "none",
+            Effort::Minimal => "minimal",
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+        }
+    }
 }
 
 impl Default for Request {
@@ -51,6 +99,9 @@ impl Default for Request {
             max_tokens: 1024,
             temperature: 0.0,
             seed: 0,
+            top_p: None,
+            stop: Vec::new(),
+            effort: None,
         }
     }
 }
@@ -195,6 +246,13 @@ pub struct Response {
     /// What it cost, in millionths of a US dollar; `None` where the price is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
+    /// Calls that were dropped because another one of the same request was faster. What their prompts
+    /// cost is in `cost_micros`; what they had written unseen is not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dropped_calls: u32,
+    /// Whether it was kept from the same request before; nobody was asked, and it cost nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kept: bool,
     /// The model that answered, `provider:name`, when the one that was asked stands for several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -20,13 +20,21 @@ pub fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("PLUMB_MODELS").filter(|folder| !folder.is_empty()) {
         return Ok(PathBuf::from(folder));
     }
+    Ok(cache()?.join("models"))
+}
+
+/// The folder of what can be had again: `plumb` in the user's cache.
+///
+/// # Errors
+/// [`Error::Setting`] when neither that nor the home directory is known.
+pub(crate) fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     match cache.map(PathBuf::from).or_else(home) {
-        Some(cache) => Ok(cache.join("plumb").join("models")),
+        Some(cache) => Ok(cache.join("plumb")),
         None => Err(Error::Setting {
-            message: "there is no folder for models: HOME is not set".to_owned(),
-            hint: "set PLUMB_MODELS to a folder".to_owned(),
+            message: "there is no folder for models and answers: HOME is not set".to_owned(),
+            hint: "set HOME or XDG_CACHE_HOME; for models alone, PLUMB_MODELS".to_owned(),
         }),
     }
 }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{DeltaSink, Error, Model, Request, Response, Result};
 
 /// The longest silence of a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Patience {
     /// Before the first piece of an answer. A model that thinks unseen is silent for minutes.
+    #[serde(rename = "first_token_s", deserialize_with = "seconds")]
     pub first: Duration,
     /// Between two pieces.
+    #[serde(rename = "between_tokens_s", deserialize_with = "seconds")]
     pub between: Duration,
 }
 
@@ -21,6 +25,23 @@ impl Default for Patience {
             first: Duration::from_secs(300),
             between: Duration::from_secs(120),
         }
+    }
+}
+
+/// A number of seconds, also with a fraction.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+}
+
+/// The error of a model that was silent for so long.
+pub(crate) fn timed_out(name: &str, started: bool, silence: Duration) -> Error {
+    Error::TimedOut {
+        provider: name.to_owned(),
+        started,
+        after_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -69,11 +90,7 @@ pub(crate) async fn call(
                 return answer;
             }
             () = timer => {
-                return Err(Error::TimedOut {
-                    provider: model.name().to_owned(),
-                    started,
-                    after_ms: silence.map_or(0, |silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)),
-                });
+                return Err(timed_out(model.name(), started, silence.unwrap_or_default()));
             }
         }
     }

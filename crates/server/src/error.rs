@@ -46,6 +46,19 @@ impl ApiError {
         }
     }
 
+    /// The response that was to be gone on with is not here.
+    pub(crate) fn no_such_response(id: &str) -> ApiError {
+        ApiError {
+            code: Some("previous_response_not_found"),
+            ..ApiError::parameter(
+                "previous_response_id",
+                format!(
+                    "there is no response {id}: none is kept but the last one of a WebSocket; send the conversation in input"
+                ),
+            )
+        }
+    }
+
     /// The caller has not shown the token.
     pub(crate) fn unauthorized(message: &str) -> ApiError {
         ApiError {
@@ -62,6 +75,15 @@ impl ApiError {
             "param": self.parameter,
             "code": self.code,
         }})
+    }
+
+    /// The error as a message of a WebSocket.
+    pub(crate) fn frame(&self) -> Value {
+        let mut frame = self.body();
+        frame["type"] = "error".into();
+        frame["status"] = self.status.as_u16().into();
+        frame["error"]["code"] = self.code().into();
+        frame
     }
 
     /// OpenAI's name for what went wrong, for the events of a stream.
@@ -87,7 +109,11 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        let message = error.to_string();
+        // What a person at the server's terminal could do is no help to a caller; nearest names are.
+        let message = match &error {
+            Error::Unknown { name, hint } => format!("there is no model `{name}`: {hint}"),
+            other => other.without_hint(),
+        };
         let invalid = |code, parameter: Option<&str>| ApiError {
             code: Some(code),
             parameter: parameter.map(str::to_owned),
@@ -114,14 +140,10 @@ impl From<Error> for ApiError {
             Error::Schema { .. } => invalid("invalid_json_schema", Some("response_format")),
             Error::Refused { status, .. } => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-                // The key that a provider refuses is the server's, not the caller's.
-                let status = match status {
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => StatusCode::BAD_GATEWAY,
-                    other => other,
-                };
                 ApiError::new(status, "upstream_error", message)
             }
-            Error::Unreachable { .. } => {
+            // The key that a provider refuses is the server's, not the caller's.
+            Error::Denied { .. } | Error::Unreachable { .. } => {
                 ApiError::new(StatusCode::BAD_GATEWAY, "upstream_error", message)
             }
             Error::Malformed { .. } => {
@@ -140,7 +162,7 @@ pub(crate) async fn no_such_path(uri: axum::http::Uri) -> ApiError {
             StatusCode::NOT_FOUND,
             "invalid_request_error",
             format!(
-                "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses and /v1/embeddings",
+                "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses, /v1/responses/compact and /v1/embeddings",
                 uri.path()
             ),
         )

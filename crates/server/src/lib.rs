@@ -17,7 +17,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use futures::future::BoxFuture;
+use model::Embed;
 use tokio::net::TcpListener;
 
 pub use pool::{Open, Pool};
@@ -26,23 +26,12 @@ pub use token::Token;
 /// The longest request, in bytes; pictures and documents come in base64.
 const LONGEST_REQUEST: usize = 64 << 20;
 
-/// Vectors for texts, and how many tokens the texts have together; or what went wrong, in words.
-pub type Embedded = Result<(Vec<Vec<f32>>, u64), String>;
-
-/// Turns texts into vectors of length 1.
-pub trait Embed: Send + Sync {
-    /// The model's name.
-    fn name(&self) -> &str;
-    /// A vector for each text, in their order.
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Embedded>;
-}
-
 /// What a server answers with.
 pub struct Server {
     /// Its models.
     pub pool: Pool,
-    /// Its embedding model, if it has one.
-    pub embedder: Option<Arc<dyn Embed>>,
+    /// Its embedding models; the first answers where a caller names none.
+    pub embedders: Vec<Arc<dyn Embed>>,
     /// What callers have to show; `None` lets everybody in.
     pub token: Option<Token>,
 }
@@ -54,7 +43,14 @@ pub fn router(server: Server) -> Router {
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{*name}", get(openai::models::show))
         .route("/v1/chat/completions", post(openai::chat::complete))
-        .route("/v1/responses", post(openai::responses::respond))
+        .route(
+            "/v1/responses",
+            post(openai::responses::respond).get(openai::responses::socket::open),
+        )
+        .route(
+            "/v1/responses/compact",
+            post(openai::responses::compact::compact),
+        )
         .route("/v1/embeddings", post(openai::embeddings::embed))
         .fallback(error::no_such_path)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))

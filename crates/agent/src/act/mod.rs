@@ -203,6 +203,11 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
             // Nobody answers them.
             response.tool_calls.clear();
         }
+        if answered.stopped && is_empty(&response) {
+            // Many providers take no empty messages.
+            conversation.push(Message::assistant("(stopped)"))?;
+            break state.acted(response, true);
+        }
         if !last && state.calls > 0 && is_empty(&response) {
             // Small models forget to answer once they have what they wanted to know.
             state.closing = Some(End::Answered);
@@ -216,9 +221,6 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
         conversation.push(Message::results(done.results))?;
         state.calls += done.carried_out;
         state.judge(&with.limits, &response, &done.answers, done.any_wrong);
-        if with.stop.is_cancelled() {
-            break state.acted(Response::default(), true);
-        }
     };
     if let Output::Json(_) = &with.output
         && !with.tools.is_empty()

@@ -30,7 +30,7 @@ pub(super) async fn stated(
 }
 
 /// The probability that the model gives "yes".
-fn belief(response: &Response) -> f32 {
+pub(super) fn belief(response: &Response) -> f32 {
     let choice = response
         .choices
         .iter()

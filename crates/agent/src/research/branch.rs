@@ -18,6 +18,9 @@ use crate::{Result, call};
 /// A note this sure ends the search.
 const SURE: f32 = 0.4;
 
+/// Passages that a search brings, to be ranked together with those of the other searches.
+const FOUND: usize = 16;
+
 /// What a branch brings home.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -56,19 +59,28 @@ pub(super) async fn research(
                 branch: index,
                 query: query.clone(),
             });
-            passages.push(library::search(&run, tools, input, query, settings.passages * 2).await?);
+            passages.push(library::search(&run, tools, input, query, FOUND).await?);
         }
         if round > 0 {
             passages.push(library::around(&run, tools, &found.nearest).await?);
         }
-        let fresh = interleave(passages, &mut read, settings.passages);
+        // What is held against the sentences is the question in all its forms.
+        let mut asked = queries.clone();
+        if round > 0 {
+            asked.push(question.to_owned());
+        }
+        let mut fresh = library::rerank(&run, tools, &asked, passages).await?;
+        fresh.retain(|passage| !read.contains(&passage.id));
+        fresh.truncate(settings.passages);
+        read.extend(fresh.iter().map(|passage| passage.id.clone()));
         let places = fresh.iter().map(place).collect();
         (tools.progress)(Progress::Reading {
             branch: index,
             places,
         });
-        let fresh = judge(&run, tools, question, fresh).await?;
-        let candidates = take_notes(&run, tools, question, &fresh).await?;
+        let judged = judge(&run, tools, question, fresh).await?;
+        let candidates = take_notes(&run, tools, question, &judged).await?;
+        let fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
         let (notes, rest) = weigh(&run, tools, question, candidates, &fresh).await?;
         found.notes.extend(notes);
         found
@@ -152,24 +164,4 @@ async fn guess(run: &Run, tools: &Tools, question: &str) -> Result<String> {
     // One that was cut off at its length limit is no JSON, but its words are good to search with.
     let guess = response.json::<Guess>().map(|guess| guess.text);
     Ok(guess.unwrap_or(response.text))
-}
-
-/// Takes from the lists in turn what was not read yet, at most `most`.
-fn interleave(lists: Vec<Vec<Passage>>, read: &mut BTreeSet<String>, most: usize) -> Vec<Passage> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    let mut fresh = Vec::new();
-    for position in 0..longest {
-        for passage in lists.iter().filter_map(|list| list.get(position)) {
-            // The same words in two files (HTML and PDF of one manual) are read once.
-            let words: String = passage
-                .text
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
-            if fresh.len() < most && read.insert(words) {
-                fresh.push(passage.clone());
-            }
-        }
-    }
-    fresh
 }

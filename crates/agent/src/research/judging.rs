@@ -1,33 +1,100 @@
-//! Which of the passages found are worth reading.
+//! Which of the passages found are worth reading, and what each would answer by itself.
 
 use journal::Run;
 use knowledge::Passage;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Tools;
-use super::belief::stated;
-use crate::Result;
+use super::belief::belief;
+use super::plausibility::{can_be_affirmed, is_quantity, wants_quantity};
+use super::reading::{place, shown};
+use crate::{Result, call};
 
-/// Puts the passages that most likely state the answer first: the model judges each by itself, all in
-/// one batch, and what counts is the probability of its "yes" (pointwise ranking, as in Liang et al.
-/// 2022, "Holistic evaluation of language models").
+/// Words of an answer, at most.
+const WORDS: usize = 10;
+/// Words of a quantity, at most: a number, its unit, and what they are of.
+const WORDS_OF_QUANTITY: usize = 6;
+
+/// A passage, and what was made of it.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    /// It.
+    pub passage: Passage,
+    /// The words of it that the model takes for the answer, where it can have one.
+    pub answer: Option<String>,
+    /// How much the model believes that they answer, 0..1.
+    pub belief: f32,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    answer: String,
+}
+
+/// Puts the passages that most likely state the answer first: the model takes from each by itself, all in
+/// one batch, the words that come nearest to an answer, and says whether they are one. What counts is the
+/// probability of its "yes" (pointwise ranking, as in Liang et al. 2022, "Holistic evaluation of language
+/// models"; asked after an answer, as in Kadavath et al. 2022, "Language models (mostly) know what they
+/// know").
+///
+/// The answer can only be words that stand in the passage; one to "how long" or "how many" begins with a
+/// quantity. A passage that has none is not asked about and comes last.
 pub(super) async fn judge(
     run: &Run,
     tools: &Tools,
     question: &str,
     passages: Vec<Passage>,
-) -> Result<Vec<Passage>> {
-    let asked = format!("Question: {question}\nDoes the passage state the answer?");
+) -> Result<Vec<Judged>> {
+    let definition = &tools.agents.load("research/judge")?;
     let calls = passages.into_iter().enumerate().map(|(index, passage)| {
         let run = run.scope("judge", index);
-        let asked = &asked;
         async move {
-            let agent = ("research/judge", "model");
-            let belief = stated(&run, tools, agent, &passage, asked).await?;
-            Ok::<_, crate::Error>((belief, passage))
+            let Some(answers) = answers(question, &passage) else {
+                return Ok(Judged {
+                    passage,
+                    answer: None,
+                    belief: 0.0,
+                });
+            };
+            let schema = json!({"type": "object", "properties":
+                {"answer": answers, "stated": {"enum": ["yes", "no"]}},
+                "required": ["answer", "stated"], "additionalProperties": false});
+            let asked = format!("Passage {}\n\nQuestion: {question}", shown(&passage));
+            let request = call::request(definition, &[asked], schema);
+            let title = place(&passage);
+            let response = call::ask(&run, "model", &*tools.model, &request, &title).await?;
+            let taken = response.json::<Taken>().ok().map(|taken| taken.answer);
+            Ok::<_, crate::Error>(Judged {
+                passage,
+                answer: taken.filter(|_| !can_be_affirmed(question)),
+                belief: belief(&response),
+            })
         }
     });
     let mut judged = futures::future::try_join_all(calls).await?;
     // Of equals the one that was found first stays first.
-    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Ok(judged.into_iter().map(|(_, passage)| passage).collect())
+    judged.sort_by(|a, b| b.belief.total_cmp(&a.belief));
+    Ok(judged)
+}
+
+/// The schema of what a passage can answer; `None` where it can answer nothing.
+fn answers(question: &str, passage: &Passage) -> Option<Value> {
+    if can_be_affirmed(question) {
+        return Some(json!({"enum": ["yes", "no"]}));
+    }
+    let text = super::untrusted::without_orders(passage);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let quantity = wants_quantity(question);
+    let most = match quantity {
+        true => WORDS_OF_QUANTITY,
+        false => WORDS,
+    };
+    let from = |start: usize| words.get(start..words.len().min(start + most));
+    let starts = (0..words.len()).filter_map(from);
+    let begins = |run: &&[&str]| !quantity || run.first().is_some_and(|word| is_quantity(word));
+    let runs: Vec<&[&str]> = starts.filter(begins).collect();
+    (!runs.is_empty()).then(|| {
+        json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
+    })
 }

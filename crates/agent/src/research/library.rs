@@ -1,5 +1,6 @@
 //! The documents as steps of a run: reading them, searching them, reading around a hit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,6 +87,33 @@ pub(super) async fn search(
         })
         .await?;
     Ok(passages)
+}
+
+/// One order out of what several searches found, best first; `queries` is what it is held against.
+pub(super) async fn rerank(
+    run: &Run,
+    tools: &Tools,
+    queries: &[String],
+    lists: Vec<Vec<Passage>>,
+) -> Result<Vec<Passage>> {
+    let ids = |list: &Vec<Passage>| list.iter().map(|p| p.id.clone()).collect::<Vec<_>>();
+    let asked = (queries, lists.iter().map(ids).collect::<Vec<_>>());
+    let found: HashMap<String, Passage> = lists
+        .iter()
+        .flatten()
+        .map(|passage| (passage.id.clone(), passage.clone()))
+        .collect();
+    let library = tools.library.clone();
+    let queries = queries.to_vec();
+    let order: Vec<String> = run
+        .step("rerank", Effect::Read, &asked, |context| async move {
+            context.attribute("title", "what was found, by its nearest sentence");
+            let ranked = blocking(move || library.rerank(&queries, &lists)).await?;
+            Ok(ranked.into_iter().map(|passage| passage.id).collect())
+        })
+        .await?;
+    let passages = order.iter().filter_map(|id| found.get(id).cloned());
+    Ok(passages.collect())
 }
 
 /// The neighbours of the passages that came nearest to an answer.

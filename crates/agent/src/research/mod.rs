@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
-//!                     guess ─► search ─► judge ─► read ─► verify           ▲────────┘
+//!                     guess ─► search ─► rank ─► judge ─► read ─► weigh    ▲────────┘
 //! ```
 //! A factual question takes the short way: no plan, one search loop, no writer.
 //!

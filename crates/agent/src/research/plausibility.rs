@@ -89,7 +89,7 @@ fn mentions(passage: &Passage, name: &Name) -> bool {
 }
 
 /// Whether an English question can be answered with yes or no.
-fn can_be_affirmed(question: &str) -> bool {
+pub(super) fn can_be_affirmed(question: &str) -> bool {
     const FIRST: &[&str] = &[
         "is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "may",
         "might", "must", "will", "would", "shall", "should",
@@ -146,31 +146,43 @@ pub(super) fn wants_quantity(question: &str) -> bool {
     })
 }
 
+/// Words that say a quantity without a number.
+const QUANTITIES: &[&str] = &[
+    "thirty",
+    "hundred",
+    "thousand",
+    "million",
+    "billion",
+    "twice",
+    "half",
+    "double",
+    "never",
+    "always",
+    "forever",
+    "unlimited",
+    "infinite",
+    "infinitely",
+    "indefinitely",
+    "immediately",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "yearly",
+];
+
+/// Whether a word can begin a quantity: it has a digit in front, or is a number or the like.
+pub(super) fn is_quantity(word: &str) -> bool {
+    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let bare = bare.to_lowercase();
+    bare.starts_with(|c: char| c.is_ascii_digit())
+        || number_word(&bare).is_some()
+        || QUANTITIES.contains(&bare.as_str())
+        || bare == "no"
+}
+
 /// Whether an English text says a number, a frequency, or that there is no limit.
 fn has_quantity(text: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "thirty",
-        "hundred",
-        "thousand",
-        "million",
-        "billion",
-        "twice",
-        "half",
-        "double",
-        "never",
-        "always",
-        "forever",
-        "unlimited",
-        "infinite",
-        "infinitely",
-        "indefinitely",
-        "immediately",
-        "hourly",
-        "daily",
-        "weekly",
-        "monthly",
-        "yearly",
-    ];
     // "One" and "every" are quantities before a unit only.
     const UNITS: &[&str] = &[
         "second", "minute", "hour", "day", "week", "month", "year", "byte", "kilobyte", "megabyte",
@@ -185,7 +197,7 @@ fn has_quantity(text: &str) -> bool {
     let is_more_than_one = |word: &str| number_word(word).is_some_and(|number| number != 1);
     words
         .iter()
-        .any(|word| is_number(word) || is_more_than_one(word) || WORDS.contains(word))
+        .any(|word| is_number(word) || is_more_than_one(word) || QUANTITIES.contains(word))
         || words
             .windows(2)
             .any(|pair| matches!(pair, ["one" | "every", unit] if UNITS.contains(unit)))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
+use super::judging::Judged;
 use super::note::Note;
 use super::plausibility::wants_quantity;
 use super::quoting::{Source, settle, words};
@@ -16,6 +17,10 @@ use crate::{Definition, Result, call};
 
 /// Passages that are read side by side, of those that were judged.
 const SIDE_BY_SIDE: usize = 5;
+/// Passages whose own answers are notes beside those from all of them, when they are [`LIKELY`].
+const ALONE: usize = 2;
+/// The belief from which on a passage's own answer is worth a look.
+const LIKELY: f32 = 0.5;
 /// What the model answers when no passage does.
 const NOT_STATED: &str = "not stated";
 
@@ -77,8 +82,8 @@ impl Form {
     }
 }
 
-/// The different answers to `question` from the best of `passages`, which come first, with the words
-/// that say so.
+/// The different answers to `question` from the best of `judged`, which come first, with the words that
+/// say so: those of the best passages together, and what the best answer by themselves.
 ///
 /// They are read side by side, because a small model compares better than it judges, and the best one
 /// stands last, next to the question, where such a model reads most carefully (Liu et al. 2023, "Lost
@@ -87,23 +92,35 @@ pub(super) async fn take_notes(
     run: &Run,
     tools: &Tools,
     question: &str,
-    passages: &[Passage],
+    judged: &[Judged],
 ) -> Result<Vec<Note>> {
     let definition = tools.agents.load("research/note")?;
-    let best = passages.iter().take(SIDE_BY_SIDE).rev();
-    let best: Vec<Passage> = best.cloned().collect();
+    let best = judged.iter().take(SIDE_BY_SIDE).rev();
+    let best: Vec<Passage> = best.map(|judged| judged.passage.clone()).collect();
     let mut notes: Vec<Note> = Vec::new();
     for form in [Form::Sentence, Form::Brief] {
-        let Some(note) = take_note(run, tools, &definition, question, form, &best).await? else {
-            continue;
-        };
-        let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
-        match notes.iter_mut().find(same) {
-            Some(other) => other.readings += 1,
-            None => notes.push(note),
+        let note = take_note(run, tools, &definition, question, form, &best).await?;
+        notes = gathered(notes, note);
+    }
+    for alone in judged.iter().take(ALONE) {
+        if let (Some(answer), true) = (&alone.answer, alone.belief >= LIKELY) {
+            let answer = answer.trim_end_matches(['.', ',', ';', ':']);
+            let note = settle(question, answer, answer, &[Source::of(&alone.passage)]);
+            notes = gathered(notes, note);
         }
     }
     Ok(notes)
+}
+
+/// Adds a note; one that says what another says bears that one out instead.
+fn gathered(mut notes: Vec<Note>, note: Option<Note>) -> Vec<Note> {
+    let Some(note) = note else { return notes };
+    let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
+    match notes.iter_mut().find(same) {
+        Some(other) => other.readings += 1,
+        None => notes.push(note),
+    }
+    notes
 }
 
 /// Whether two answers to one question say the same: one has all that the other adds to the question,

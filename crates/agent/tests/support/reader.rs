@@ -17,6 +17,7 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         () if has("kind") => "plan",
         () if has("text") => "guess",
         () if has("queries") => "rephrase",
+        () if has("answer") && has("stated") => "judge",
         () if has("answer") => "note",
         () if has("stated") => "verify",
         () if has("sentences") => "write",
@@ -44,10 +45,8 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
             Some(answer) => json!({"answer": answer}),
             None => json!({"answer": "not stated"}),
         },
-        "verify" => {
-            let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
-            json!({"stated": if settles(&question, passage) { "yes" } else { "no" }})
-        }
+        "judge" => json!({"answer": words_of(schema), "stated": stated(&question, user)}),
+        "verify" => json!({"stated": stated(&question, user)}),
         "write" => {
             let sentences: Vec<Value> = numbered(user)
                 .map(|(number, note)| json!({"text": said(note), "notes": [number]}))
@@ -56,6 +55,28 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
         }
         "criticise" => json!({"verdict": "accept"}),
         other => panic!("no answer for {other}"),
+    }
+}
+
+/// The first words that a passage may be answered with.
+fn words_of(schema: &Value) -> Value {
+    let answer = &schema["properties"]["answer"];
+    let words = answer.pointer("/x-quote-from/0").and_then(Value::as_array);
+    match words {
+        Some(words) => {
+            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+            json!(words.join(" "))
+        }
+        None => answer["enum"][0].clone(),
+    }
+}
+
+fn stated(question: &str, user: &str) -> &'static str {
+    let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
+    if settles(question, passage) {
+        "yes"
+    } else {
+        "no"
     }
 }
 

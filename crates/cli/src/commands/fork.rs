@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use agent::research::Input;
 use agent::{Agents, Pinned};
 use anyhow::{Context as _, Result, bail};
-use journal::RunRecord;
+use journal::{Journal, RunId, RunRecord};
 
 use crate::arguments::Fork;
 use crate::commands::agents::{self, Shown, Workshop};
@@ -72,7 +72,13 @@ pub async fn run(project: &Project, arguments: Fork) -> Result<ExitCode> {
             agents::work(&workshop, &journal, run, shown).await
         }
     };
-    let steps = journal.outline(&id).await?;
+    tell_shares(&journal, &id).await?;
+    worked
+}
+
+/// Says how many steps of a fork came from where.
+async fn tell_shares(journal: &Journal, id: &RunId) -> Result<()> {
+    let steps = journal.outline(id).await?;
     let marked = |mark: &str| {
         let marked = steps
             .iter()
@@ -87,7 +93,7 @@ pub async fn run(project: &Project, arguments: Fork) -> Result<ExitCode> {
         marked("given"),
         marked("drift")
     ));
-    worked
+    Ok(())
 }
 
 /// What the fork is worked on with.

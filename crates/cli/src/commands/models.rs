@@ -1,23 +1,28 @@
 //! `plumb models` and `plumb models pull`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use knowledge::EmbeddingFiles;
 use model::catalogue::{self, Kind};
-use model::{ListedProvider, Models, Settings, prices};
+use model::{Keeping, ListedProvider, Models, Settings, prices};
 use serde_json::json;
 
 use crate::arguments::{self, ModelsCommand, Provider};
 use crate::configuration::Configuration;
 use crate::view;
 
+/// How long a provider is waited for when it is asked for its models.
+const LONGEST_QUESTION: Duration = Duration::from_secs(5);
+
 /// Lists models, or fetches some.
 pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
     let models = open(&arguments.provider)?;
     match arguments.command {
         None => match arguments.only.as_deref() {
-            Some(name) => list_provider(&models, name, arguments.json)?,
+            Some(name) => list_provider(&models, name, arguments.json).await?,
             None => list(&models, arguments.json).await?,
         },
         Some(ModelsCommand::Pull { names }) => pull(&models, &names).await?,
@@ -27,13 +32,23 @@ pub async fn run(arguments: arguments::Models) -> Result<ExitCode> {
 
 /// The models under the user's settings.
 pub fn open(provider: &Provider) -> Result<Models> {
+    open_keeping(provider, false)
+}
+
+/// The models under the user's settings; with `keep`, answers of providers are kept in any case.
+pub fn open_keeping(provider: &Provider, keep: bool) -> Result<Models> {
     let configuration = Configuration::find()?;
     Ok(Models::new(Settings {
         base_url: provider.base_url.clone(),
         threads: provider.threads,
         servers: configuration.servers,
         limits: configuration.limits,
-        ..Settings::default()
+        timeouts: configuration.timeouts,
+        hedging: configuration.hedging,
+        retry: configuration.retry,
+        keeping: configuration
+            .answers
+            .or_else(|| keep.then(Keeping::default)),
     }))
 }
 
@@ -51,19 +66,19 @@ pub fn embedding_files() -> Option<EmbeddingFiles> {
     })
 }
 
+/// What is on this machine, and which providers answer.
 async fn list(models: &Models, json: bool) -> Result<()> {
     let listed = models.list()?;
-    let remote = models.remote().await;
+    let providers = models.providers();
+    let asked =
+        futures::future::join_all(providers.iter().map(|provider| ask(models, provider))).await;
+    let providers: Vec<_> = providers.iter().zip(asked).collect();
     if json {
-        let remote = remote.map_err(|error| error.to_string());
-        let (reachable, error) = match remote {
-            Ok(names) => (names, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        return view::print_json(
-            &json!({"catalogue": listed, "openai": {"models": reachable, "error": error},
-                "providers": models.providers(), "prices_of": prices::table().date}),
-        );
+        let providers = providers
+            .iter()
+            .map(|(provider, asked)| as_json(provider, asked));
+        return view::print_json(&json!({"catalogue": listed,
+            "providers": providers.collect::<Vec<_>>(), "prices_of": prices::table().date}));
     }
     let mut text = String::new();
     for entry in &listed {
@@ -79,71 +94,116 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             entry.name, state, entry.about
         ));
     }
-    match remote {
-        Ok(names) => names
-            .iter()
-            .for_each(|name| text.push_str(&format!("openai:{name:<19}           reachable\n"))),
-        Err(error) => {
-            let error = error.to_string();
-            let first = error.lines().next().unwrap_or_default();
-            text.push_str(&format!(
-                "{:<26}           not reachable: {first}\n",
-                "openai:..."
-            ));
-        }
-    }
     text.push('\n');
-    for provider in models.providers() {
-        text.push_str(&line(&provider));
+    for (provider, asked) in &providers {
+        text.push_str(&line(provider, asked));
     }
     view::print(&text)
 }
 
-/// A provider and whether its key is there.
-fn line(provider: &ListedProvider) -> String {
+/// What a provider says of its models; `None` where it was not asked, for want of a key.
+type Asked = Option<Result<Vec<String>, model::Error>>;
+
+async fn ask(models: &Models, provider: &ListedProvider) -> Asked {
+    if !provider.ready {
+        return None;
+    }
+    let late = || model::Error::TimedOut {
+        provider: provider.name.clone(),
+        started: false,
+        after_ms: 5000,
+    };
+    let asked = tokio::time::timeout(LONGEST_QUESTION, models.offered(&provider.name)).await;
+    Some(asked.unwrap_or_else(|_| Err(late())))
+}
+
+fn as_json(provider: &ListedProvider, asked: &Asked) -> serde_json::Value {
+    let mut value = json!(provider);
+    value["reachable"] = json!(asked.as_ref().map(Result::is_ok));
+    let offered = asked.as_ref().and_then(|asked| asked.as_ref().ok());
+    value["offered"] = json!(offered);
+    let error = asked.as_ref().and_then(|asked| asked.as_ref().err());
+    value["error"] = json!(error.map(model::Error::without_hint));
+    value
+}
+
+/// A provider, its key, and whether it answers.
+fn line(provider: &ListedProvider, asked: &Asked) -> String {
     let key = match (&provider.key_variable, provider.ready) {
         (None, _) => "needs no key".to_owned(),
         (Some(variable), true) => format!("{variable} is set"),
         (Some(variable), false) => format!("{variable} is not set"),
     };
+    let state = match asked {
+        None => "not asked".to_owned(),
+        Some(Ok(names)) => format!("reachable, {} models", names.len()),
+        // It has no list of its models; whether it answers is not known.
+        Some(Err(model::Error::Unsupported { .. })) => "cannot be asked".to_owned(),
+        Some(Err(_)) => "not reachable".to_owned(),
+    };
     let name = format!("{}:...", provider.name);
-    format!("{name:<26} {key:<36} {}\n", provider.base_url)
+    format!("{name:<22} {key:<36} {state:<22} {}\n", provider.base_url)
 }
 
-/// One provider, with what is known of its models. Nobody is asked.
-fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
+/// One provider: whether it answers, what it offers, and what is known of that.
+async fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
     let providers = models.providers();
     let Some(provider) = providers.iter().find(|provider| provider.name == name) else {
-        let names: Vec<_> = providers
-            .iter()
-            .map(|provider| provider.name.as_str())
-            .collect();
+        let names = providers.iter().map(|provider| provider.name.as_str());
         anyhow::bail!(
-            "there is no provider {name}\nhint: there are {}",
-            names.join(", ")
+            "there is no provider {name}\nhint: {}",
+            catalogue::nearest(name, names)
         );
     };
-    let table = prices::table();
+    let asked = ask(models, provider).await;
     if json {
-        return view::print_json(&json!({"provider": provider, "prices_of": table.date}));
+        let mut value = as_json(provider, &asked);
+        value["models"] = json!(details(provider, &asked));
+        return view::print_json(&json!({"provider": value, "prices_of": prices::table().date}));
     }
-    let mut text = line(provider);
-    for (model, price) in &provider.models {
-        let context = price
-            .context
-            .map_or_else(|| "?".to_owned(), |tokens| tokens.to_string());
-        text.push_str(&format!(
-            "{model:<38} ${:>6} in ${:>6} out  {context:>8} tokens  {}\n",
-            price.input,
-            price.output,
-            price.abilities.join(", ")
-        ));
+    let mut text = line(provider, &asked);
+    for (model, price) in details(provider, &asked) {
+        text.push_str(&match price {
+            Some(price) => format!(
+                "{model:<38} ${:>6} in ${:>6} out  {:>8} tokens  {}\n",
+                price.input,
+                price.output,
+                price
+                    .context
+                    .map_or_else(|| "?".to_owned(), |tokens| tokens.to_string()),
+                price.abilities.join(", ")
+            ),
+            None => format!("{model:<38} price, context and abilities are not known\n"),
+        });
     }
     text.push_str(&format!(
         "prices in US dollars for a million tokens, from a table of {} that was not compared with the providers' lists; models that are not listed work, at an unknown price\n",
-        table.date
+        prices::table().date
     ));
-    view::print(&text)
+    view::print(&text)?;
+    // The list is of use all the same; what is wrong is said beside it.
+    if let Some(Err(error)) = asked {
+        view::say(&format!("error: {error}"));
+    }
+    Ok(())
+}
+
+/// What a provider offers, else what is known of it, by `provider:name`.
+fn details(
+    provider: &ListedProvider,
+    asked: &Asked,
+) -> BTreeMap<String, Option<&'static prices::Price>> {
+    let known = provider.models.iter();
+    let known = known.map(|(name, price)| ((*name).to_owned(), Some(*price)));
+    match asked {
+        Some(Ok(names)) => {
+            let named = names.iter().map(|name| format!("{}:{name}", provider.name));
+            named
+                .map(|name| (name.clone(), prices::find(&name)))
+                .collect()
+        }
+        _ => known.collect(),
+    }
 }
 
 /// Fetches files, each with a progress bar; nothing that is there already is fetched again.

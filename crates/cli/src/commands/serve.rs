@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use futures::future::BoxFuture;
 use knowledge::Embeddings;
 use model::catalogue::Kind;
-use server::{Embed, Embedded, Pool, Server, Token, is_loopback};
+use model::{Embed, Embedded};
+use server::{Pool, Server, Token, is_loopback};
 use tokio::net::TcpListener;
 
 use super::models;
@@ -23,7 +24,8 @@ pub async fn run(_project: &Project, arguments: Serve) -> Result<ExitCode> {
             arguments.listen
         );
     }
-    let models = models::open(&arguments.provider)?;
+    let models = models::open_keeping(&arguments.provider, arguments.keep_answers)?;
+    let embedders = embedders(&models, &arguments.embeddings).await?;
     let names = match arguments.model.is_empty() {
         true => local_names(&models)?,
         false => arguments.model,
@@ -53,7 +55,7 @@ pub async fn run(_project: &Project, arguments: Serve) -> Result<ExitCode> {
     }
     let server = Server {
         pool,
-        embedder: embedder().await?,
+        embedders,
         token,
     };
     server::serve(listener, server, stopped()).await?;
@@ -97,15 +99,24 @@ async fn stopped() {
     }
 }
 
-/// The embedding model, when it is on this machine.
-async fn embedder() -> Result<Option<Arc<dyn Embed>>> {
+/// The embedding models of these names, then the local one when it is on this machine.
+async fn embedders(models: &model::Models, names: &[String]) -> Result<Vec<Arc<dyn Embed>>> {
+    let mut embedders = Vec::new();
+    for name in names.iter().filter(|name| *name != LOCAL_EMBEDDER) {
+        let opened = models.open_embedder(name);
+        embedders.push(opened.with_context(|| format!("cannot serve {name}"))?);
+    }
     let Some(files) = models::embedding_files() else {
-        return Ok(None);
+        return Ok(embedders);
     };
     let loading = tokio::task::spawn_blocking(move || Embeddings::load(&files, 0));
     let embeddings = Arc::new(loading.await??);
-    Ok(Some(Arc::new(LocalEmbedder { embeddings })))
+    embedders.push(Arc::new(LocalEmbedder { embeddings }));
+    Ok(embedders)
 }
+
+/// The name of the local embedding model.
+const LOCAL_EMBEDDER: &str = "local:all-minilm-l6-v2";
 
 struct LocalEmbedder {
     embeddings: Arc<Embeddings>,
@@ -113,17 +124,21 @@ struct LocalEmbedder {
 
 impl Embed for LocalEmbedder {
     fn name(&self) -> &str {
-        "local:all-minilm-l6-v2"
+        LOCAL_EMBEDDER
     }
 
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Embedded> {
+    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, model::Result<Embedded>> {
         let embeddings = Arc::clone(&self.embeddings);
         Box::pin(async move {
-            let work = tokio::task::spawn_blocking(move || embeddings.vectors(&texts));
-            match work.await {
-                Ok(embedded) => embedded.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            }
+            let failed = |message: String| model::Error::Engine { message };
+            let work = tokio::task::spawn_blocking(move || embeddings.vectors(&texts)).await;
+            let work = work.map_err(|error| failed(error.to_string()))?;
+            let (vectors, tokens) = work.map_err(|error| failed(error.to_string()))?;
+            Ok(Embedded {
+                vectors,
+                tokens: u32::try_from(tokens).ok(),
+                cost_micros: Some(0),
+            })
         })
     }
 }

@@ -357,7 +357,7 @@ fn spread(mut hits: Vec<Hit>) -> Vec<Hit> {
 }
 
 /// Fuses rankings, each with its weight.
-fn rank(rankings: &[(&[u64], f32)], k: f32) -> Vec<(u64, f32)> {
+pub(super) fn rank(rankings: &[(&[u64], f32)], k: f32) -> Vec<(u64, f32)> {
     let rankings: Vec<Ranking<'_>> = rankings
         .iter()
         .map(|(items, weight)| Ranking {

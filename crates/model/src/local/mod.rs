@@ -284,6 +284,12 @@ impl Model for Local {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
+            if request.top_p.is_some() || !request.stop.is_empty() {
+                return Err(Error::Unsupported {
+                    provider: "the local engine".to_owned(),
+                    what: "top_p or texts to stop at".to_owned(),
+                });
+            }
             let tools = offered(request)?;
             // A model that must not call any is not told of them: small ones would call them anyway.
             let shown = match request.tool_choice {

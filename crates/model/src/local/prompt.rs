@@ -135,8 +135,9 @@ impl Template {
                 // What it thought is not shown to it again; templates leave it out as well.
                 Part::Reasoning(_) => {}
                 Part::Media(media) => {
-                    return Err(Error::Engine {
-                        message: format!("the model reads text and no {}", media.media_type),
+                    return Err(Error::Unsupported {
+                        provider: "the local engine".to_owned(),
+                        what: format!("{} as an input", media.media_type),
                     });
                 }
             }

@@ -3,14 +3,14 @@
 use genai::adapter::AdapterKind;
 use genai::chat::{
     Binary, CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, CustomPart,
-    JsonSpec, MessageContent, Tool as GenaiTool, ToolCall as GenaiCall, ToolChoice as GenaiChoice,
-    ToolResponse,
+    JsonSpec, MessageContent, ReasoningEffort, Tool as GenaiTool, ToolCall as GenaiCall,
+    ToolChoice as GenaiChoice, ToolResponse,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    Content, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result, Role,
-    Tool, ToolCall, ToolChoice, ToolResult, quotes,
+    Content, Effort, Error, Media, MediaSource, Message, Output, Part, Reasoning, Request, Result,
+    Role, Tool, ToolCall, ToolChoice, ToolResult, quotes,
 };
 
 /// How a provider is asked.
@@ -35,18 +35,7 @@ impl Way<'_> {
         }
         let mut tools: Vec<GenaiTool> = request.tools.iter().map(tool).collect();
         self.mark_prefix(&mut messages, &mut tools);
-        let mut options = ChatOptions::default()
-            .with_max_tokens(request.max_tokens)
-            .with_capture_usage(true)
-            .with_capture_content(true)
-            .with_capture_reasoning_content(true)
-            .with_capture_tool_calls(true);
-        if self.temperature {
-            options = options.with_temperature(f64::from(request.temperature));
-        }
-        if !matches!(self.kind, AdapterKind::Anthropic | AdapterKind::OpenAIResp) {
-            options = options.with_seed(request.seed);
-        }
+        let mut options = self.options(request)?;
         if let Output::Json(schema) = &request.output {
             let schema = quotes::without_extensions(schema);
             if self.schema {
@@ -58,9 +47,22 @@ impl Way<'_> {
             }
         }
         let mut asked = ChatRequest::new(messages);
+        // That protocol has no word for the choice.
+        let choice = match (self.kind, &request.tool_choice) {
+            (AdapterKind::Ollama, ToolChoice::None) => {
+                tools.clear();
+                &ToolChoice::Auto
+            }
+            (AdapterKind::Ollama, ToolChoice::Required | ToolChoice::Named(_))
+                if !tools.is_empty() =>
+            {
+                return Err(self.unsupported("a call of a tool as a duty"));
+            }
+            (_, choice) => choice,
+        };
         if !tools.is_empty() {
             asked = asked.with_tools(tools);
-            options = options.with_tool_choice(match &request.tool_choice {
+            options = options.with_tool_choice(match choice {
                 ToolChoice::Auto => GenaiChoice::Auto,
                 ToolChoice::None => GenaiChoice::None,
                 ToolChoice::Required => GenaiChoice::Required,
@@ -71,6 +73,42 @@ impl Way<'_> {
             asked = asked.with_store(false);
         }
         Ok((asked, options))
+    }
+
+    /// Limits, chances, and how hard to think.
+    fn options(&self, request: &Request) -> Result<ChatOptions> {
+        // The tokens of thinking are among those of the answer there.
+        let is_anthropic = self.kind == AdapterKind::Anthropic;
+        let budget = request
+            .effort
+            .filter(|_| is_anthropic)
+            .and_then(Effort::budget);
+        let mut options = ChatOptions::default()
+            .with_max_tokens(request.max_tokens.saturating_add(budget.unwrap_or(0)))
+            .with_capture_usage(true)
+            .with_capture_content(true)
+            .with_capture_reasoning_content(true)
+            .with_capture_tool_calls(true);
+        // A model that thinks takes no temperature there.
+        if self.temperature && budget.is_none() {
+            options = options.with_temperature(f64::from(request.temperature));
+        }
+        if let Some(effort) = request.effort {
+            options = options.with_reasoning_effort(self::effort(effort));
+        }
+        if let Some(top_p) = request.top_p {
+            options = options.with_top_p(f64::from(top_p));
+        }
+        if !request.stop.is_empty() {
+            if self.kind == AdapterKind::OpenAIResp {
+                return Err(self.unsupported("texts to stop at"));
+            }
+            options = options.with_stop_sequences(request.stop.clone());
+        }
+        if !matches!(self.kind, AdapterKind::Anthropic | AdapterKind::OpenAIResp) {
+            options = options.with_seed(request.seed);
+        }
+        Ok(options)
     }
 
     /// Marks what the next call will begin with, so that the provider keeps it: instructions and tools,
@@ -147,16 +185,11 @@ impl Way<'_> {
             _ => kind.starts_with("image/"),
         };
         if !takes {
-            return Err(Error::Unsupported {
-                provider: self.provider.to_owned(),
-                what: format!(
-                    "{kind} as {}",
-                    match media.source {
-                        MediaSource::Data(_) => "an input",
-                        MediaSource::Url(_) => "an address",
-                    }
-                ),
-            });
+            let how = match media.source {
+                MediaSource::Data(_) => "an input",
+                MediaSource::Url(_) => "an address",
+            };
+            return Err(self.unsupported(&format!("{kind} as {how}")));
         }
         let name = media.name.clone();
         Ok(match &media.source {
@@ -169,6 +202,13 @@ impl Way<'_> {
             }
             MediaSource::Url(url) => Binary::from_url(kind, url, name).into(),
         })
+    }
+
+    fn unsupported(&self, what: &str) -> Error {
+        Error::Unsupported {
+            provider: self.provider.to_owned(),
+            what: what.to_owned(),
+        }
     }
 
     /// Thoughts go back where they are signed; Anthropic takes no others.
@@ -207,6 +247,16 @@ impl Way<'_> {
             model_iden: None,
             data,
         })
+    }
+}
+
+fn effort(effort: Effort) -> ReasoningEffort {
+    match effort {
+        Effort::None => ReasoningEffort::Zero,
+        Effort::Minimal => ReasoningEffort::Minimal,
+        Effort::Low => ReasoningEffort::Low,
+        Effort::Medium => ReasoningEffort::Medium,
+        Effort::High => ReasoningEffort::High,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, say};
+use super::say;
+use crate::http::Failure;
 use crate::quotes;
 use crate::{Error, Output, Request, Result};
 
@@ -30,6 +31,8 @@ pub(super) struct Dialect {
     has_temperature: bool,
     has_seed: bool,
     has_stream_options: bool,
+    /// Models that do not think cannot be told how hard to.
+    has_effort: bool,
 }
 
 impl Default for Dialect {
@@ -40,6 +43,7 @@ impl Default for Dialect {
             has_temperature: true,
             has_seed: true,
             has_stream_options: true,
+            has_effort: true,
         }
     }
 }
@@ -60,6 +64,15 @@ impl Dialect {
         }
         if self.has_seed {
             body["seed"] = json!(request.seed);
+        }
+        if let Some(top_p) = request.top_p {
+            body["top_p"] = json!(top_p);
+        }
+        if !request.stop.is_empty() {
+            body["stop"] = json!(request.stop);
+        }
+        if let Some(effort) = request.effort.filter(|_| self.has_effort) {
+            body["reasoning_effort"] = effort.as_str().into();
         }
         let limit = match self.has_max_tokens {
             true => "max_tokens",
@@ -102,6 +115,7 @@ impl Dialect {
             Some("max_tokens") => Some(&mut simpler.has_max_tokens),
             Some("temperature") => Some(&mut simpler.has_temperature),
             Some("seed") => Some(&mut simpler.has_seed),
+            Some("reasoning_effort") => Some(&mut simpler.has_effort),
             Some("stream_options") => Some(&mut simpler.has_stream_options),
             // Another parameter, or a server that does not say: it may be the form of JSON.
             _ => None,

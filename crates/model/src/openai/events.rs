@@ -40,9 +40,12 @@ impl Events {
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Delta>, String> {
         self.buffer.extend_from_slice(bytes);
         let mut pieces = Vec::new();
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.buffer.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = buffer.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            let line = String::from_utf8_lossy(line);
             let Some(data) = line.trim().strip_prefix("data:") else {
                 continue;
             };
@@ -54,6 +57,7 @@ impl Events {
                 }
             }
         }
+        self.buffer = rest.to_vec();
         // Events are much longer than what they carry.
         if self.buffer.len() > LONGEST_LINE || self.length > 64 * LONGEST_ANSWER {
             return Err("the stream does not end".to_owned());
@@ -64,39 +68,40 @@ impl Events {
     fn event(&mut self, data: &str, pieces: &mut Vec<Delta>) -> Result<(), String> {
         let event: Value =
             serde_json::from_str(data).map_err(|e| format!("the stream is not JSON: {e}"))?;
-        if let Some(message) = event.pointer("/error/message").and_then(Value::as_str) {
+        if let Some(message) = event["error"]["message"].as_str() {
             return Err(message.to_owned());
         }
         if let Some(usage) = usage(&event) {
             self.usage = usage;
         }
-        let text = |pointer: &str| {
-            let text = event.pointer(pointer).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        // Not by JSON pointers, which are taken apart anew each time.
+        let choice = &event["choices"][0];
+        let delta = &choice["delta"];
+        let text = |value: &Value| {
+            let text = value.as_str().filter(|text| !text.is_empty());
+            text.map(str::to_owned)
         };
-        match text("/choices/0/finish_reason").as_deref() {
+        match choice["finish_reason"].as_str() {
             Some("length") => (self.stop, self.ended) = (Stop::Length, true),
             Some("content_filter") => (self.stop, self.ended) = (Stop::Refused, true),
-            Some(_) => self.ended = true,
-            None => {}
+            Some(reason) if !reason.is_empty() => self.ended = true,
+            _ => {}
         }
-        let thought = text("/choices/0/delta/reasoning_content")
-            .or_else(|| text("/choices/0/delta/reasoning"));
+        let thought = text(&delta["reasoning_content"]).or_else(|| text(&delta["reasoning"]));
         if let Some(text) = thought {
             self.thought.push_str(&text);
             pieces.push(Delta::Reasoning { text });
         }
-        if let Some(text) = text("/choices/0/delta/refusal") {
+        if let Some(text) = text(&delta["refusal"]) {
             self.stop = Stop::Refused;
             self.text.push_str(&text);
             pieces.push(Delta::Text { text });
         }
-        if let Some(text) = text("/choices/0/delta/content") {
+        if let Some(text) = text(&delta["content"]) {
             self.text.push_str(&text);
             pieces.push(Delta::Text { text });
         }
-        let calls = event.pointer("/choices/0/delta/tool_calls");
-        for call in calls.and_then(Value::as_array).into_iter().flatten() {
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
             pieces.push(self.call(call)?);
         }
         match self.text.len() + self.thought.len() > LONGEST_ANSWER {
@@ -189,6 +194,9 @@ impl Call {
 }
 
 fn usage(event: &Value) -> Option<Usage> {
+    if event["usage"].is_null() {
+        return None;
+    }
     let count = |pointer: &str| {
         let count = event.pointer(pointer).and_then(Value::as_u64);
         count.and_then(|count| u32::try_from(count).ok())

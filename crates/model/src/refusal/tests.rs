@@ -6,12 +6,14 @@ use super::*;
 
 fn error(status: u16, body: &str) -> Error {
     let headers = HeaderMap::new();
+    let key = Key::new("HERE_KEY", "sk-secret");
     Refusal {
         provider: "here",
+        model: "small",
         status,
         headers: &headers,
         body,
-        key: Some("sk-secret"),
+        key: Some(&key),
     }
     .error()
 }
@@ -28,7 +30,7 @@ fn who_must_act_is_told_from_status_and_code() {
         (
             401,
             r#"{"error":{"message":"bad key sk-secret"}}"#,
-            "here refused the request (401): bad key [key]",
+            "here does not accept the key (401): bad key [key]",
         ),
         (
             429,
@@ -46,6 +48,21 @@ fn who_must_act_is_told_from_status_and_code() {
             "here has too much to do (529): Overloaded",
         ),
         (500, "oh", "here cannot be reached: oh (500)"),
+        (
+            404,
+            r#"{"error":{"code":"model_not_found","message":"no"}}"#,
+            "there is no model `here:small`",
+        ),
+        (
+            404,
+            r#"{"error":"model 'small' not found"}"#,
+            "there is no model `here:small`",
+        ),
+        (
+            404,
+            "no such page",
+            "here refused the request (404): no such page",
+        ),
         (501, "never", "here refused the request (501): never"),
         (
             400,
@@ -73,7 +90,7 @@ fn who_must_act_is_told_from_status_and_code() {
             "here refused the request (400): model not loaded",
         ),
     ] {
-        assert_eq!(error(status, body).to_string(), expected);
+        assert_eq!(error(status, body).without_hint(), expected);
     }
 }
 

@@ -82,6 +82,28 @@ impl Model for Wire {
     }
 }
 
+impl super::Wire for Wire {
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async { Ok(vec!["claude-sonnet-4-5".to_owned(), "other".to_owned()]) })
+    }
+
+    fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Embedded>> {
+        Box::pin(async {
+            self.calls.lock().unwrap().push(Instant::now());
+            for act in self.acts.lock().unwrap().pop().unwrap() {
+                if let Act::Fail(error) = act {
+                    return Err(error());
+                }
+            }
+            Ok(Embedded {
+                vectors: vec![vec![1.0]; texts.len()],
+                tokens: Some(1_000_000),
+                cost_micros: None,
+            })
+        })
+    }
+}
+
 fn down() -> Error {
     Error::Unreachable {
         provider: "here".to_owned(),
@@ -124,7 +146,7 @@ fn withheld() -> Error {
 fn remote(wire: &Arc<Wire>) -> Remote {
     let gate = Arc::new(Gate::new("here", Limits::default()));
     let wire: Arc<Wire> = Arc::clone(wire);
-    Remote::new(wire, gate, Retry::default(), Patience::default())
+    Remote::new(wire, gate, Manner::default())
 }
 
 fn ask() -> Request {
@@ -209,7 +231,7 @@ async fn what_cannot_succeed_and_what_was_seen_is_not_tried_again() {
 async fn silence_before_and_within_an_answer_has_an_end() {
     let once = |wire: &Arc<Wire>| {
         let mut remote = remote(wire);
-        remote.retry.tries = 1;
+        remote.manner.retry.tries = 1;
         remote
     };
     let wire = Wire::new("here:a", vec![vec![Act::Wait(301), Act::Say("late")]]);
@@ -256,6 +278,99 @@ async fn silence_before_and_within_an_answer_has_an_end() {
         ]],
     );
     assert_eq!(once(&wire).generate(&ask(), None).await.unwrap().text, "ab");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_there_is_not_has_its_nearest_names() {
+    let unknown = || Error::Unknown {
+        name: "anthropic:claude-sonet-4-5".to_owned(),
+        hint: "the provider says: no".to_owned(),
+    };
+    let wire = Wire::new("anthropic:claude-sonet-4-5", vec![vec![Act::Fail(unknown)]]);
+    let error = remote(&wire).generate(&ask(), None).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("did you mean claude-sonnet-4-5 or other"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn vectors_are_asked_for_again_and_priced() {
+    let wire = Wire::new(
+        "openai:text-embedding-3-small",
+        vec![vec![Act::Fail(down)], vec![]],
+    );
+    let embedded = remote(&wire).embed(vec!["a".to_owned()]).await.unwrap();
+    assert_eq!((embedded.vectors.len(), wire.calls()), (1, 2));
+    assert_eq!(embedded.cost_micros, Some(20_000));
+}
+
+/// A model of which a second call is made after two seconds.
+fn hedged(acts: Vec<Vec<Act>>) -> (Arc<Wire>, Remote) {
+    let wire = Wire::new("anthropic:claude-sonnet-4-5", acts);
+    let mut remote = remote(&wire);
+    remote.manner.hedging = Some(Hedging {
+        after: Duration::from_secs(2),
+    });
+    (wire, remote)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_faster_of_two_calls_answers_and_both_are_paid() {
+    let (wire, remote) = hedged(vec![
+        vec![Act::Wait(60), Act::Say("slow")],
+        vec![Act::Wait(1), Act::Say("fa"), Act::Say("st")],
+    ]);
+    let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+    let start = Instant::now();
+    let response = remote.generate(&ask(), Some(sink)).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("fast", 1, 2)
+    );
+    // 1,000 × 3 + 100 × 15 for the answer, 1,000 × 3 for the prompt of the other call.
+    assert_eq!(response.cost_micros, Some(7_500));
+    let mut streamed = Vec::new();
+    while let Some(Delta::Text { text }) = stream.recv().await {
+        streamed.push(text);
+    }
+    assert_eq!(streamed, ["fa", "st"], "nothing of the slower one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_has_begun_or_failed_is_not_hedged() {
+    let (wire, remote) = hedged(vec![vec![
+        Act::Wait(1),
+        Act::Say("a"),
+        Act::Wait(60),
+        Act::Say("b"),
+    ]]);
+    let response = remote.generate(&ask(), None).await.unwrap();
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("ab", 0, 1)
+    );
+    // What is left when one of both fails goes on alone.
+    let (wire, remote) = hedged(vec![
+        vec![Act::Wait(5), Act::Fail(down)],
+        vec![Act::Wait(30), Act::Say("late")],
+    ]);
+    let response = remote.generate(&ask(), None).await.unwrap();
+    assert_eq!(
+        (response.text.as_str(), response.dropped_calls, wire.calls()),
+        ("late", 0, 2)
+    );
+    // Both fail: that is one failed try.
+    let failing = || vec![Act::Wait(5), Act::Fail(refused)];
+    let (wire, remote) = hedged(vec![failing(), failing()]);
+    assert!(matches!(
+        remote.generate(&ask(), None).await,
+        Err(Error::Refused { .. })
+    ));
+    assert_eq!(wire.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]

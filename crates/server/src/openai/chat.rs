@@ -61,6 +61,9 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         max_tokens: 1,
         temperature: fields.temperature()?,
         seed: fields.seed()?,
+        top_p: fields.top_p()?,
+        stop: fields.stop()?,
+        effort: options::effort(fields.take("reasoning_effort"), "reasoning_effort")?,
     };
     let most = fields.most_tokens(&["max_completion_tokens", "max_tokens"])?;
     let stream = fields.flag("stream")?;
@@ -69,12 +72,10 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         .is_some_and(|options| options["include_usage"] == true);
     for (name, accepted) in [
         ("n", json!([1])),
-        ("top_p", json!([1, 1.0])),
         ("frequency_penalty", json!([0, 0.0])),
         ("presence_penalty", json!([0, 0.0])),
         ("logprobs", json!([false])),
         ("logit_bias", json!([{}])),
-        ("stop", json!([[]])),
         ("modalities", json!([["text"]])),
         ("parallel_tool_calls", json!([true])),
     ] {
@@ -89,7 +90,6 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         "prompt_cache_key",
         "safety_identifier",
         "verbosity",
-        "reasoning_effort",
     ]);
     fields.finish()?;
     Ok(Asked {
@@ -226,11 +226,13 @@ impl Writer for Completion {
 }
 
 fn call(call: &ToolCall) -> Value {
-    json!({
+    let mut written = json!({
         "id": call.id,
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments.to_string()},
-    })
+    });
+    content::sign(&mut written, call);
+    written
 }
 
 fn reason(response: &Response) -> &'static str {

@@ -1,7 +1,9 @@
 //! Messages and their parts, as both dialects of the API write them.
 
-use model::{Media, MediaSource, Message, Part, Role, ToolCall, ToolResult};
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use model::{Media, MediaSource, Message, Part, Reasoning, Role, ToolCall, ToolResult};
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
@@ -62,14 +64,46 @@ fn assistant(message: &Value, place: &str) -> Result<Message, ApiError> {
     };
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let function = &call["function"];
-        parts.push(Part::ToolCall(tool_call(
+        let mut said = tool_call(
             &call["id"],
             &function["name"],
             &function["arguments"],
             place,
-        )?));
+        )?;
+        said.signature = signature(call);
+        parts.push(Part::ToolCall(said));
     }
     Ok(Message::of(Role::Assistant, parts))
+}
+
+/// What begins a thought that a provider keeps to itself, where it stands for a signature.
+const SEALED: &str = "sealed:";
+
+/// What of a thought is to be handed back as it is.
+pub(crate) fn secret(thought: &Reasoning) -> Option<String> {
+    match (&thought.sealed, &thought.signature) {
+        (Some(sealed), _) => Some(format!("{SEALED}{}", STANDARD.encode(sealed.to_string()))),
+        (None, signature) => signature.clone(),
+    }
+}
+
+/// The thought in a [`secret`], unless it is a signature.
+pub(crate) fn unsealed(secret: &str) -> Option<Value> {
+    let bytes = STANDARD.decode(secret.strip_prefix(SEALED)?).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Writes a call's signature beside it, where Google's own version of this API has it.
+pub(crate) fn sign(written: &mut Value, call: &ToolCall) {
+    if let Some(signature) = &call.signature {
+        written["extra_content"] = json!({"google": {"thought_signature": signature}});
+    }
+}
+
+/// The signature beside a call.
+pub(crate) fn signature(written: &Value) -> Option<String> {
+    let signature = written.pointer("/extra_content/google/thought_signature")?;
+    signature.as_str().map(str::to_owned)
 }
 
 /// A call that the model has made before.

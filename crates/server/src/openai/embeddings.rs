@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::Embed;
 use serde_json::{Value, json};
 
 use super::Body;
@@ -21,20 +22,8 @@ pub(crate) async fn embed(
     State(server): State<Arc<Server>>,
     Body(body): Body,
 ) -> Result<Json<Value>, ApiError> {
-    let Some(embedder) = &server.embedder else {
-        return Err(ApiError::invalid(
-            "this server has no embedding model; fetch it with `plumb models pull` and start again",
-        ));
-    };
     let mut fields = Fields::of(body)?;
-    let name = fields.text("model")?.unwrap_or_default();
-    if !name.is_empty() && name != embedder.name() {
-        let message = format!(
-            "there is no embedding model `{name}`; this server has {}",
-            embedder.name()
-        );
-        return Err(ApiError::parameter("model", message));
-    }
+    let embedder = find(&server, &fields.text("model")?.unwrap_or_default())?;
     let texts = texts(fields.take("input"))?;
     let base64 = match fields.text("encoding_format")?.as_deref() {
         None | Some("float") => false,
@@ -49,8 +38,17 @@ pub(crate) async fn embed(
     fields.drop(&["user"]);
     let asked = fields.take("dimensions");
     fields.finish()?;
-    let embedded = embedder.embed(texts).await;
-    let (vectors, tokens) = embedded.map_err(ApiError::invalid)?;
+    let count = texts.len();
+    let embedded = embedder.embed(texts).await?;
+    let (vectors, tokens) = (embedded.vectors, embedded.tokens.unwrap_or(0));
+    if vectors.len() != count {
+        let message = format!(
+            "{} gave {} vectors for {count} texts",
+            embedder.name(),
+            vectors.len()
+        );
+        return Err(model::Error::Malformed { message }.into());
+    }
     let length = vectors.first().map_or(0, Vec::len);
     if asked.is_some_and(|asked| asked != length) {
         return Err(ApiError::parameter(
@@ -72,6 +70,34 @@ pub(crate) async fn embed(
         "model": embedder.name(),
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     })))
+}
+
+/// The embedding model of that name; the provider may be left out where that is clear.
+fn find<'a>(server: &'a Server, name: &str) -> Result<&'a dyn Embed, ApiError> {
+    let mut embedders = server.embedders.iter().map(|embedder| embedder.as_ref());
+    let is = |full: &str| {
+        name.is_empty() || full == name || full.split_once(':').is_some_and(|pair| pair.1 == name)
+    };
+    if server.embedders.is_empty() {
+        return Err(ApiError::invalid(
+            "this server has no embedding model: start it with --embeddings NAME, or fetch the local one with `plumb models pull`",
+        ));
+    }
+    embedders
+        .find(|embedder| is(embedder.name()))
+        .ok_or_else(|| {
+            let names: Vec<&str> = server
+                .embedders
+                .iter()
+                .map(|embedder| embedder.name())
+                .collect();
+            let hint = format!("this server has the embedding models {}", names.join(", "));
+            model::Error::Unknown {
+                name: name.to_owned(),
+                hint,
+            }
+            .into()
+        })
 }
 
 fn texts(input: Option<Value>) -> Result<Vec<String>, ApiError> {

@@ -11,12 +11,9 @@ use crate::error::ApiError;
 
 /// The models that are listed.
 pub(crate) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    let embedder = server
-        .embedder
-        .as_deref()
-        .map(|embedder| embedder.name().to_owned());
-    let names = server.pool.names().iter().cloned().chain(embedder);
-    let data: Vec<Value> = names.map(|name| model(&name)).collect();
+    let embedders = server.embedders.iter().map(|embedder| embedder.name());
+    let names = server.pool.names().iter().map(String::as_str);
+    let data: Vec<Value> = names.chain(embedders).map(model).collect();
     Json(json!({"object": "list", "data": data}))
 }
 
@@ -25,6 +22,10 @@ pub(crate) async fn show(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    let embedders = server.embedders.iter().map(|embedder| embedder.name());
+    if let Some(name) = embedders.into_iter().find(|known| *known == name) {
+        return Ok(Json(model(name)));
+    }
     let name = server.pool.full_name(&name)?;
     Ok(Json(model(&name)))
 }

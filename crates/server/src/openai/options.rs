@@ -1,6 +1,6 @@
 //! The fields of a request that are no conversation: limits, chances, tools, the form of the answer.
 
-use model::{Model, Output, Request, Tool, ToolChoice};
+use model::{Effort, Model, Output, Request, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
@@ -9,6 +9,9 @@ use crate::error::ApiError;
 const DEFAULT_MOST: u32 = 4096;
 /// Tokens that a chat template puts around each message, at most.
 const AROUND_MESSAGE_TOKENS: usize = 24;
+
+/// The most texts that an answer may end before.
+const MOST_STOPS: usize = 4;
 
 /// The fields of a request, each taken once, so that what is left over is what is not known.
 pub(crate) struct Fields(Map<String, Value>);
@@ -94,6 +97,42 @@ impl Fields {
         Ok(temperature as f32)
     }
 
+    /// The likeliest tokens that together have this probability; none where all are taken.
+    pub(crate) fn top_p(&mut self) -> Result<Option<f32>, ApiError> {
+        match self.number("top_p")? {
+            None => Ok(None),
+            Some(1.0) => Ok(None),
+            #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
+            Some(top_p) if top_p > 0.0 && top_p < 1.0 => Ok(Some(top_p as f32)),
+            Some(_) => Err(ApiError::parameter(
+                "top_p",
+                "top_p is above 0 and at most 1",
+            )),
+        }
+    }
+
+    /// The texts before which the answer ends.
+    pub(crate) fn stop(&mut self) -> Result<Vec<String>, ApiError> {
+        let wrong = || {
+            let message = format!(
+                "stop is a text or an array of at most {MOST_STOPS} texts, none of them empty"
+            );
+            ApiError::parameter("stop", message)
+        };
+        let stops = match self.take("stop") {
+            None => Vec::new(),
+            Some(Value::Array(stops)) => stops,
+            Some(stop) => vec![stop],
+        };
+        let texts = stops
+            .iter()
+            .map(|stop| stop.as_str().filter(|text| !text.is_empty()));
+        let texts: Option<Vec<String>> = texts.map(|text| text.map(str::to_owned)).collect();
+        texts
+            .filter(|texts| texts.len() <= MOST_STOPS)
+            .ok_or_else(wrong)
+    }
+
     /// The seed; another one each time where none is said.
     pub(crate) fn seed(&mut self) -> Result<u64, ApiError> {
         match self.take("seed") {
@@ -133,6 +172,24 @@ impl Fields {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// How hard to think.
+pub(crate) fn effort(effort: Option<Value>, place: &str) -> Result<Option<Effort>, ApiError> {
+    let Some(effort) = effort else {
+        return Ok(None);
+    };
+    match effort.as_str() {
+        Some("none") => Ok(Some(Effort::None)),
+        Some("minimal") => Ok(Some(Effort::Minimal)),
+        Some("low") => Ok(Some(Effort::Low)),
+        Some("medium") => Ok(Some(Effort::Medium)),
+        Some("high" | "xhigh") => Ok(Some(Effort::High)),
+        _ => Err(ApiError::parameter(
+            place,
+            format!("{place} is none, minimal, low, medium or high"),
+        )),
     }
 }
 

@@ -1,15 +1,18 @@
 //! `/v1/responses`.
 //!
-//! Nothing is kept between requests: the whole conversation comes with each one.
+//! Nothing is kept between requests: the whole conversation comes with each one. A WebSocket keeps its
+//! last response while it is open.
 
+pub(crate) mod compact;
 mod events;
+pub(crate) mod socket;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use model::{Message, Part, Reasoning, Request, Response, Role, Stop, ToolCall, Usage};
+use model::{Message, Model, Part, Reasoning, Request, Response, Role, Stop, ToolCall, Usage};
 use serde_json::{Map, Value, json};
 
 use self::events::Events;
@@ -23,19 +26,10 @@ pub(crate) async fn respond(
     State(server): State<Arc<Server>>,
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
-    let asked = read(body)?;
-    let model = server.pool.get(&asked.model).await?;
-    let mut request = asked.request;
-    request.max_tokens = asked
-        .most
-        .unwrap_or_else(|| options::room(model.as_ref(), &request));
-    let frame = Frame {
-        id: new_id("resp_"),
-        created: now(),
-        model: model.name().to_owned(),
-        echoed: asked.echoed,
-    };
-    if asked.stream {
+    let asked = read(body, None)?;
+    let stream = asked.stream;
+    let (model, request, frame) = asked.open(&server).await?;
+    if stream {
         return Ok(stream::respond(model, request, Events::new(frame)));
     }
     let response = model.generate(&request, None).await?;
@@ -52,13 +46,43 @@ struct Asked {
     echoed: Map<String, Value>,
 }
 
-fn read(body: Value) -> Result<Asked, ApiError> {
+impl Asked {
+    /// The model, what it is asked, and what every form of the response has.
+    async fn open(self, server: &Server) -> Result<(Arc<dyn Model>, Request, Frame), ApiError> {
+        let model = server.pool.get(&self.model).await?;
+        let mut request = self.request;
+        let most = self.most;
+        request.max_tokens = most.unwrap_or_else(|| options::room(model.as_ref(), &request));
+        let frame = Frame {
+            id: new_id("resp_"),
+            created: now(),
+            model: model.name().to_owned(),
+            echoed: self.echoed,
+        };
+        Ok((model, request, frame))
+    }
+}
+
+/// A response that may be gone on with: its identifier, and the conversation up to its end, without
+/// the instructions.
+pub(crate) struct Past {
+    id: String,
+    conversation: Vec<Message>,
+}
+
+fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
     let echoed = echoed(&body);
     let mut fields = Fields::of(body)?;
     let model = fields.text("model")?.unwrap_or_default();
     let mut messages = Vec::new();
     if let Some(instructions) = fields.text("instructions")? {
         messages.push(Message::system(instructions));
+    }
+    if let Some(id) = fields.text("previous_response_id")? {
+        match past.filter(|past| past.id == id) {
+            Some(past) => messages.extend(past.conversation.clone()),
+            None => return Err(ApiError::no_such_response(&id)),
+        }
     }
     match fields.take("input") {
         Some(Value::String(text)) => messages.push(Message::user(text)),
@@ -72,6 +96,10 @@ fn read(body: Value) -> Result<Asked, ApiError> {
     }
     let format = fields.take("text").map(|mut text| text["format"].take());
     let format = format.filter(|format| !format.is_null());
+    let effort = fields
+        .take("reasoning")
+        .map(|mut reasoning| reasoning["effort"].take());
+    let effort = effort.filter(|effort| !effort.is_null());
     let request = Request {
         messages,
         output: options::output(format, false, "text.format")?,
@@ -80,11 +108,25 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         max_tokens: 1,
         temperature: fields.temperature()?,
         seed: fields.seed()?,
+        top_p: fields.top_p()?,
+        stop: Vec::new(),
+        effort: options::effort(effort, "reasoning.effort")?,
     };
     let most = fields.most_tokens(&["max_output_tokens"])?;
     let stream = fields.flag("stream")?;
+    refuse_others(fields)?;
+    Ok(Asked {
+        model,
+        request,
+        most,
+        stream,
+        echoed,
+    })
+}
+
+/// Refuses what cannot be honoured.
+fn refuse_others(mut fields: Fields) -> Result<(), ApiError> {
     for (name, accepted) in [
-        ("top_p", json!([1, 1.0])),
         ("top_logprobs", json!([0])),
         ("presence_penalty", json!([0, 0.0])),
         ("frequency_penalty", json!([0, 0.0])),
@@ -96,12 +138,6 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         let accepted = accepted.as_array().cloned().unwrap_or_default();
         fields.only(name, &accepted)?;
     }
-    if fields.take("previous_response_id").is_some() {
-        return Err(ApiError::parameter(
-            "previous_response_id",
-            "this server keeps no responses: send the conversation in input",
-        ));
-    }
     fields.drop(&[
         "user",
         "metadata",
@@ -109,17 +145,9 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         "service_tier",
         "prompt_cache_key",
         "safety_identifier",
-        "reasoning",
         "stream_options",
     ]);
-    fields.finish()?;
-    Ok(Asked {
-        model,
-        request,
-        most,
-        stream,
-        echoed,
-    })
+    fields.finish()
 }
 
 /// The fields of a request that its response repeats, with what holds where they are not said.
@@ -187,12 +215,13 @@ fn conversation(items: &[Value], messages: &mut Vec<Message>) -> Result<(), ApiE
                 messages.push(content::simple(said));
             }
             "function_call" => {
-                let call = content::tool_call(
+                let mut call = content::tool_call(
                     &item["call_id"],
                     &item["name"],
                     &item["arguments"],
                     &place,
                 )?;
+                call.signature = content::signature(item);
                 said_by_model(messages, Part::ToolCall(call));
             }
             "function_call_output" => {
@@ -211,6 +240,7 @@ fn conversation(items: &[Value], messages: &mut Vec<Message>) -> Result<(), ApiE
                 let result = content::result(id, output, messages, &place)?;
                 content::push(messages, result);
             }
+            "compaction" => messages.push(compact::summary(item, &place)?),
             "reasoning" => said_by_model(messages, Part::Reasoning(reasoning(item))),
             other => {
                 let message = format!("{place}: no item of the type {other}");
@@ -230,14 +260,16 @@ fn reasoning(item: &Value) -> Reasoning {
         text if text.is_empty() => texts("summary"),
         text => text,
     };
+    let secret = item["encrypted_content"].as_str();
+    let sealed = secret.and_then(content::unsealed);
     Reasoning {
         text,
-        signature: item["encrypted_content"].as_str().map(str::to_owned),
-        ..Reasoning::default()
+        signature: secret.filter(|_| sealed.is_none()).map(str::to_owned),
+        sealed,
     }
 }
 
-/// Adds a part to what the model said last, or begins a message of its.
+/// Adds a part to what the model said last, or begins a message of its. What it thought comes first.
 fn said_by_model(messages: &mut Vec<Message>, part: Part) {
     match messages
         .last_mut()
@@ -245,7 +277,12 @@ fn said_by_model(messages: &mut Vec<Message>, part: Part) {
     {
         Some(last) => {
             let mut parts = last.parts();
-            parts.push(part);
+            let is_thought = |part: &Part| matches!(part, Part::Reasoning(_));
+            let place = match is_thought(&part) {
+                true => parts.iter().take_while(|part| is_thought(part)).count(),
+                false => parts.len(),
+            };
+            parts.insert(place, part);
             *last = Message::of(Role::Assistant, parts);
         }
         None => messages.push(Message::of(Role::Assistant, vec![part])),
@@ -261,6 +298,12 @@ struct Frame {
 }
 
 impl Frame {
+    fn has_instructions(&self) -> bool {
+        self.echoed
+            .get("instructions")
+            .is_some_and(Value::is_string)
+    }
+
     fn object(&self, status: &str, output: Vec<Value>) -> Value {
         let mut object = json!({
             "id": self.id,
@@ -330,8 +373,8 @@ fn thought_item(id: &str, thought: &Reasoning) -> Value {
         false => json!([{"type": "summary_text", "text": thought.text}]),
     };
     let mut item = json!({"type": "reasoning", "id": id, "summary": summary});
-    if let Some(signature) = &thought.signature {
-        item["encrypted_content"] = signature.as_str().into();
+    if let Some(secret) = content::secret(thought) {
+        item["encrypted_content"] = secret.into();
     }
     item
 }
@@ -351,14 +394,16 @@ fn message_item(id: &str, status: &str, text: &str) -> Value {
 }
 
 fn call_item(id: &str, status: &str, call: &ToolCall) -> Value {
-    json!({
+    let mut item = json!({
         "type": "function_call",
         "id": id,
         "call_id": call.id,
         "name": call.name,
         "arguments": call.arguments.to_string(),
         "status": status,
-    })
+    });
+    content::sign(&mut item, call);
+    item
 }
 
 fn usage(usage: &Usage) -> Value {

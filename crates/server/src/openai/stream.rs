@@ -31,69 +31,88 @@ pub(crate) trait Writer: Send + 'static {
     fn last(&self) -> Option<&'static str>;
 }
 
-/// Answers with a stream. When the caller goes away, so does the work.
+/// Answers with a stream. The work is done where the stream is read: when the caller goes away, it ends,
+/// and no event waits for another thread.
 pub(crate) fn respond(
     model: Arc<dyn Model>,
     request: Request,
-    writer: impl Writer,
+    mut writer: impl Writer,
 ) -> HttpResponse {
+    let (names, last) = (writer.names_events(), writer.last());
     let (events, received) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = produce(model, request, writer, &events) => {}
-            () = events.closed() => {}
-        }
-    });
-    let stream = futures::stream::unfold(received, |mut received| async move {
-        let event: Event = received.recv().await?;
-        Some((Ok::<Event, Infallible>(event), received))
-    });
-    Sse::new(stream.boxed())
+    let work = async move {
+        produce(model, request, &mut writer, &events).await;
+    };
+    let values = futures::stream::unfold((received, Some(Box::pin(work))), next);
+    let events = values.map(move |value| event(&value, names));
+    let last = futures::stream::iter(last.map(|last| Event::default().data(last)));
+    Sse::new(events.chain(last).map(Ok::<Event, Infallible>).boxed())
         .keep_alive(KeepAlive::default())
         .into_response()
 }
 
-async fn produce(
+/// The next event, with the work done that it takes.
+async fn next<W: Future<Output = ()> + Unpin>(
+    (mut received, mut work): (mpsc::Receiver<Value>, Option<W>),
+) -> Option<(Value, (mpsc::Receiver<Value>, Option<W>))> {
+    loop {
+        let Some(running) = &mut work else {
+            let value = received.recv().await?;
+            return Some((value, (received, work)));
+        };
+        tokio::select! {
+            biased;
+            Some(value) = received.recv() => return Some((value, (received, work))),
+            () = running => work = None,
+        }
+    }
+}
+
+fn event(value: &Value, named: bool) -> Event {
+    let event = Event::default().data(value.to_string());
+    match value["type"].as_str().filter(|_| named) {
+        Some(name) => event.event(name),
+        None => event,
+    }
+}
+
+/// Asks the model and sends the events of its answer; gives the answer, unless it broke off.
+pub(crate) async fn produce(
     model: Arc<dyn Model>,
     request: Request,
-    mut writer: impl Writer,
-    events: &mpsc::Sender<Event>,
-) {
+    writer: &mut impl Writer,
+    events: &mpsc::Sender<Value>,
+) -> Option<Response> {
     let (sink, mut deltas) = mpsc::unbounded_channel();
-    let names = writer.names_events();
-    let first = writer.begin();
-    send(events, first, names).await;
+    send(events, writer.begin()).await;
     let answer = async move { model.generate(&request, Some(sink)).await };
     tokio::pin!(answer);
     let answered = loop {
         tokio::select! {
             biased;
-            Some(delta) = deltas.recv() => send(events, writer.delta(delta), names).await,
+            Some(delta) = deltas.recv() => send(events, writer.delta(delta)).await,
             answered = &mut answer => break answered,
         }
     };
     // What came with the end.
     while let Ok(delta) = deltas.try_recv() {
-        send(events, writer.delta(delta), names).await;
+        send(events, writer.delta(delta)).await;
     }
-    let last = match answered {
-        Ok(response) => writer.end(&response),
-        Err(error) => writer.failed(&ApiError::from(error)),
-    };
-    send(events, last, names).await;
-    if let Some(last) = writer.last() {
-        // The caller may have gone.
-        let _ = events.send(Event::default().data(last)).await;
+    match answered {
+        Ok(response) => {
+            send(events, writer.end(&response)).await;
+            Some(response)
+        }
+        Err(error) => {
+            send(events, writer.failed(&ApiError::from(error))).await;
+            None
+        }
     }
 }
 
-async fn send(events: &mpsc::Sender<Event>, values: Vec<Value>, names: bool) {
+async fn send(events: &mpsc::Sender<Value>, values: Vec<Value>) {
     for value in values {
-        let mut event = Event::default().data(value.to_string());
-        if names && let Some(name) = value["type"].as_str() {
-            event = event.event(name);
-        }
         // The caller may have gone; then the whole task ends.
-        let _ = events.send(event).await;
+        let _ = events.send(value).await;
     }
 }

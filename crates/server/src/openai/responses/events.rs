@@ -3,8 +3,8 @@
 use model::{Delta, Reasoning, Response, ToolCall};
 use serde_json::{Value, json};
 
-use super::super::new_id;
 use super::super::stream::Writer;
+use super::super::{content, new_id};
 use super::{Frame, call_item, message_item, status, text_part, thought_item};
 use crate::error::ApiError;
 
@@ -147,6 +147,35 @@ impl Events {
         self.output.push(item);
     }
 
+    /// Adds what is to be handed back with thoughts and calls, which comes only at the end.
+    fn sign(&mut self, response: &Response, events: &mut Vec<Value>) {
+        let mut thoughts = response.reasoning.iter();
+        let mut calls = response.tool_calls.iter();
+        for item in &mut self.output {
+            match item["type"].as_str() {
+                Some("reasoning") => {
+                    let shown = thoughts.by_ref().find(|thought| !thought.text.is_empty());
+                    if let Some(secret) = shown.and_then(content::secret) {
+                        item["encrypted_content"] = secret.into();
+                    }
+                }
+                Some("function_call") => {
+                    let _ = calls.next().map(|call| content::sign(item, call));
+                }
+                _ => {}
+            }
+        }
+        let unseen =
+            |thought: &&Reasoning| thought.text.is_empty() && content::secret(thought).is_some();
+        for thought in response.reasoning.iter().filter(unseen) {
+            let item = thought_item(&new_id("rs_"), thought);
+            let place = json!({"output_index": self.output.len(), "item": item});
+            events.push(self.event("response.output_item.added", place.clone()));
+            events.push(self.event("response.output_item.done", place));
+            self.output.push(item);
+        }
+    }
+
     fn text(&mut self, more: &str, events: &mut Vec<Value>) {
         if !matches!(self.open, Some(Open::Text { .. })) {
             self.end_item("completed", events);
@@ -260,6 +289,7 @@ impl Writer for Events {
             );
         }
         self.end_item(status(response), &mut events);
+        self.sign(response, &mut events);
         let output = std::mem::take(&mut self.output);
         let object = self.frame.done(response, output);
         let kind = match object["status"].as_str() {

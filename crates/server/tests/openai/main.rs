@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod sockets;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model::{
-    Content, Delta, DeltaSink, Error, Message, Model, Output, Part, Request, Response, Role, Stop,
-    ToolCall, ToolChoice, Usage,
+    Content, Delta, DeltaSink, Effort, Embed, Embedded, Error, Message, Model, Output, Part,
+    Reasoning, Request, Response, Role, Stop, ToolCall, ToolChoice, Usage,
 };
-use plumb_server::{Embed, Embedded, Pool, Server, Token, serve};
+use plumb_server::{Pool, Server, Token, serve};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -71,6 +73,7 @@ impl Model for Puppet {
                         message: "it went away".into(),
                     });
                 }
+                "think" => return Ok(thinking(tell)),
                 "for ever" => {
                     let _guard = OnDrop(Arc::clone(&self.dropped));
                     tell(Delta::Text { text: "one".into() });
@@ -109,6 +112,32 @@ impl Model for Puppet {
     }
 }
 
+/// An answer with a signed thought, one that the provider keeps to itself, and a signed call.
+fn thinking(tell: impl Fn(Delta)) -> Response {
+    tell(Delta::Reasoning { text: "Hm.".into() });
+    let shown = Reasoning {
+        text: "Hm.".into(),
+        signature: Some("c2lnbmVk".into()),
+        sealed: None,
+    };
+    let sealed = Reasoning {
+        sealed: Some(json!({"type": "redacted_thinking", "data": "c2VhbGVk"})),
+        ..Reasoning::default()
+    };
+    let call = ToolCall {
+        id: "call_0".into(),
+        name: "weather".into(),
+        arguments: json!({}),
+        signature: Some("Z2VtaW5p".into()),
+    };
+    Response {
+        reasoning: vec![shown, sealed],
+        tool_calls: vec![call],
+        stop: Stop::ToolCalls,
+        ..Response::default()
+    }
+}
+
 /// Two calls of a tool, told in pieces.
 fn calls(tell: impl Fn(Delta)) -> Vec<ToolCall> {
     let calls = ["Bern", "Rome"].iter().enumerate().map(|(index, city)| {
@@ -137,11 +166,15 @@ impl Embed for Lengths {
         "local:lengths"
     }
 
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Embedded> {
+    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, model::Result<Embedded>> {
         Box::pin(async move {
             #[expect(clippy::cast_precision_loss, reason = "short texts")]
             let vectors = texts.iter().map(|text| vec![text.len() as f32, 1.0]);
-            Ok((vectors.collect(), 4))
+            Ok(Embedded {
+                vectors: vectors.collect(),
+                tokens: Some(4),
+                cost_micros: None,
+            })
         })
     }
 }
@@ -162,7 +195,7 @@ impl Client {
         });
         let server = Server {
             pool,
-            embedder: Some(Arc::new(Lengths)),
+            embedders: vec![Arc::new(Lengths)],
             token: Some(Token::new(TOKEN)),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -378,6 +411,29 @@ async fn the_form_of_an_answer_reaches_the_model() {
 }
 
 #[tokio::test]
+async fn where_to_stop_and_how_hard_to_think_reach_the_model() {
+    let client = Client::new().await;
+    let mut body = with(ask("x"), "stop", json!("END"));
+    body = with(body, "top_p", json!(0.5));
+    body = with(body, "reasoning_effort", json!("low"));
+    let (status, _) = client.post("/v1/chat/completions", body).await;
+    let asked = client.asked();
+    assert_eq!(
+        (status, asked.stop, asked.top_p),
+        (200, vec!["END".to_owned()], Some(0.5))
+    );
+    assert_eq!(asked.effort, Some(Effort::Low));
+    let body = json!({"input": "x", "top_p": 1, "reasoning": {"effort": "high"}});
+    let (status, response) = client.post("/v1/responses", body).await;
+    assert_eq!(
+        (status, &response["reasoning"]["effort"]),
+        (200, &json!("high"))
+    );
+    let asked = client.asked();
+    assert_eq!((asked.effort, asked.top_p), (Some(Effort::High), None));
+}
+
+#[tokio::test]
 async fn a_response_is_given_and_streamed() {
     let client = Client::new().await;
     let body = json!({"input": "Hello?", "instructions": "Be kind.", "metadata": {"a": "b"}});
@@ -456,11 +512,48 @@ async fn a_response_calls_tools_and_takes_their_results() {
 }
 
 #[tokio::test]
+async fn signatures_come_back_as_they_went() {
+    let client = Client::new().await;
+    let whole = client
+        .post("/v1/responses", json!({"input": "think"}))
+        .await
+        .1;
+    let body = json!({"input": "think", "stream": true});
+    let events = client.events("/v1/responses", body).await;
+    let streamed = events.last().unwrap()["response"].clone();
+    for response in [whole, streamed] {
+        let mut input = vec![json!({"role": "user", "content": "think"})];
+        input.extend(response["output"].as_array().unwrap().clone());
+        input.push(json!({"type": "function_call_output", "call_id": "call_0", "output": "rain"}));
+        let (status, error) = client.post("/v1/responses", json!({"input": input})).await;
+        assert_eq!(status, 200, "{error}");
+        let said = client.asked().messages[1].parts();
+        let expected = thinking(|_| ()).message().parts();
+        assert_eq!(said, expected, "{response:#}");
+    }
+    // Chat completions have a place for those of calls.
+    let (_, answer) = client.post("/v1/chat/completions", ask("think")).await;
+    let mut body = ask("think");
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.push(answer["choices"][0]["message"].clone());
+    messages.push(json!({"role": "tool", "tool_call_id": "call_0", "content": "rain"}));
+    client.post("/v1/chat/completions", body).await;
+    let said = client.asked().messages[1].parts();
+    assert!(
+        matches!(&said[..], [Part::ToolCall(call)] if call.signature.as_deref() == Some("Z2VtaW5p")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_honoured_is_refused_with_its_name() {
     let client = Client::new().await;
     for (name, value, parameter) in [
         ("n", json!(2), "n"),
-        ("stop", json!(["x"]), "stop"),
+        ("stop", json!(["x", ""]), "stop"),
+        ("top_p", json!(0), "top_p"),
+        ("logprobs", json!(true), "logprobs"),
+        ("reasoning_effort", json!("very"), "reasoning_effort"),
         ("temperature", json!(3), "temperature"),
         ("max_tokens", json!(0), "max_tokens"),
         ("model", json!("puppet2"), "model"),

@@ -1,0 +1,168 @@
+//! Bedrock's Converse, streaming, with a key for its bearer authentication.
+//!
+//! One request here; what stands around it is in [`crate::remote`]. JSON is asked for in words: the
+//! protocol has no form for it.
+
+mod events;
+mod frames;
+mod say;
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use crate::http::Http;
+use crate::providers::Key;
+use crate::remote::Wire;
+use crate::{DeltaSink, Embedded, Error, Model, Request, Response, Result};
+
+use events::Events;
+use frames::Frames;
+
+/// A model of Bedrock.
+pub(crate) struct Bedrock {
+    name: String,
+    http: Http,
+    /// Whether the model takes marks of what is to be cached. A refusal is remembered.
+    has_marks: AtomicBool,
+    /// Whether it takes a temperature; likewise.
+    has_temperature: AtomicBool,
+}
+
+impl Bedrock {
+    /// # Errors
+    /// As [`Http::new`].
+    pub(crate) fn new(
+        provider: &str,
+        model: &str,
+        base_url: &str,
+        key: Option<Key>,
+    ) -> Result<Bedrock> {
+        let caches = model.contains("anthropic.") || model.contains("amazon.nova");
+        Ok(Bedrock {
+            name: format!("{provider}:{model}"),
+            http: Http::new(provider, model, base_url, key)?,
+            has_marks: AtomicBool::new(caches),
+            has_temperature: AtomicBool::new(true),
+        })
+    }
+
+    async fn once(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
+        let way = say::Way {
+            http: &self.http,
+            marks: self.has_marks.load(Ordering::Relaxed),
+            temperature: self.has_temperature.load(Ordering::Relaxed),
+        };
+        let body = way.body(request)?;
+        let path = format!("model/{}/converse-stream", encoded(&self.http.model));
+        let response = self.http.send(Some(&body), &path).await?;
+        let mut stream = response.bytes_stream();
+        let (mut frames, mut events) = (Frames::default(), Events::default());
+        while let Some(bytes) = stream.next().await {
+            let bytes = bytes.map_err(|error| self.http.broken(&error))?;
+            let broken = |message: String| self.http.unreachable(message);
+            for frame in frames.take(&bytes).map_err(broken)? {
+                if let Some(exception) = &frame.exception {
+                    return Err(self.exception(exception, &frame.payload));
+                }
+                let pieces = events.take(&frame.kind, &frame.payload).map_err(broken)?;
+                if let (Some(sink), Some(piece)) = (sink, pieces) {
+                    // Whoever reads the stream may have gone; the answer still comes whole.
+                    let _ = sink.send(piece);
+                }
+            }
+        }
+        events
+            .finish()
+            .map_err(|message| self.http.unreachable(message))
+    }
+
+    /// A failure within the stream, which itself had 200.
+    fn exception(&self, kind: &str, payload: &Value) -> Error {
+        let status = match kind {
+            "throttlingException" => 429,
+            "validationException" => 400,
+            "serviceUnavailableException" => 503,
+            _ => 500,
+        };
+        let none = HeaderMap::new();
+        self.http
+            .refusal(status, &none, &payload.to_string())
+            .error()
+    }
+
+    /// Leaves out what the model may have refused; whether there was something to leave out.
+    fn simplify(&self, error: &Error) -> bool {
+        let Error::Refused {
+            status: 400,
+            message,
+            ..
+        } = error
+        else {
+            return false;
+        };
+        // There is no code for this; a needless second request is all that a wrong guess costs.
+        let message = message.to_lowercase();
+        let leave = |word: &str, has: &AtomicBool| {
+            message.contains(word) && has.swap(false, Ordering::Relaxed)
+        };
+        leave("cache", &self.has_marks) || leave("temperature", &self.has_temperature)
+    }
+}
+
+/// A model's identifier in a path.
+fn encoded(model: &str) -> String {
+    let mut path = String::new();
+    for byte in model.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => path.push(byte.into()),
+            // Writing to a string does not fail.
+            _ => drop(write!(path, "%{byte:02X}")),
+        }
+    }
+    path
+}
+
+impl Model for Bedrock {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn context_tokens(&self) -> Option<u32> {
+        None
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len().div_ceil(4)
+    }
+
+    fn generate<'a>(
+        &'a self,
+        request: &'a Request,
+        sink: Option<DeltaSink>,
+    ) -> BoxFuture<'a, Result<Response>> {
+        Box::pin(async move {
+            loop {
+                match self.once(request, sink.as_ref()).await {
+                    Err(error) if self.simplify(&error) => {}
+                    answer => return answer,
+                }
+            }
+        })
+    }
+}
+
+impl Wire for Bedrock {
+    /// Its list is at another place than its models.
+    fn names(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async { Err(self.http.unsupported("a question for its models")) })
+    }
+
+    fn embed<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<Embedded>> {
+        Box::pin(async { Err(self.http.unsupported("texts to turn into vectors")) })
+    }
+}
