@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, join_all};
 use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
 use model::{ToolCall, ToolResult};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tool::{Answer, Context, Secrets, Tool};
 
 use super::{Acting, Progress};
@@ -101,32 +102,21 @@ fn one<'a>(
     tool: Arc<dyn Tool>,
     arguments: &Value,
 ) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
-    let spec = tool.spec();
-    let (name, effect) = (spec.name.clone(), spec.effect);
-    let options = StepOptions::default().reconcile({
-        let (tool, arguments, secrets) =
-            (Arc::clone(&tool), arguments.clone(), with.secrets.clone());
-        move |context| find_out(tool, arguments, secrets, context)
-    });
-    let given = arguments.clone();
-    let step = run.step_with(&name, effect, arguments, options, move |context| async move {
-        context.attribute("title", excerpt(&given));
-        (with.watch)(Progress::Calling {
-            tool: tool.spec().name.clone(),
-            arguments: given.clone(),
-        });
-        let called = Context::new(context.key(), &with.secrets);
-        let working = tool::carry_out(&*tool, given, called);
-        match effect {
-            Effect::Pure | Effect::Read => tokio::select! {
-                biased;
-                answer = working => answer,
-                () = with.stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
-            },
-            // What is being written is not left half done.
-            Effect::Idempotent | Effect::Irreversible => working.await,
-        }
-    });
+    let (name, given) = (tool.spec().name.clone(), arguments.clone());
+    let watch = Arc::clone(&with.watch);
+    let calling = Progress::Calling {
+        tool: name.clone(),
+        arguments: given,
+    };
+    let begins = move || watch(calling);
+    let step = step(
+        run,
+        &tool,
+        arguments,
+        &with.secrets,
+        with.stop.clone(),
+        begins,
+    );
     async move {
         let answer = step.await?;
         let told = answer.clone();
@@ -136,6 +126,57 @@ fn one<'a>(
         });
         Ok(answer)
     }
+}
+
+/// Calls a tool as a step of the run, outside of any loop. The arguments are not held against its schema.
+///
+/// # Errors
+/// [`Error::Journal`] when what the tool needs is out of reach, or the run has to stop.
+pub async fn call_tool(
+    run: &Run,
+    tool: &Arc<dyn Tool>,
+    arguments: &Value,
+    secrets: &Secrets,
+) -> Result<Answer> {
+    let never = CancellationToken::new();
+    Ok(step(run, tool, arguments, secrets, never, || ()).await?)
+}
+
+fn step<'a, B: FnOnce() + Send + 'a>(
+    run: &'a Run,
+    tool: &Arc<dyn Tool>,
+    arguments: &Value,
+    secrets: &Secrets,
+    stop: CancellationToken,
+    begins: B,
+) -> impl Future<Output = journal::Result<Answer>> + Send + use<'a, B> {
+    let (name, effect) = (tool.spec().name.clone(), tool.spec().effect);
+    let options = StepOptions::default().reconcile({
+        let (tool, arguments, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
+        move |context| find_out(tool, arguments, secrets, context)
+    });
+    let (tool, given, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
+    run.step_with(
+        &name,
+        effect,
+        arguments,
+        options,
+        move |context| async move {
+            context.attribute("title", excerpt(&given));
+            begins();
+            let called = Context::new(context.key(), &secrets);
+            let working = tool::carry_out(&*tool, given, called);
+            match effect {
+                Effect::Pure | Effect::Read => tokio::select! {
+                    biased;
+                    answer = working => answer,
+                    () = stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
+                },
+                // What is being written is not left half done.
+                Effect::Idempotent | Effect::Irreversible => working.await,
+            }
+        },
+    )
 }
 
 /// What became of a call that was cut off.

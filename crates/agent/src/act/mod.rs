@@ -24,6 +24,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tool::{Answer, Secrets, Toolbox};
 
+pub use calls::call_tool;
 pub use conversation::Conversation;
 
 use crate::{Error, Result};

@@ -379,7 +379,34 @@ mod tests {
     #[test]
     fn markdown_is_laid_out() {
         let text = "# Chairs\n\nThere are *four* chairs, **all** of them `red`, and a [shop](https://example.com) that sells more.\n\n1. First, sit down on one of the chairs that are there.\n2. Then\n   - rest\n   - stand up\n\n> A quote that is long enough to be wrapped.\n\n```rust\nfn main() {}\n```\n\n| chair | price |\n|---|--:|\n| red | 20 |\n| blue one | 5 |\n\n---\nThe end.";
-        insta::assert_snapshot!(render(text, PLAIN), @"");
+        insta::assert_snapshot!(render(text, PLAIN), @r"
+        Chairs
+
+        There are four chairs, all of them red,
+        and a shop (https://example.com) that
+        sells more.
+
+        1. First, sit down on one of the chairs
+           that are there.
+        2. Then
+           • rest
+           • stand up
+
+        │ A quote that is long enough to be
+        │ wrapped.
+        │
+        rust
+            fn main() {}
+
+        chair     price
+        ────────  ─────
+        red          20
+        blue one      5
+
+        ────────────────────────────────────────
+
+        The end.
+        ");
     }
 
     #[test]
