@@ -13,7 +13,8 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, act};
-use crate::{Definition, Error, Example, Kit, Pattern, Result};
+use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
+use crate::{Definition, Error, Example, Kit, Pinned, Result};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,8 +89,8 @@ pub struct Agent {
     pub instructions: String,
     /// Exchanges shown to the model before the real question.
     pub examples: Vec<Example>,
-    /// How it goes about its work.
-    pub pattern: Pattern,
+    /// Who judges what it writes, and how many drafts there may be; none: it just answers.
+    pub critic: Option<(Arc<dyn Critic>, u32)>,
     /// What its loop works with.
     pub acting: Acting,
 }
@@ -100,36 +101,35 @@ impl Agent {
         Agent {
             instructions: String::new(),
             examples: Vec::new(),
-            pattern: Pattern::Act,
+            critic: None,
             acting: Acting::new(model),
         }
     }
 
-    /// The agent of a file, with the tools it names. `output` is the schema of its answers, if it has one.
+    /// The agent of a file, with the tools it names.
     ///
     /// # Errors
-    /// As [`Kit::toolbox`], and [`Error::Setup`] when a secret is not there.
-    pub fn of(
-        definition: &Definition,
-        output: Option<&Value>,
-        model: Arc<dyn Model>,
-        kit: &Kit,
-    ) -> Result<Agent> {
-        let tools = kit.toolbox(&definition.tools)?;
-        let acting = Acting {
-            secrets: tool::Secrets::from_environment(&tools)?,
-            tools,
-            calls_first: definition.calls_first,
-            limits: definition.limits,
-            max_tokens: definition.max_tokens,
-            temperature: definition.temperature,
-            output: output.map_or(Output::Text, |schema| Output::Json(schema.clone())),
-            ..Acting::new(model)
+    /// As [`Kit::toolbox`] and [`Definition::parse`], and [`Error::Setup`] when a secret is not there.
+    pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
+        let definition = pinned.definition()?;
+        let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        if let Some(schema) = &pinned.output {
+            acting.output = Output::Json(schema.clone());
+        }
+        let critic: Option<(Arc<dyn Critic>, u32)> = match (pinned.critic()?, &definition.reflect) {
+            (Some(critic), Some(reflect)) => {
+                let judge = ModelCritic {
+                    acting: self::acting(&critic, model, kit)?,
+                    criteria: critic.instructions,
+                };
+                Some((Arc::new(judge), reflect.drafts))
+            }
+            _ => None,
         };
         Ok(Agent {
-            instructions: definition.instructions.clone(),
-            examples: definition.examples.clone(),
-            pattern: definition.pattern,
+            instructions: definition.instructions,
+            examples: definition.examples,
+            critic,
             acting,
         })
     }
@@ -184,10 +184,35 @@ impl Agent {
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let mut conversation = self.begin(run)?;
+        let task = said.text().into_owned();
         conversation.push(said)?;
-        match self.pattern {
-            Pattern::Act => act(run, &self.acting, &mut conversation).await,
-        }
+        self.respond(run, &self.acting, &mut conversation, &task)
+            .await
+    }
+
+    /// Responds to what was said last, by its pattern.
+    pub(crate) async fn respond(
+        &self,
+        run: &Run,
+        with: &Acting,
+        conversation: &mut Conversation,
+        task: &str,
+    ) -> Result<Acted> {
+        let Some((critic, drafts)) = &self.critic else {
+            return act(run, with, conversation).await;
+        };
+        let with = Reflecting {
+            writer: with.clone(),
+            critic: Arc::clone(critic),
+            drafts: *drafts,
+        };
+        let reflected = reflect(run, &with, conversation, task).await?;
+        Ok(Acted {
+            text: reflected.text,
+            end: reflected.end,
+            rounds: reflected.drafts,
+            calls: 0,
+        })
     }
 
     /// A conversation that has its instructions and examples, and nothing else yet.
@@ -202,6 +227,20 @@ impl Agent {
         }
         Ok(conversation)
     }
+}
+
+/// What the loop of an agent's file works with.
+fn acting(definition: &Definition, model: Arc<dyn Model>, kit: &Kit) -> Result<Acting> {
+    let tools = kit.toolbox(&definition.tools)?;
+    Ok(Acting {
+        secrets: tool::Secrets::from_environment(&tools)?,
+        tools,
+        calls_first: definition.calls_first,
+        limits: definition.limits,
+        max_tokens: definition.max_tokens,
+        temperature: definition.temperature,
+        ..Acting::new(model)
+    })
 }
 
 /// What a user says, with what goes with it.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Acted, Acting, Down, Progress, act};
+use crate::act::{Acted, Acting, Down, Progress};
 use crate::agent::said;
 use crate::{Agent, Error, Result};
 
@@ -76,7 +76,7 @@ impl Chat {
     /// The code of the run. It parks for what the person says next, until they end it.
     ///
     /// # Errors
-    /// As [`act`], in the form that the journal goes by.
+    /// As [`act`](crate::act::act), in the form that the journal goes by.
     pub async fn workflow(&self, run: Run) -> std::result::Result<Value, WorkflowError> {
         match self.turns(&run).await {
             Ok(turns) => Ok(json!(Ended { turns })),
@@ -105,10 +105,12 @@ impl Chat {
             }
             let before = conversation.messages().len();
             conversation.push(said(&answer.text, answer.attachments.clone()))?;
+            let task = answer.text.clone();
             (self.events)(number, Event::Said(answer));
             let events = Arc::clone(&self.events);
             with.watch = Arc::new(move |progress| events(number, Event::Progress(progress)));
-            let event = match act(&turn, &with, &mut conversation).await {
+            let answered = self.agent.respond(&turn, &with, &mut conversation, &task);
+            let event = match answered.await {
                 Ok(acted) => Event::Answered(acted),
                 Err(Error::Journal(journal::Error::StepFailed { message, .. })) => {
                     conversation.cut(run, before)?;

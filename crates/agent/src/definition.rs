@@ -9,7 +9,7 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, ToolEntry};
+pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
 use self::front_matter::{FrontMatter, KEYS};
 use crate::{Error, Result, act};
 
@@ -30,6 +30,8 @@ pub struct Definition {
     pub calls_first: bool,
     /// How it goes about its work.
     pub pattern: Pattern,
+    /// Who judges what it writes, where it reflects.
+    pub reflect: Option<Reflection>,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
     /// Exchanges shown to the model before the real question, oldest first.
@@ -80,6 +82,19 @@ impl Definition {
             let hint = "write the instructions below the front matter";
             return Err(error(line, "the instructions are missing".to_owned(), hint));
         }
+        let missing = match (settings.pattern, &settings.reflect) {
+            (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
+            (Pattern::Act, Some(_)) => Some("there is a critic, and the pattern is not reflect"),
+            (Pattern::Act, None) | (Pattern::Reflect, Some(_)) => None,
+        };
+        if let Some(missing) = missing {
+            let lines = normalised.lines();
+            let mut lines =
+                lines.map(|line| line.starts_with("pattern:") || line.starts_with("reflect:"));
+            let line = lines.position(|found| found).map_or(1, |index| index + 1);
+            let hint = "write `pattern: reflect` and `reflect: {critic: critic.md}`";
+            return Err(error(line, missing.to_owned(), hint));
+        }
         let (limits, budget) = (settings.limits.of_the_loop(), settings.limits.budget());
         Ok(Definition {
             name: settings.name,
@@ -89,6 +104,7 @@ impl Definition {
             tools: settings.tools,
             calls_first: settings.calls_first,
             pattern: settings.pattern,
+            reflect: settings.reflect,
             output: settings.output,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
@@ -129,6 +145,9 @@ pub struct Pinned {
     /// The JSON schema of its answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// The text of the agent that judges what it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critic: Option<String>,
 }
 
 impl Pinned {
@@ -143,8 +162,19 @@ impl Pinned {
             Some(name) => Some(read_schema(path, name, &definition)?),
             None => None,
         };
-        let text = definition.text;
-        Ok(Pinned { file, text, output })
+        let critic = match &definition.reflect {
+            Some(reflect) => {
+                let critic = path.parent().unwrap_or(Path::new("")).join(&reflect.critic);
+                Some(load_file(&critic)?.text)
+            }
+            None => None,
+        };
+        Ok(Pinned {
+            file,
+            text: definition.text,
+            output,
+            critic,
+        })
     }
 
     /// The agent.
@@ -153,6 +183,17 @@ impl Pinned {
     /// As [`Definition::parse`].
     pub fn definition(&self) -> Result<Definition> {
         Definition::parse(&self.file, &self.text)
+    }
+
+    /// The agent that judges what it writes, where it reflects.
+    ///
+    /// # Errors
+    /// As [`Definition::parse`].
+    pub fn critic(&self) -> Result<Option<Definition>> {
+        let critic = self.critic.as_deref();
+        critic
+            .map(|text| Definition::parse("its critic", text))
+            .transpose()
     }
 
     /// As a run keeps it.
@@ -224,8 +265,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -294,9 +335,9 @@ mod tests {
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
-        a.md:3: pattern: unknown variant `react`, expected `act`
+        a.md:3: pattern: unknown variant `react`, expected `act` or `reflect`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

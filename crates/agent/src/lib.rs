@@ -23,7 +23,9 @@ pub mod research;
 
 pub use agent::{Agent, Input, Kind, Typed};
 pub use agents::Agents;
-pub use definition::{Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, ToolEntry};
+pub use definition::{
+    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+};
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};
 pub use lazy::{Lazy, OpenModel};

@@ -167,6 +167,50 @@ fn an_answer_has_the_form_of_its_schema() {
 }
 
 #[test]
+fn an_agent_that_reflects_writes_until_its_critic_is_content() {
+    let project = Project::new(&[]);
+    let address = support::server(|body| {
+        let messages = body["messages"].as_array().unwrap();
+        let last = messages.last().unwrap()["content"].as_str().unwrap();
+        if body["response_format"].is_null() {
+            let asked = messages.iter().filter(|message| message["role"] == "user");
+            return json!({"content": format!("draft {}", asked.count())});
+        }
+        assert!(
+            messages[0]["content"]
+                .as_str()
+                .unwrap()
+                .contains("It is short."),
+            "{body}"
+        );
+        let accepted = last.contains("draft 2");
+        let verdict = json!({"remarks": "Shorter!", "score": 4, "accepted": accepted});
+        json!({"content": verdict.to_string()})
+    });
+    let critic = "---\nname: critic\n---\nIt is short.\n";
+    std::fs::write(project.path("critic.md"), critic).unwrap();
+    let writer = "---\nname: writer\nmodel: openai:test\npattern: reflect\nreflect: {critic: critic.md}\n---\nYou write.\n";
+    std::fs::write(project.path("writer.md"), writer).unwrap();
+    let output = typed(
+        &project,
+        &address,
+        &["run", "writer.md", "Write.", "--json"],
+        "",
+    );
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&answer["answer"], &answer["rounds"]),
+        (&json!("draft 2"), &json!(2)),
+        "{answer}"
+    );
+    // The critic is pinned with the run.
+    std::fs::remove_file(project.path("critic.md")).unwrap();
+    let replay = project.json(&["replay", answer["run"].as_str().unwrap(), "--json"]);
+    assert_eq!(replay["complete"], true);
+    assert!(project.shown(&["check", "writer.md"]).starts_with("exit 1"));
+}
+
+#[test]
 fn a_conversation_is_held_line_by_line_and_taken_up_again() {
     let (project, address) = project();
     std::fs::write(project.path("shop.txt"), "Open from nine.\n").unwrap();
@@ -310,7 +354,7 @@ fn an_agent_is_made_and_checked() {
     --- stdout
     --- stderr
     error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, files, library.search
-    hint: known keys: name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature
+    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
     error: b.md:2: an agent cannot be called `research`
     hint: that is a built-in one; choose another name
     error: c.md:3: there is no model `local:nothing`

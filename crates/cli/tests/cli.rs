@@ -296,8 +296,8 @@ fn an_agent_file_with_an_unknown_key() {
     exit 1
     --- stdout
     --- stderr
-    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-    hint: known keys: name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature
+    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
     ");
 }
 

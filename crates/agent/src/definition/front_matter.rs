@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, output, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub(super) struct FrontMatter {
     /// How it goes about its work.
     #[serde(default)]
     pub(super) pattern: Pattern,
+    /// With the pattern reflect: who judges, and how often.
+    #[serde(default)]
+    pub(super) reflect: Option<Reflection>,
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
@@ -75,6 +78,23 @@ pub enum Pattern {
     /// The model and tools in a loop, until the model answers.
     #[default]
     Act,
+    /// A draft, its critique, and a better draft, until the critic accepts one.
+    Reflect,
+}
+
+/// How an agent that reflects does it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reflection {
+    /// The file of the agent that judges, relative to this one. Its instructions say what a good draft is like.
+    pub critic: String,
+    /// Drafts at most.
+    #[serde(default = "default_drafts")]
+    pub drafts: u32,
+}
+
+fn default_drafts() -> u32 {
+    3
 }
 
 /// Where an agent ends.

@@ -91,10 +91,7 @@ impl Workshop {
 
     /// The agent that a run has pinned. Its secrets are kept out of the journal.
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
-        let definition = pinned.definition()?;
-        let model = self.model(&input.model);
-        let kit = self.kit(&input.folder);
-        let agent = Agent::of(&definition, pinned.output.as_ref(), model, &kit)?;
+        let agent = Agent::of(pinned, self.model(&input.model), &self.kit(&input.folder))?;
         for secret in agent.acting.secrets.values() {
             journal.add_secret(secret).context("a secret of a tool")?;
         }

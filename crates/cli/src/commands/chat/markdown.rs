@@ -188,7 +188,12 @@ impl Layout {
                 self.styles.clear();
                 self.gap();
             }
-            TagEnd::BlockQuote(_) | TagEnd::Item => {
+            TagEnd::BlockQuote(_) => {
+                self.flush();
+                self.margins.pop();
+                self.gap();
+            }
+            TagEnd::Item => {
                 self.flush();
                 self.margins.pop();
             }
@@ -271,9 +276,9 @@ impl Layout {
         self.out.push('\n');
     }
 
-    /// An empty line after a block, but not in lists, which stay together.
+    /// An empty line after a block, but not in lists and quotes, which stay together.
     fn gap(&mut self) {
-        if self.lists.is_empty() {
+        if self.lists.is_empty() && self.margins.is_empty() {
             self.put("");
         }
     }
@@ -394,7 +399,7 @@ mod tests {
 
         │ A quote that is long enough to be
         │ wrapped.
-        │
+
         rust
             fn main() {}
 

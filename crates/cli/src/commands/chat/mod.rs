@@ -81,6 +81,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
                 file: "chat.md".to_owned(),
                 text: PLAIN.to_owned(),
                 output: None,
+                critic: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
             let model = workshop.model_name(asked, &pinned)?;
