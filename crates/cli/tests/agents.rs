@@ -274,6 +274,73 @@ fn a_conversation_is_held_line_by_line_and_taken_up_again() {
     assert!(shown(&project.output(&["resume", id])).contains("after 6 turns"));
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_the_answer_and_not_the_conversation() {
+    use std::time::{Duration, Instant};
+    let project = Project::new(&[]);
+    let address =
+        support::server(
+            |body| match body["messages"].as_array().unwrap().last().unwrap()["content"].as_str() {
+                // Never answered: the thread ends with the test.
+                Some("slow") => loop {
+                    std::thread::park();
+                },
+                _ => json!({"content": "quick"}),
+            },
+        );
+    let arguments = ["chat", "openai:test", "--json", "--base-url", &address];
+    let mut child = project
+        .command(&arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"slow\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let is_asked = || {
+        let runs = project.json(&["runs", "--json"]);
+        let Some(id) = runs[0]["id"].as_str() else {
+            return false;
+        };
+        let steps = project.json(&["runs", "show", id, "--json"])["steps"].clone();
+        steps
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|step| step["path"] == "turn[0]/model[0]")
+    };
+    while !is_asked() {
+        assert!(Instant::now() < deadline, "the model was not asked");
+    }
+    let pid = child.id().to_string();
+    let told = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(told.unwrap().success());
+    typed.write_all(b"fast\n").unwrap();
+    drop(typed);
+    let output = child.wait_with_output().unwrap();
+    let turns: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(turns.len(), 2, "{}", shown(&output));
+    assert_eq!(
+        (&turns[0]["end"], &turns[1]["answer"]),
+        (&json!("stopped"), &json!("quick"))
+    );
+    let id = project.json(&["runs", "--json"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // What was stopped is in the journal: the same code goes the same way.
+    assert_eq!(
+        project.json(&["replay", &id, "--json"])["ends_at"],
+        "turn[2]/user[0]"
+    );
+}
+
 #[test]
 fn what_cannot_be_answered_is_forgotten_and_nothing_said_leaves_nothing() {
     let (project, _) = project();
