@@ -95,7 +95,13 @@ mod tests {
         });
         let said = problems(&calls, &[tool]).unwrap();
         let said = said.iter().map(|problem| problem.as_deref().unwrap_or("-"));
-        insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @"");
+        insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @r#"
+        -
+        the arguments of pay do not fit: /amount: 0 is less than the minimum of 1
+        the arguments of pay do not fit: "amount" is a required property
+        the arguments of pay are no JSON object: all of it
+        there is no tool buy; the tools are pay
+        "#);
     }
 
     #[test]
