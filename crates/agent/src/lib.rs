@@ -17,6 +17,7 @@ mod definition;
 mod error;
 mod kit;
 mod lazy;
+pub mod plan;
 pub mod reflect;
 pub mod render;
 pub mod research;
