@@ -22,7 +22,7 @@ pub mod reflect;
 pub mod render;
 pub mod research;
 
-pub use agent::{Agent, Input, Kind, Typed};
+pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
     Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,

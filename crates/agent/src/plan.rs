@@ -15,6 +15,7 @@ use journal::{Question, Run};
 use model::{Message, Output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tool::Toolbox;
 
 use crate::Result;
 use crate::act::{Acted, Acting, Conversation, act};
@@ -61,6 +62,8 @@ struct Report {
 /// What the pattern works with.
 #[derive(Clone)]
 pub struct Planning {
+    /// What all of them are told first; may be empty.
+    pub instructions: String,
     /// Who makes plans.
     pub planner: Acting,
     /// Who does a step, with its tools.
@@ -89,16 +92,26 @@ pub struct Planned {
 }
 
 impl Planning {
-    /// One for all: plans, works and writes. Three plans of eight steps, without asking a person.
+    /// One for all: plans, works with its tools, and writes. Three plans of eight steps, without asking a
+    /// person.
     pub fn new(acting: Acting) -> Planning {
+        let without_tools = Acting {
+            tools: Toolbox::new(),
+            ..acting.clone()
+        };
         Planning {
-            planner: acting.clone(),
-            writer: acting.clone(),
+            instructions: String::new(),
+            planner: without_tools.clone(),
+            writer: without_tools,
             worker: acting,
             plans: 3,
             steps: 8,
             asks: false,
         }
+    }
+
+    fn told_first(&self, role: &str) -> String {
+        format!("{}\n\n{role}", self.instructions).trim().to_owned()
     }
 }
 
@@ -140,10 +153,10 @@ async fn make(
     done: &[Done],
     trouble: Option<&str>,
 ) -> Result<Plan> {
-    let instructions = format!(
+    let instructions = with.told_first(&format!(
         "You make plans: at most {} steps, each of which can be done by itself. Do not plan what is done already.",
         with.steps
-    );
+    ));
     let mut said = format!("The task:\n{task}\n{}", told(done));
     if let Some(trouble) = trouble {
         said.push_str(&format!(
@@ -242,9 +255,9 @@ async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<
         .filter(|done| step.after.contains(&done.name))
         .cloned()
         .collect();
-    let instructions = "You do one step of a plan, and say what came of it.";
+    let instructions = with.told_first("You do one step of a plan, and say what came of it.");
     let said = format!("{}\n{}", step.task, told(&needed));
-    formed::<Report>(run, &with.worker, instructions, said)
+    formed::<Report>(run, &with.worker, &instructions, said)
         .await?
         .json()
 }
@@ -257,9 +270,8 @@ async fn write(
     trouble: Option<&str>,
 ) -> Result<Acted> {
     let mut conversation = Conversation::new(run);
-    conversation.push(Message::system(
-        "You answer from the results of the steps, and say what is missing.",
-    ))?;
+    let instructions = "You answer from the results of the steps, and say what is missing.";
+    conversation.push(Message::system(with.told_first(instructions)))?;
     let mut said = format!("The task:\n{task}\n{}", told(done));
     if let Some(trouble) = trouble {
         said.push_str(&format!("\nNot everything could be done. {trouble}"));
