@@ -10,11 +10,13 @@ pub mod catalogue;
 mod checked;
 mod error;
 mod fallback;
+pub mod gguf;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(test)]
 mod loopback;
+mod memory;
 mod message;
 mod native;
 mod offline;

@@ -348,11 +348,11 @@ async fn a_schema_that_cannot_be_enforced_is_refused_with_its_path() {
     let cases = [
         (
             json!({"list": {"type": "array", "uniqueItems": true}}),
-            "#/properties/list",
+            "#/properties/list/uniqueItems",
         ),
         (
             json!({"a": object(json!({"b": {"not": {"type": "string"}}}))}),
-            "#/properties/a/properties/b",
+            "#/properties/a/properties/b/not",
         ),
         (
             json!({"q": {"type": "string", "x-quote-from": [[]]}}),

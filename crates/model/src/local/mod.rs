@@ -9,9 +9,12 @@
 mod calls;
 mod choices;
 mod engine;
+mod formats;
 mod grammar;
+mod pattern;
 mod prompt;
 mod sampling;
+mod schema;
 mod slots;
 mod tokens;
 mod work;
