@@ -1,10 +1,10 @@
-//! `plumb.toml`: servers and limits of the project.
+//! `plumb.toml`: servers, limits, and what the local engine may use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use model::{Limits, Server};
+use model::{Bounds, Limits, Server};
 use serde::Deserialize;
 
 /// The name of the file.
@@ -18,6 +18,8 @@ pub struct Configuration {
     pub servers: BTreeMap<String, Server>,
     /// What may be asked of a provider or server.
     pub limits: BTreeMap<String, Limits>,
+    /// What the local engine may use.
+    pub local: Bounds,
 }
 
 impl Configuration {
@@ -73,6 +75,10 @@ mod tests {
             (Some(2), None)
         );
         assert_eq!(read("").unwrap(), Configuration::default());
+        let local = read("[local]\nthreads = 1\nmemory_mb = 900\n")
+            .unwrap()
+            .local;
+        assert_eq!((local.threads, local.memory_mb), (Some(1), Some(900)));
     }
 
     #[test]

@@ -106,8 +106,8 @@ async fn answer(model: &Local, form: &Form, seed: u64) -> Answered {
     }
     let options = jsonschema::options().should_validate_formats(true);
     let validator = options.build(&form.schema).expect("a schema");
-    let fits = serde_json::from_str::<Value>(&response.text)
-        .is_ok_and(|value| validator.is_valid(&value));
+    let fits =
+        serde_json::from_str::<Value>(&response.text).is_ok_and(|value| validator.is_valid(&value));
     if fits {
         return Answered::Valid;
     }

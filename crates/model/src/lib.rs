@@ -6,6 +6,7 @@
 //!
 //! This crate takes no decision of an agent and writes no journal.
 
+mod capacity;
 pub mod catalogue;
 mod checked;
 mod error;
@@ -36,6 +37,7 @@ mod watch;
 
 use futures::future::BoxFuture;
 
+pub use capacity::{Bounds, Need, Options};
 pub use error::{Error, Result};
 pub use fallback::Fallback;
 pub use limits::Limits;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use knowledge::EmbeddingFiles;
 use model::catalogue::{self, Kind};
-use model::{ListedProvider, Models, Settings, prices};
+use model::{Bounds, Listed, ListedProvider, Models, Settings, prices};
 use serde_json::json;
 
 use crate::arguments::{self, ModelsCommand, Provider};
@@ -30,7 +30,13 @@ pub fn open(provider: &Provider) -> Result<Models> {
     let configuration = Configuration::find()?;
     Ok(Models::new(Settings {
         base_url: provider.base_url.clone(),
-        threads: provider.threads,
+        local: Bounds {
+            threads: provider.threads,
+            context_tokens: provider.context_tokens,
+            memory_mb: provider.memory_mb,
+            ..Bounds::default()
+        }
+        .or(configuration.local),
         servers: configuration.servers,
         limits: configuration.limits,
         ..Settings::default()
@@ -66,19 +72,7 @@ async fn list(models: &Models, json: bool) -> Result<()> {
         );
     }
     let mut text = String::new();
-    for entry in &listed {
-        let state = match (entry.present, entry.default) {
-            (true, true) => "present, default",
-            (true, false) => "present",
-            (false, true) => "not fetched, default",
-            (false, false) => "not fetched",
-        };
-        let megabytes = entry.bytes.div_ceil(1_000_000);
-        text.push_str(&format!(
-            "{:<26} {megabytes:>5} MB  {:<20} {}\n",
-            entry.name, state, entry.about
-        ));
-    }
+    text.extend(listed.iter().map(local));
     match remote {
         Ok(names) => names
             .iter()
@@ -97,6 +91,37 @@ async fn list(models: &Models, json: bool) -> Result<()> {
         text.push_str(&line(&provider));
     }
     view::print(&text)
+}
+
+/// A catalogued file: its size, and what it needs at work.
+fn local(entry: &Listed) -> String {
+    let state = match (entry.present, entry.default) {
+        (true, true) => "present, default",
+        (true, false) => "present",
+        (false, true) => "not fetched, default",
+        (false, false) => "not fetched",
+    };
+    let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
+    let need = match (entry.kind, entry.fits) {
+        (Kind::Index, _) => String::new(),
+        (Kind::Chat, Some(false)) => {
+            format!("needs {}, does not fit", megabytes(entry.memory_bytes))
+        }
+        (Kind::Chat, _) => format!("needs {}", megabytes(entry.memory_bytes)),
+    };
+    let context = entry
+        .context_tokens
+        .map_or_else(String::new, |tokens| format!("{tokens} tokens"));
+    let mut text = format!(
+        "{:<26} {:>7}  {state:<20}  {need:<27} {context:<13} {}\n",
+        entry.name,
+        megabytes(entry.bytes),
+        entry.about
+    );
+    for adapter in &entry.adapters {
+        text.push_str(&format!("{}+{adapter}\n", entry.name));
+    }
+    text
 }
 
 /// A provider and whether its key is there.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{formats, pattern};
 
 /// Keywords that are enforced wherever they stand.
+#[cfg(test)]
 pub(super) const ENFORCED: &[&str] = &[
     "type",
     "enum",

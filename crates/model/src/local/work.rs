@@ -15,6 +15,8 @@ use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 /// A call as the engine's thread gets it.
 pub(super) struct Job {
     pub prompt: Vec<LlamaToken>,
+    /// Which of the model's adapters it is decoded with.
+    pub adapter: Option<usize>,
     pub matcher: Option<Matcher>,
     pub max_tokens: u32,
     pub temperature: f32,
@@ -36,6 +38,8 @@ pub(super) struct Decoded {
 pub(super) struct Work {
     /// The sequence that it has in the cache.
     pub slot: usize,
+    /// Which of the model's adapters it is decoded with.
+    pub adapter: Option<usize>,
     /// Tokens to be computed next.
     pub pending: VecDeque<LlamaToken>,
     /// The row of the batch whose logits say the next token.
@@ -66,6 +70,7 @@ impl Work {
         };
         let mut work = Work {
             slot,
+            adapter: job.adapter,
             pending: job.prompt.into_iter().skip(shared).collect(),
             row: None,
             stop: None,
