@@ -146,7 +146,7 @@ impl Models {
             return Err(unknown(name));
         };
         if provider == "local" {
-            return self.open_local(name, model);
+            return self.open_local(model);
         }
         let wire = self.wire(name, provider, model)?;
         let settings = &self.settings;
@@ -234,9 +234,9 @@ impl Models {
     }
 
     #[cfg(not(feature = "local"))]
-    fn open_local(&self, name: &str, _local: &str) -> Result<Arc<dyn Model>> {
+    fn open_local(&self, local: &str) -> Result<Arc<dyn Model>> {
         Err(Error::Unfit {
-            model: name.to_owned(),
+            model: format!("local:{local}"),
             reason: "this build has no local engine".to_owned(),
             hint: "build with the feature `local`".to_owned(),
         })

@@ -56,6 +56,8 @@ pub struct Local {
     loaded: Arc<Loaded>,
     /// Which adapter its calls are decoded with.
     adapter: Option<usize>,
+    /// Whether calls of tools that the model may make are held to the tools' schemas.
+    holds_calls: bool,
 }
 
 /// What all handles of a model share.
@@ -102,6 +104,7 @@ impl Local {
                 answers: AtomicU64::new(first_number()),
             }),
             adapter: None,
+            holds_calls: true,
         })
     }
 
@@ -119,6 +122,7 @@ impl Local {
                 name,
                 loaded: Arc::clone(&self.loaded),
                 adapter: Some(*index),
+                holds_calls: self.holds_calls,
             }),
             Some((_, Err(message))) => Err(Error::Engine {
                 message: format!("the adapter {adapter} cannot be loaded: {message}"),
@@ -138,6 +142,15 @@ impl Local {
         }
     }
 
+    /// The same model, whose calls of tools are not held to the tools' schemas where none is required: to
+    /// measure what the constraint is worth.
+    pub fn without_constraint(&self) -> Local {
+        Local {
+            holds_calls: false,
+            ..self.clone()
+        }
+    }
+
     /// What is shared by all handles, without keeping it.
     pub(crate) fn shared(&self) -> Weak<Loaded> {
         Arc::downgrade(&self.loaded)
@@ -149,6 +162,7 @@ impl Local {
             name: name.to_owned(),
             loaded: shared.upgrade()?,
             adapter: None,
+            holds_calls: true,
         })
     }
 
@@ -195,7 +209,7 @@ impl Local {
                 self.loaded.grammars.calls(tools, true).map(Some)
             }
             (Output::Json(schema), _) => self.loaded.grammars.matcher(schema).map(Some),
-            (Output::Text, _) if tools.is_empty() => Ok(None),
+            (Output::Text, _) if tools.is_empty() || !self.holds_calls => Ok(None),
             // What cannot be enforced is checked afterwards, by whoever carries the calls out.
             (Output::Text, _) => Ok(self.loaded.grammars.calls(tools, false).ok()),
         }

@@ -10,16 +10,14 @@ use crate::{Model, Result, capacity, catalogue};
 impl Models {
     /// Opens a local model. One that is open already is shared, whatever the adapter, so that its weights
     /// are in memory once.
-    pub(super) fn open_local(&self, name: &str, local: &str) -> Result<Arc<dyn Model>> {
+    pub(super) fn open_local(&self, local: &str) -> Result<Arc<dyn Model>> {
         let (base, adapter) = parted(local);
+        let full = format!("local:{base}");
         let path = match is_file(base) {
             true => PathBuf::from(base),
-            false => catalogue::find(base)?.verified()?,
+            false => catalogue::find(&full)?.verified()?,
         };
-        let base = name
-            .strip_suffix(&format!("+{}", adapter.unwrap_or_default()))
-            .unwrap_or(name);
-        let opened = self.opened(base, &path)?;
+        let opened = self.opened(&full, &path)?;
         Ok(match adapter {
             None => Arc::new(opened),
             Some(adapter) => Arc::new(opened.with_adapter(adapter)?),
