@@ -8,7 +8,7 @@ use llguidance::Matcher;
 use tokio::sync::oneshot;
 
 use super::choices::Sampled;
-use super::sampling::{Random, probabilities, sample};
+use super::sampling::{FEW, Random, likeliest_allowed, probabilities, sample};
 use super::tokens;
 use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 
@@ -133,6 +133,10 @@ impl Work {
             return Ok(sample(&mut self.random, self.temperature, all));
         };
         let mask = matcher.compute_mask().map_err(|error| error.to_string())?;
+        if self.temperature <= 0.0 && mask.num_set() > FEW {
+            self.sampled.push(Sampled::of_many(self.text.len()));
+            return Ok(likeliest_allowed(logits, &mask));
+        }
         let allowed: Vec<(usize, f32)> = mask
             .iter()
             .filter_map(|index| {
