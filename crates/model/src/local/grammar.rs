@@ -10,17 +10,16 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
-use super::calls::{self, CLOSE, OPEN};
+use super::calls::described;
 use super::schema::{self, Prepared, has_quotes, step};
 use super::tokens;
 use crate::quotes::Quotes;
 use crate::{Error, Result, Tool};
 
+mod calls;
+
 /// Constraints kept for the next call with the same schema: agents at work alternate between a few.
 const KEPT: usize = 8;
-
-/// The most calls of tools in one answer.
-const MOST_CALLS: usize = 8;
 
 /// Builds constraints for one model's vocabulary.
 pub(super) struct Grammars {
@@ -73,20 +72,20 @@ impl Grammars {
     /// # Errors
     /// [`Error::Schema`] with the tool and the place in its schema that cannot be enforced.
     pub(super) fn calls(&self, tools: &[&Tool], required: bool) -> Result<Matcher> {
-        let described: Vec<Value> = tools.iter().map(|tool| calls::described(tool)).collect();
+        let described: Vec<Value> = tools.iter().map(|tool| described(tool)).collect();
         let key = json!({"tools": described, "required": required});
         self.kept_or(&key, || {
             let mut rules = Vec::new();
             for tool in tools {
-                let schema = self.call_schema(tool).map_err(|error| match error {
+                let arguments = self.arguments(tool).map_err(|error| match error {
                     Error::Schema { message } => Error::Schema {
                         message: format!("of the tool {}: {message}", tool.name),
                     },
                     other => other,
                 })?;
-                rules.push(format!("%json {schema}"));
+                rules.push((tool.name.clone(), arguments));
             }
-            let grammar = TopLevelGrammar::from_lark(call_grammar(&rules, required));
+            let grammar = TopLevelGrammar::from_lark(calls::grammar(&rules, required));
             let matcher = Matcher::new(self.factory.create_parser(grammar));
             match matcher.get_error() {
                 Some(message) => Err(Error::Schema { message }),
@@ -95,16 +94,11 @@ impl Grammars {
         })
     }
 
-    /// The schema of the object that calls a tool, once it is known to be enforceable.
-    fn call_schema(&self, tool: &Tool) -> Result<Value> {
-        let mut parameters = tool.parameters.clone();
-        if let Some(parameters) = parameters.as_object_mut() {
-            parameters.entry("type").or_insert_with(|| "object".into());
-        }
-        let prepared = prepare(&parameters)?;
-        let schema = call_schema(tool, prepared.schema.clone());
-        match self.build(&schema, "#") {
-            Ok(_) => Ok(schema),
+    /// The schema of a tool's arguments, once it is known to be enforceable.
+    fn arguments(&self, tool: &Tool) -> Result<Value> {
+        let prepared = prepare(&calls::arguments(&tool.parameters))?;
+        match self.build(&prepared.schema, "#") {
+            Ok(_) => Ok(prepared.schema),
             Err(message) => Err(Error::Schema {
                 message: self.blame(&prepared, &prepared.schema, "#", message),
             }),
@@ -249,51 +243,6 @@ fn compact(schema: &Value) -> Value {
         object.insert("x-guidance".to_owned(), guidance);
     }
     schema
-}
-
-/// The schema of the object that calls a tool, written with the spaces that models are trained on.
-fn call_schema(tool: &Tool, mut parameters: Value) -> Value {
-    let mut schema = json!({
-        "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": null},
-        "required": ["name", "arguments"],
-        "additionalProperties": false,
-        "x-guidance": {"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "},
-    });
-    // References are written from the root.
-    let definitions = parameters
-        .as_object_mut()
-        .and_then(|parameters| parameters.remove("$defs"));
-    schema["properties"]["arguments"] = parameters;
-    match definitions {
-        Some(definitions) => with_definitions(&schema, Some(&definitions)),
-        None => schema,
-    }
-}
-
-/// Lark rules for calls, each of them one of `rules`.
-fn call_grammar(rules: &[String], required: bool) -> String {
-    let mut text = String::new();
-    for (index, rule) in rules.iter().enumerate() {
-        text.push_str(&format!("body{index}: {rule}\n"));
-    }
-    let bodies: Vec<String> = (0..rules.len())
-        .map(|index| format!("body{index}"))
-        .collect();
-    let (open, close) = (json!(format!("{OPEN}\n")), json!(format!("\n{CLOSE}")));
-    text.push_str(&format!("call: {open} ({}) {close}\n", bodies.join(" | ")));
-    text.push_str(&format!(
-        "calls: call (\"\\n\" call){{0,{}}}\n",
-        MOST_CALLS - 1
-    ));
-    if required {
-        text.push_str("start: calls\n");
-    } else {
-        // An answer that begins as a call does is one; anything else is text to its end.
-        text.push_str("TEXT: /([^<]|<[^t]|<t[^o]|<to[^o])(.|\\n)*/\n");
-        text.push_str("start: TEXT? | calls\n");
-    }
-    text
 }
 
 fn grammar(schema: &Value, path: &str) -> std::result::Result<TopLevelGrammar, String> {

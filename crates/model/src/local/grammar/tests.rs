@@ -224,34 +224,85 @@ fn around_a_quote_what_the_rules_do_not_look_at_is_refused() {
     }
 }
 
-#[test]
-fn references_in_the_schema_of_a_tool_are_its_own() {
-    let grammars = grammars();
-    let tool = Tool {
-        name: "put".to_owned(),
+fn tools() -> [Tool; 2] {
+    let put = json!({
+        "properties": {"node": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "at": {"$ref": "#/$defs/at"}},
+        "required": ["node"],
+        "$defs": {"at": {"type": "integer", "maximum": 99}},
+    });
+    let look = json!({"type": "object", "properties": {"at.in/": {"enum": ["a\"b", "c"]}}, "required": ["at.in/"]});
+    [("put", put), ("look.up/2", look)].map(|(name, parameters)| Tool {
+        name: name.to_owned(),
         description: String::new(),
-        parameters: json!({
-            "properties": {"node": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "at": {"$ref": "#/$defs/at"}},
-            "required": ["node"],
-            "additionalProperties": false,
-            "$defs": {"at": {"type": "integer"}},
-        }),
-    };
-    let matcher = grammars.calls(&[&tool], true).unwrap();
-    let call = |arguments: &str| {
-        format!("<tool_call>\n{{\"name\": \"put\", \"arguments\": {arguments}}}\n</tool_call>")
-    };
-    assert!(lets_through(
-        &matcher,
-        &call(r#"{"node": {"node": null, "at": 1}}"#)
-    ));
-    assert!(!lets_through(
-        &matcher,
-        &call(r#"{"node": {"name": null}}"#)
-    ));
-    let mut wrong = tool;
+        parameters,
+    })
+}
+
+#[test]
+fn calls_are_let_through_in_both_forms_and_held_to_the_schemas() {
+    let tools = tools();
+    let tools: Vec<&Tool> = tools.iter().collect();
+    let grammars = grammars();
+    let [required, auto] = [true, false].map(|required| grammars.calls(&tools, required).unwrap());
+    let put = r#"{"name": "put", "arguments": {"node": {"node": null, "at": 1}}}"#;
+    let look = r#"{"name": "look.up/2", "arguments": {"at.in/": "a\"b"}}"#;
+    let pretty =
+        "{\n  \"name\": \"put\",\n  \"arguments\": {\n    \"node\": null,\n    \"at\": 3\n  }\n}";
+    let made_up = r#"{"name": "put", "arguments": {"node": null, "name": 1}}"#;
+    for (answer, is_call) in [
+        (format!("<tool_call>\n{put}\n</tool_call>"), true),
+        (
+            format!("<tool_call>\n{put}\n</tool_call>\n<tool_call>\n{look}\n</tool_call>"),
+            true,
+        ),
+        (format!("```json\n{pretty}\n```"), true),
+        (format!("```json\n{pretty}\n{look}\n```"), true),
+        (format!("```json\n[\n{pretty},\n {put}\n]\n```"), true),
+        (format!("<tool_call>\n{made_up}\n</tool_call>"), false),
+        (format!("```json\n{made_up}\n```"), false),
+        (format!("```json\n[{made_up}]\n```"), false),
+        ("<tool_call>look</tool_call>".to_owned(), false),
+    ] {
+        assert_eq!(lets_through(&required, &answer), is_call, "{answer}");
+        assert_eq!(lets_through(&auto, &answer), is_call, "{answer}");
+    }
+    for text in [
+        "",
+        "Fine <b>",
+        "```json\n{\"name\": \"Ada\", \"arguments\": 1}\n```",
+        "```json\n{\"name\": \"put\"}\n```",
+        "```rust\nfn main() {}\n```",
+        &format!("```json\n{pretty}\n```\nThat is how it is called."),
+    ] {
+        assert!(lets_through(&auto, text), "{text}");
+        assert!(!lets_through(&required, text), "{text}");
+    }
+}
+
+#[test]
+fn whatever_a_required_call_comes_to_is_a_call_that_fits() {
+    let tools = tools();
+    let grammars = grammars();
+    let matcher = grammars
+        .calls(&tools.iter().collect::<Vec<_>>(), true)
+        .unwrap();
+    let answers: Vec<String> = (0..150).filter_map(|seed| wander(&matcher, seed)).collect();
+    assert!(answers.len() > 100, "only {} ended", answers.len());
+    for answer in &answers {
+        let (text, calls) = super::super::calls::parse(answer, &tools, 1);
+        assert!(text.is_empty() && !calls.is_empty(), "{answer}");
+        for call in calls {
+            let tool = tools.iter().find(|tool| tool.name == call.name).unwrap();
+            assert!(is_valid(&tool.parameters, &call.arguments), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_tool_whose_schema_cannot_be_enforced_is_named() {
+    let [mut wrong, _] = tools();
     wrong.parameters["properties"]["at"] = json!({"not": {}});
-    let error = grammars.calls(&[&wrong], true).err().unwrap().to_string();
+    let error = grammars().calls(&[&wrong], true).err().unwrap().to_string();
     assert!(
         error.contains("of the tool put: #/properties/at/not: not is not enforced"),
         "{error}"
