@@ -205,3 +205,43 @@ async fn pull(models: &Models, names: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_model_is_listed_with_what_it_needs() {
+        let entry = |present, fits, adapters: &[&str]| Listed {
+            name: "local:small".to_owned(),
+            kind: Kind::Chat,
+            present,
+            default: present,
+            bytes: 491_400_064,
+            memory_bytes: 881_000_000,
+            fits: Some(fits),
+            context_tokens: Some(12_288),
+            adapters: adapters.iter().map(|&name| name.to_owned()).collect(),
+            licence: "Apache-2.0".to_owned(),
+            about: "Small".to_owned(),
+        };
+        let index = Listed {
+            kind: Kind::Index,
+            name: "index".to_owned(),
+            context_tokens: None,
+            ..entry(false, true, &[])
+        };
+        let listed = [
+            entry(true, true, &["support"]),
+            entry(false, false, &[]),
+            index,
+        ];
+        let text: String = listed.iter().map(local).collect();
+        insta::assert_snapshot!(text, @r"
+        local:small                 492 MB  present, default      needs 881 MB                12288 tokens  Small
+        local:small+support
+        local:small                 492 MB  not fetched           needs 881 MB, does not fit  12288 tokens  Small
+        index                       492 MB  not fetched                                                     Small
+        ");
+    }
+}
