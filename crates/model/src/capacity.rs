@@ -5,11 +5,9 @@
 //! refused with what would fit.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{self, Kind};
 use crate::gguf::Header;
 use crate::memory::memory;
 use crate::{Error, Result};
@@ -161,7 +159,13 @@ const PROCESS: u64 = 60_000_000;
 ///
 /// # Errors
 /// [`Error::Unfit`] with what it needs, what there is, and what to set.
-pub(crate) fn check(name: &str, path: &Path, adapters: u64, bounds: &Bounds) -> Result<()> {
+#[cfg(feature = "local")]
+pub(crate) fn check(
+    name: &str,
+    path: &std::path::Path,
+    adapters: u64,
+    bounds: &Bounds,
+) -> Result<()> {
     let Some(room) = bounds.room() else {
         // A system that does not say is trusted.
         return Ok(());
@@ -170,6 +174,7 @@ pub(crate) fn check(name: &str, path: &Path, adapters: u64, bounds: &Bounds) -> 
     refuse_unless_fits(name, &header, adapters, bounds, room)
 }
 
+#[cfg(any(test, feature = "local"))]
 fn refuse_unless_fits(
     name: &str,
     header: &Header,
@@ -205,8 +210,10 @@ fn refuse_unless_fits(
         .filter(|tokens| *tokens < options.context_tokens)
         .find(|tokens| with(*tokens).total() <= room)
         .map(|tokens| format!("--context-tokens {tokens} makes it fit"));
-    let smaller = catalogue::entries()?.iter().filter(|entry| {
-        entry.kind == Kind::Chat && entry.memory_bytes <= room && !name.ends_with(&entry.name)
+    let smaller = crate::catalogue::entries()?.iter().filter(|entry| {
+        entry.kind == crate::catalogue::Kind::Chat
+            && entry.memory_bytes <= room
+            && !name.ends_with(&entry.name)
     });
     let smaller = smaller
         .max_by_key(|entry| entry.bytes)
@@ -238,6 +245,7 @@ fn refuse_unless_fits(
 #[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
+    use crate::catalogue;
     use crate::gguf::tests::{number, text, written};
 
     /// A model of 1.1 GB as its header tells; the file itself is empty.
