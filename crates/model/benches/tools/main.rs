@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Of each subset so many cases are taken at even distances. Each is answered without temperature in three
-//! ways: free, held to the tools' schemas once it begins a call, and with a call required. With `--out FILE`
-//! every answer and verdict is written down.
+//! ways: free, held to the tools' schemas once it begins a call, and with a call required. `--only SUBSET` leaves
+//! out the others; with `--out FILE` every answer and verdict is written down.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,10 +47,11 @@ struct Case {
 #[tokio::main]
 async fn main() {
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
-    let (mut plain, mut out) = (Vec::new(), None);
+    let (mut plain, mut out, mut only) = (Vec::new(), None, None);
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--only" => only = words.next(),
             "--out" => {
                 out = words
                     .next()
@@ -60,7 +61,7 @@ async fn main() {
         }
     }
     let [folder, name, count] = plain.as_slice() else {
-        println!("usage: FOLDER MODEL CASES [--out FILE]");
+        println!("usage: FOLDER MODEL CASES [--only SUBSET] [--out FILE]");
         return;
     };
     let count: usize = count.parse().expect("a number of cases");
@@ -72,7 +73,8 @@ async fn main() {
     let model = Local::load(name, &path, options).expect("it loads");
     let started = std::time::Instant::now();
     let mut rows = BTreeMap::new();
-    for (order, subset) in SUBSETS.into_iter().enumerate() {
+    let wanted = |subset: &&str| only.as_ref().is_none_or(|only| only == subset);
+    for (order, subset) in SUBSETS.into_iter().filter(wanted).enumerate() {
         let cases = cases(Path::new(folder), subset, count);
         let answers = stream::iter(&cases).map(|case| in_all_ways(&model, case));
         let answers: Vec<[Response; 3]> = answers.buffered(PARALLEL).collect().await;
