@@ -87,7 +87,8 @@ impl Inner {
             self.chain.push(item, &mut new)?;
             self.cut += 1;
             let complete = self.cut;
-            self.nodes.extend(new.drain(..).map(|node| (complete, node)));
+            self.nodes
+                .extend(new.drain(..).map(|node| (complete, node)));
         }
         Ok(())
     }

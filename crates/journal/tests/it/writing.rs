@@ -282,7 +282,9 @@ fn steps_that_are_written_in_another_order_than_called_have_their_own_lists() {
         assert_eq!(second.await.unwrap(), 2);
         assert_eq!(first.await.unwrap(), 1);
         let steps = journal.steps(run.id()).await.unwrap();
-        let lengths = steps.iter().map(|step| step.input.as_array().unwrap().len());
+        let lengths = steps
+            .iter()
+            .map(|step| step.input.as_array().unwrap().len());
         assert_eq!(lengths.collect::<Vec<_>>(), [10, 5]);
         assert_eq!(findings(&journal).await, []);
     });

@@ -80,7 +80,9 @@ pub(super) fn event_fields(row: &Row<'_>) -> rusqlite::Result<(EventRow, i64)> {
 pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
     let damaged = |what: String| {
         let path: Option<String> = row.get(2).unwrap_or_default();
-        let place = path.map_or("an event of the run".to_string(), |path| format!("step {path}"));
+        let place = path.map_or("an event of the run".to_string(), |path| {
+            format!("step {path}")
+        });
         let run = id.to_string();
         Error::Damaged { run, place, what }
     };
