@@ -13,10 +13,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plumb-journal", &[]),
     ("plumb-pdf", &[]),
     ("plumb-model", &["plumb-journal"]),
+    ("plumb-tool-macros", &[]),
+    ("plumb-tool", &["plumb-journal", "plumb-tool-macros"]),
     ("plumb-knowledge", &["plumb-journal", "plumb-pdf"]),
     (
         "plumb-agent",
-        &["plumb-journal", "plumb-knowledge", "plumb-model"],
+        &[
+            "plumb-journal",
+            "plumb-knowledge",
+            "plumb-model",
+            "plumb-tool",
+        ],
     ),
     ("plumb-server", &["plumb-model"]),
     (
@@ -28,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plumb-model",
             "plumb-pdf",
             "plumb-server",
+            "plumb-tool",
         ],
     ),
     ("xtask", &[]),

@@ -18,9 +18,14 @@ variables and exit status are in [Configuration](configuration.md).
 ";
 
 /// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["research"],
+    &["chat"],
+    &["run"],
+    &["check"],
+    &["new"],
+    &["new", "agent"],
     &["index"],
     &["search"],
     &["models"],

@@ -1,6 +1,6 @@
 //! A model call as a journaled step.
 
-use journal::{Cost, Effect, Run, StepError, StepOptions};
+use journal::{Cost, Effect, Run, StepContext, StepError, StepOptions};
 use model::{Message, Model, Output, Request, Response, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,34 +57,49 @@ pub async fn ask(
         model: model.name(),
         request,
     };
-    let options = StepOptions::reserve(Cost {
-        tokens: most_tokens(model, request),
-        ..Cost::default()
-    });
     let response = run
-        .step_with(name, Effect::Read, &asked, options, |context| async move {
-            context.attribute("title", title);
-            context.attribute("model", model.name());
-            let response = model.generate(request, None).await.map_err(step_error)?;
-            context.attribute("prompt_tokens", response.usage.prompt_tokens);
-            context.attribute("cached_tokens", response.usage.cached_tokens);
-            context.attribute("output_tokens", response.usage.output_tokens);
-            let usage = &response.usage;
-            context.spent(Cost {
-                tokens: u64::from(usage.prompt_tokens) + u64::from(usage.output_tokens),
-                // A price that nobody knows counts nothing.
-                money_micros: response.cost_micros.unwrap_or_default(),
-            });
-            if let Some(cost) = response.cost_micros {
-                context.attribute("cost_micros", cost);
-            }
-            if let Some(model) = &response.model {
-                context.attribute("model", model.as_str());
-            }
-            Ok(response)
-        })
+        .step_with(
+            name,
+            Effect::Read,
+            &asked,
+            reserve(most_tokens(model, request)),
+            |context| async move {
+                context.attribute("title", title);
+                context.attribute("model", model.name());
+                let response = model.generate(request, None).await.map_err(step_error)?;
+                note(&context, &response);
+                Ok(response)
+            },
+        )
         .await?;
     Ok(response)
+}
+
+/// Sets so many tokens aside for a call.
+pub(crate) fn reserve(tokens: u64) -> StepOptions {
+    StepOptions::reserve(Cost {
+        tokens,
+        ..Cost::default()
+    })
+}
+
+/// Notes with a step what its call has taken.
+pub(crate) fn note(context: &StepContext, response: &Response) {
+    let usage = &response.usage;
+    context.attribute("prompt_tokens", usage.prompt_tokens);
+    context.attribute("cached_tokens", usage.cached_tokens);
+    context.attribute("output_tokens", usage.output_tokens);
+    context.spent(Cost {
+        tokens: u64::from(usage.prompt_tokens) + u64::from(usage.output_tokens),
+        // A price that nobody knows counts nothing.
+        money_micros: response.cost_micros.unwrap_or_default(),
+    });
+    if let Some(cost) = response.cost_micros {
+        context.attribute("cost_micros", cost);
+    }
+    if let Some(model) = &response.model {
+        context.attribute("model", model.as_str());
+    }
 }
 
 /// Tokens that a chat template puts around each message, at most.
@@ -93,10 +108,14 @@ const AROUND_MESSAGE_TOKENS: usize = 16;
 /// The most tokens that a call may take: its prompt and the longest answer allowed.
 fn most_tokens(model: &dyn Model, request: &Request) -> u64 {
     let messages = request.messages.iter();
-    let prompt: usize = messages
-        .map(|message| model.count_tokens(&message.text()) + AROUND_MESSAGE_TOKENS)
-        .sum();
-    u64::try_from(prompt).unwrap_or(u64::MAX) + u64::from(request.max_tokens)
+    let prompt: u64 = messages.map(|message| tokens_of(model, message)).sum();
+    prompt + u64::from(request.max_tokens)
+}
+
+/// The tokens of a message, at most.
+pub(crate) fn tokens_of(model: &dyn Model, message: &Message) -> u64 {
+    let tokens = model.count_tokens(&message.text()) + AROUND_MESSAGE_TOKENS;
+    u64::try_from(tokens).unwrap_or(u64::MAX)
 }
 
 /// Like [`ask`], for an answer that is JSON of the type `T`.
@@ -118,7 +137,7 @@ pub async fn ask_json<T: DeserializeOwned>(
 }
 
 /// An answer that the model cannot give better is a result; a model that cannot be reached is not.
-fn step_error(error: model::Error) -> StepError {
+pub(crate) fn step_error(error: model::Error) -> StepError {
     if error.is_answer() {
         StepError::Failed(error.to_string())
     } else {

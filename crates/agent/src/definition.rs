@@ -1,56 +1,51 @@
 //! An agent's definition: a Markdown file whose front matter is settings and whose body is the
-//! instructions.
+//! instructions. `front_matter` has the settings as they are written.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod front_matter;
 
-use serde::Deserialize;
+use std::path::Path;
 
-use crate::{Error, Result};
+use journal::Budget;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
+use self::front_matter::{FrontMatter, KEYS};
+use crate::{Error, Result, act};
 
 /// An agent as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// The agent's name.
     pub name: String,
+    /// What it is for, in a sentence.
+    pub description: Option<String>,
     /// The instructions, sent as the system message.
     pub instructions: String,
+    /// The models that it may run on, `provider:name`; the first that can be opened is taken.
+    pub models: Vec<String>,
+    /// The tools that it may call.
+    pub tools: Vec<ToolEntry>,
+    /// Whether it has to call a tool before it answers.
+    pub calls_first: bool,
+    /// How it goes about its work.
+    pub pattern: Pattern,
+    /// Who judges what it writes, where it reflects.
+    pub reflect: Option<Reflection>,
+    /// The file of the JSON schema that its answers have, as it is written.
+    pub output: Option<String>,
     /// Exchanges shown to the model before the real question, oldest first.
     pub examples: Vec<Example>,
     /// The most tokens that one answer may have.
     pub max_tokens: u32,
     /// 0 takes the likeliest token each time.
     pub temperature: f32,
+    /// Where its loop ends.
+    pub limits: act::Limits,
+    /// What a run of it may use up before it parks and asks.
+    pub budget: Budget,
     /// The text of the file, kept so that a run can pin it.
     pub text: String,
-}
-
-/// One exchange that shows the model what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Example {
-    /// What the user says.
-    pub user: String,
-    /// What a good agent answers.
-    pub assistant: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrontMatter {
-    name: String,
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
-    #[serde(default)]
-    examples: Vec<Example>,
-    #[serde(default = "default_max_tokens")]
-    max_tokens: u32,
-    #[serde(default)]
-    temperature: f32,
-}
-
-fn default_max_tokens() -> u32 {
-    512
 }
 
 impl Definition {
@@ -78,8 +73,8 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = "known keys: name, description, examples, max_tokens, temperature";
-            error(line, without_location(&e.to_string()), hint)
+            let hint = format!("known keys: {KEYS}");
+            error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
         if instructions.is_empty() {
@@ -87,15 +82,158 @@ impl Definition {
             let hint = "write the instructions below the front matter";
             return Err(error(line, "the instructions are missing".to_owned(), hint));
         }
+        let missing = match (settings.pattern, &settings.reflect) {
+            (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
+            (Pattern::Act, Some(_)) => Some("there is a critic, and the pattern is not reflect"),
+            (Pattern::Act, None) | (Pattern::Reflect, Some(_)) => None,
+        };
+        if let Some(missing) = missing {
+            let lines = normalised.lines();
+            let mut lines =
+                lines.map(|line| line.starts_with("pattern:") || line.starts_with("reflect:"));
+            let line = lines.position(|found| found).map_or(1, |index| index + 1);
+            let hint = "write `pattern: reflect` and `reflect: {critic: critic.md}`";
+            return Err(error(line, missing.to_owned(), hint));
+        }
+        let (limits, budget) = (settings.limits.of_the_loop(), settings.limits.budget());
         Ok(Definition {
             name: settings.name,
+            description: settings.description,
             instructions,
+            models: settings.model.0,
+            tools: settings.tools,
+            calls_first: settings.calls_first,
+            pattern: settings.pattern,
+            reflect: settings.reflect,
+            output: settings.output,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
+            limits,
+            budget,
             text: text.to_owned(),
         })
     }
+
+    /// An error about what a line of the file says: the first that begins with `key`.
+    pub fn wrong(&self, file: &str, key: &str, message: String, hint: &str) -> Error {
+        let mut lines = self.text.lines();
+        let line = lines.position(|line| line.trim_start().starts_with(key));
+        Error::Definition {
+            file: file.to_owned(),
+            line: line.map_or(1, |index| index + 1),
+            message,
+            hint: hint.to_owned(),
+        }
+    }
+
+    /// The JSON Schema of the front matter, for editors.
+    pub fn json_schema() -> Value {
+        schemars::schema_for!(FrontMatter).to_value()
+    }
+}
+
+/// An agent's file with what belongs to it, as a run keeps it: files that change later change new runs
+/// only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// The file as it was named.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// The JSON schema of its answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// The text of the agent that judges what it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critic: Option<String>,
+}
+
+impl Pinned {
+    /// Reads an agent's file, and what belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
+    pub fn read(path: &Path) -> Result<Pinned> {
+        let file = path.display().to_string();
+        let definition = load_file(path)?;
+        let output = match &definition.output {
+            Some(name) => Some(read_schema(path, name, &definition)?),
+            None => None,
+        };
+        let critic = match &definition.reflect {
+            Some(reflect) => {
+                let critic = path.parent().unwrap_or(Path::new("")).join(&reflect.critic);
+                Some(load_file(&critic)?.text)
+            }
+            None => None,
+        };
+        Ok(Pinned {
+            file,
+            text: definition.text,
+            output,
+            critic,
+        })
+    }
+
+    /// The agent.
+    ///
+    /// # Errors
+    /// As [`Definition::parse`].
+    pub fn definition(&self) -> Result<Definition> {
+        Definition::parse(&self.file, &self.text)
+    }
+
+    /// The agent that judges what it writes, where it reflects.
+    ///
+    /// # Errors
+    /// As [`Definition::parse`].
+    pub fn critic(&self) -> Result<Option<Definition>> {
+        let critic = self.critic.as_deref();
+        critic
+            .map(|text| Definition::parse("its critic", text))
+            .transpose()
+    }
+
+    /// As a run keeps it.
+    pub fn to_text(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+
+    /// From what a run has kept.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] when that is something else.
+    pub fn from_text(text: &str) -> Result<Pinned> {
+        serde_json::from_str(text).map_err(|error| Error::Definition {
+            file: "the run's pinned agent".to_owned(),
+            line: error.line(),
+            message: error.to_string(),
+            hint: "start it again as a new run".to_owned(),
+        })
+    }
+}
+
+/// The JSON schema in the file `name` beside the agent's file.
+fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Value> {
+    let file = agent.display().to_string();
+    let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let wrong = |message: String, hint| definition.wrong(&file, "output:", message, hint);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("the output schema {name} cannot be read: {error}");
+        wrong(message, "name a file beside the agent's file")
+    })?;
+    let schema: Value = serde_json::from_str(&text).map_err(|error| {
+        let message = format!("the output schema {name} is not JSON: {error}");
+        wrong(message, "write a JSON Schema")
+    })?;
+    if schema["type"] != "object" {
+        let message = format!("the output schema {name} is not that of an object");
+        let hint = "begin with {\"type\": \"object\", \"properties\": ...}; some models can write nothing else";
+        return Err(wrong(message, hint));
+    }
+    Ok(schema)
 }
 
 /// The parser's message without its own, front-matter-relative, line number.
@@ -107,156 +245,7 @@ fn without_location(message: &str) -> String {
         .to_owned()
 }
 
-/// Where agent files are looked up: a folder of the user's first, then what is compiled in.
-#[derive(Clone, Debug, Default)]
-pub struct Agents {
-    folder: Option<PathBuf>,
-    /// Texts by name, of a run that pinned them; nothing else is looked up then.
-    pinned: Option<BTreeMap<String, String>>,
-}
-
-/// The agent files that are part of the binary, by name.
-const BUILT_IN: &[(&str, &str)] = &[
-    (
-        "research/plan",
-        include_str!("../../../agents/research/plan.md"),
-    ),
-    (
-        "research/judge",
-        include_str!("../../../agents/research/judge.md"),
-    ),
-    (
-        "research/note",
-        include_str!("../../../agents/research/note.md"),
-    ),
-    (
-        "research/rephrase",
-        include_str!("../../../agents/research/rephrase.md"),
-    ),
-    (
-        "research/verify",
-        include_str!("../../../agents/research/verify.md"),
-    ),
-    (
-        "research/guess",
-        include_str!("../../../agents/research/guess.md"),
-    ),
-    (
-        "research/write",
-        include_str!("../../../agents/research/write.md"),
-    ),
-    (
-        "research/critic",
-        include_str!("../../../agents/research/critic.md"),
-    ),
-];
-
-impl Agents {
-    /// Files in `folder` (`research/plan.md`, ...) take the place of those compiled in.
-    pub fn new(folder: Option<PathBuf>) -> Agents {
-        Agents {
-            folder,
-            pinned: None,
-        }
-    }
-
-    /// The texts of all agents, checked, in the form in which a run keeps them: files that change
-    /// later change new runs only.
-    ///
-    /// # Errors
-    /// As [`Agents::load`], for the first file that is wrong.
-    pub fn pin(&self) -> Result<String> {
-        let mut texts = BTreeMap::new();
-        for (name, _) in BUILT_IN {
-            texts.insert(*name, self.load(name)?.text);
-        }
-        Ok(serde_json::json!(texts).to_string())
-    }
-
-    /// The agents that a run has pinned.
-    ///
-    /// # Errors
-    /// [`Error::Definition`] when `text` is not what [`Agents::pin`] returned.
-    pub fn pinned(text: &str) -> Result<Agents> {
-        match serde_json::from_str(text) {
-            Ok(texts) => Ok(Agents {
-                folder: None,
-                pinned: Some(texts),
-            }),
-            Err(error) => Err(Error::Definition {
-                file: "the run's pinned agents".to_owned(),
-                line: error.line(),
-                message: error.to_string(),
-                hint: "start the question again as a new run".to_owned(),
-            }),
-        }
-    }
-
-    /// Takes the text of a file for one of the pinned agents: the one that the file is called after,
-    /// `plan.md` or `research/plan.md`. Gives that agent's name.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`], [`Error::Definition`] for a malformed file or one that is called after
-    /// no agent of the run.
-    pub fn replace(&mut self, file: &Path) -> Result<String> {
-        let text = load_file(file)?.text;
-        let name = file.with_extension("").display().to_string();
-        let pinned = self.pinned.get_or_insert_default();
-        let known = pinned.keys().find(|known| {
-            name == **known
-                || name.ends_with(&format!("/{known}"))
-                || known.rsplit('/').next() == name.rsplit('/').next()
-        });
-        match known.cloned() {
-            Some(known) => {
-                pinned.insert(known.clone(), text);
-                Ok(known)
-            }
-            None => Err(Error::Definition {
-                file: file.display().to_string(),
-                line: 1,
-                message: "the run has no agent that is called after this file".to_owned(),
-                hint: format!(
-                    "name the file after one of {}",
-                    pinned.keys().cloned().collect::<Vec<_>>().join(", ")
-                ),
-            }),
-        }
-    }
-
-    /// The names of the built-in agents, with the text of each.
-    pub fn built_in() -> &'static [(&'static str, &'static str)] {
-        BUILT_IN
-    }
-
-    /// Loads the agent `name`, such as `research/plan`.
-    ///
-    /// # Errors
-    /// [`Error::Definition`] for a malformed file, [`Error::Unreadable`] for one that cannot be read
-    /// or a name that neither the folder nor the binary knows.
-    pub fn load(&self, name: &str) -> Result<Definition> {
-        if let Some(text) = self.pinned.as_ref().and_then(|texts| texts.get(name)) {
-            return Definition::parse(&format!("agents/{name}.md"), text);
-        }
-        if let Some(path) = self
-            .folder
-            .as_ref()
-            .map(|folder| folder.join(format!("{name}.md")))
-            && path.exists()
-        {
-            return load_file(&path);
-        }
-        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            Some((_, text)) => Definition::parse(&format!("agents/{name}.md"), text),
-            None => Err(Error::Unreadable {
-                file: name.to_owned(),
-                source: std::io::Error::from(std::io::ErrorKind::NotFound),
-            }),
-        }
-    }
-}
-
-fn load_file(path: &Path) -> Result<Definition> {
+pub(crate) fn load_file(path: &Path) -> Result<Definition> {
     let file = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => Definition::parse(&file, &text),
@@ -270,21 +259,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_agent_parses_and_bears_its_name() {
-        for (name, _) in BUILT_IN {
-            assert_eq!(Agents::default().load(name).unwrap().name, *name);
-        }
-    }
-
-    #[test]
     fn an_unknown_key_is_an_error_with_its_line() {
         let text = "---\nname: x\nexamples: []\ntemprature: 1\n---\nDo it.\n";
         let error = Definition::parse("agents/x.md", text)
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -304,28 +286,79 @@ mod tests {
     }
 
     #[test]
-    fn a_run_keeps_the_agents_that_it_started_with() {
-        let pinned = Agents::pinned(&Agents::default().pin().unwrap()).unwrap();
-        for (name, _) in BUILT_IN {
-            assert_eq!(
-                pinned.load(name).unwrap(),
-                Agents::default().load(name).unwrap()
-            );
-        }
-        assert!(Agents::pinned("not json").is_err());
+    fn all_keys_are_read() {
+        let text = "---\nname: helper\ndescription: Helps.\nmodel: [anthropic:a, local:b]\ntools:\n  - time\n  - files: {root: notes, write: true}\n  - library.search\npattern: act\noutput: reply.json\nlimits: {rounds: 5, steps: 40, cost_usd: 0.5, time: 10m}\n---\nHelp.\n";
+        let read = Definition::parse("helper.md", text).unwrap();
+        assert_eq!(read.models, ["anthropic:a", "local:b"]);
+        let files = ToolEntry::Files(FilesTool {
+            root: Some("notes".to_owned()),
+            write: true,
+        });
+        let library = ToolEntry::Library(LibraryTool::default());
+        assert_eq!(read.tools, [ToolEntry::Time, files, library]);
+        assert_eq!((read.limits.rounds, read.limits.repeats), (5, 2));
+        let budget = Budget {
+            money_micros: Some(500_000),
+            steps: Some(40),
+            time_ms: Some(600_000),
+            tokens: None,
+        };
+        assert_eq!(read.budget, budget);
+        let one = Definition::parse("a.md", "---\nname: a\nmodel: local:b\n---\nDo it.\n");
+        assert_eq!(one.unwrap().models, ["local:b"]);
     }
 
     #[test]
-    fn a_file_of_the_user_takes_precedence() {
+    fn what_is_wrong_is_said_with_its_line() {
+        let said: Vec<String> = [
+            "tools: [time, serch]",
+            "tools:\n  - time\n  - math: {digits: 3}",
+            "tools:\n  - files: {rot: notes}",
+            "tools:\n  - files: {root: notes}\n    time: {}",
+            "limits: {time: soon}",
+            "limits: {step: 3}",
+            "pattern: react",
+            "model: {name: x}",
+            "memory: [semantic]",
+        ]
+        .iter()
+        .map(|line| {
+            let text = format!("---\nname: a\n{line}\n---\nDo it.\n");
+            let error = Definition::parse("a.md", &text).unwrap_err().to_string();
+            error.lines().next().unwrap_or_default().to_owned()
+        })
+        .collect();
+        insta::assert_snapshot!(said.join("\n"), @r"
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:5: tools[1]: the tool math has no settings
+        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0]: the tool time wants a `-` of its own
+        a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
+        a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
+        a.md:3: pattern: unknown variant `react`, expected `act` or `reflect`
+        a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        ");
+    }
+
+    #[test]
+    fn an_agent_is_pinned_with_its_schema() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("research")).unwrap();
-        let file = folder.path().join("research/plan.md");
-        std::fs::write(&file, "---\nname: mine\n---\nPlan it.\n").unwrap();
-        let agents = Agents::new(Some(folder.path().to_owned()));
-        assert_eq!(agents.load("research/plan").unwrap().name, "mine");
-        assert_eq!(
-            agents.load("research/write").unwrap().name,
-            "research/write"
+        let file = folder.path().join("a.md");
+        std::fs::write(&file, "---\nname: a\noutput: a.json\n---\nDo it.\n").unwrap();
+        let read = || Pinned::read(&file).map_err(|error| error.to_string());
+        let missing = read().unwrap_err();
+        assert!(
+            missing.contains("a.md:3: the output schema a.json cannot be read"),
+            "{missing}"
         );
+        std::fs::write(folder.path().join("a.json"), "{\"type\": \"string\"}").unwrap();
+        let wrong = read().unwrap_err();
+        assert!(wrong.contains("is not that of an object"), "{wrong}");
+        std::fs::write(folder.path().join("a.json"), "{\"type\": \"object\"}").unwrap();
+        let pinned = read().unwrap();
+        assert_eq!(Pinned::from_text(&pinned.to_text()).unwrap(), pinned);
+        assert_eq!(pinned.definition().unwrap().name, "a");
+        assert!(Pinned::from_text("{}").is_err());
     }
 }

@@ -50,6 +50,19 @@ pub enum Error {
         /// What is wrong with the answer.
         message: String,
     },
+    /// The user: a tool of an agent cannot be had.
+    #[error("the tool {tool}: {message}\nhint: {hint}")]
+    Tool {
+        /// The tool.
+        tool: String,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The user or the caller: tools that cannot be used as they are.
+    #[error(transparent)]
+    Setup(#[from] tool::SetupError),
     /// The operator: documents cannot be searched.
     #[error(transparent)]
     Knowledge(#[from] knowledge::Error),
@@ -65,6 +78,16 @@ impl Error {
             Error::Waits { .. }
                 | Error::Journal(Cancelled | StepFault { .. } | Diverged { .. } | Clock { .. })
         )
+    }
+}
+
+impl Error {
+    /// In the form that the journal goes by: it decides by its own errors what becomes of a run.
+    pub fn for_the_journal(self) -> journal::WorkflowError {
+        match self {
+            Error::Journal(error) => error.into(),
+            other => other.to_string().into(),
+        }
     }
 }
 

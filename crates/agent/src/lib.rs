@@ -1,17 +1,31 @@
-//! Agents: their definitions, and the built-in agent `research`.
+//! Agents: their definitions, the patterns they work by, and the built-in agent `research`.
 //!
-//! Start at [`research::research`], which answers a question from documents as one journaled run,
-//! and at [`Definition`], the Markdown file that holds an agent's instructions. [`render`] turns a
-//! [`research::Report`] into Markdown and HTML.
+//! Start at [`Agent`], a model with instructions and tools, made from a file ([`Definition`]) or in Rust;
+//! [`act::act`] is the loop that it works by, and [`chat`] a conversation with it. [`research::research`]
+//! answers a question from documents as one journaled run; [`render`] turns its [`research::Report`] into
+//! Markdown and HTML.
 //!
-//! This crate puts the bricks together (models, knowledge, the journal) and holds no provider code,
+//! This crate puts the bricks together (models, tools, knowledge, the journal) and holds no provider code,
 //! no storage and no user interface.
 
+pub mod act;
+mod agent;
+mod agents;
 pub mod call;
+pub mod chat;
 mod definition;
 mod error;
+mod kit;
+mod lazy;
+pub mod reflect;
 pub mod render;
 pub mod research;
 
-pub use definition::{Agents, Definition, Example};
+pub use agent::{Agent, Input, Kind, Typed};
+pub use agents::Agents;
+pub use definition::{
+    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+};
 pub use error::{Error, Result};
+pub use kit::{Kit, OpenLibrary};
+pub use lazy::{Lazy, OpenModel};

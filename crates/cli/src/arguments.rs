@@ -1,11 +1,15 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
+mod agents;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
+
+pub use self::agents::{Chat, Check, New, NewCommand, Run};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -28,6 +32,14 @@ pub struct Arguments {
 pub enum Command {
     /// Answer a question from documents, with a citation for every claim
     Research(Research),
+    /// Talk with a model or an agent
+    Chat(Chat),
+    /// Let an agent work on an input
+    Run(Run),
+    /// Check agents' files
+    Check(Check),
+    /// Write a file to begin with
+    New(New),
     /// Read documents into the project's library, so that they can be searched
     Index(Index),
     /// Search the library
@@ -58,10 +70,15 @@ impl Command {
     /// Whether the local engine may have to work.
     pub fn decodes(&self) -> bool {
         match self {
-            Command::Research(_) | Command::Resume(_) | Command::Fork(_) | Command::Serve(_) => {
-                true
-            }
-            Command::Index(_)
+            Command::Research(_)
+            | Command::Chat(_)
+            | Command::Run(_)
+            | Command::Resume(_)
+            | Command::Fork(_)
+            | Command::Serve(_) => true,
+            Command::Check(_)
+            | Command::New(_)
+            | Command::Index(_)
             | Command::Search(_)
             | Command::Models(_)
             | Command::Runs(_)

@@ -42,6 +42,10 @@ fn help() {
 
     Commands:
       research   Answer a question from documents, with a citation for every claim
+      chat       Talk with a model or an agent
+      run        Let an agent work on an input
+      check      Check agents' files
+      new        Write a file to begin with
       index      Read documents into the project's library, so that they can be searched
       search     Search the library
       models     List models, or fetch one
@@ -290,12 +294,12 @@ fn an_agent_file_with_an_unknown_key() {
     std::fs::create_dir_all(project.path("mine/research")).unwrap();
     let text = "---\nname: research/plan\ntemprature: 1\n---\nPlan it.\n";
     std::fs::write(project.path("mine/research/plan.md"), text).unwrap();
-    snapshot!(project.shown(&["research", "Which port?", "docs", "--agents", "mine"]), @"
+    snapshot!(project.shown(&["research", "Which port?", "docs", "--agents", "mine"]), @r"
     exit 1
     --- stdout
     --- stderr
-    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `examples`, `max_tokens`, `temperature`
-    hint: known keys: name, description, examples, max_tokens, temperature
+    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
     ");
 }
 

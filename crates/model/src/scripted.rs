@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 
 use crate::{Delta, DeltaSink, Model, Request, Response, Result, Usage};
 
-type Script = dyn Fn(&Request) -> Result<String> + Send + Sync;
+type Script = dyn Fn(&Request) -> Result<Response> + Send + Sync;
 
 /// A model whose answers a function gives.
 pub struct Scripted {
@@ -17,6 +17,20 @@ impl Scripted {
     pub fn new(
         name: &str,
         script: impl Fn(&Request) -> Result<String> + Send + Sync + 'static,
+    ) -> Scripted {
+        Scripted::with_calls(name, move |request| {
+            Ok(Response {
+                text: script(request)?,
+                ..Response::default()
+            })
+        })
+    }
+
+    /// The same with whole answers, which may call tools. Its usage is counted in words where the answer
+    /// says nothing of it.
+    pub fn with_calls(
+        name: &str,
+        script: impl Fn(&Request) -> Result<Response> + Send + Sync + 'static,
     ) -> Scripted {
         Scripted {
             name: name.to_owned(),
@@ -44,8 +58,9 @@ impl Model for Scripted {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
-            let text = (self.script)(request)?;
-            if let Some(sink) = sink {
+            let mut response = (self.script)(request)?;
+            let text = response.text.clone();
+            if let Some(sink) = sink.filter(|_| !text.is_empty()) {
                 // Whoever reads the stream may have gone.
                 let _ = sink.send(Delta::Text { text: text.clone() });
             }
@@ -55,16 +70,14 @@ impl Model for Scripted {
                 .iter()
                 .map(|message| count(&message.text()))
                 .sum();
-            let usage = Usage {
-                prompt_tokens,
-                output_tokens: count(&text),
-                ..Usage::default()
-            };
-            Ok(Response {
-                text,
-                usage,
-                ..Response::default()
-            })
+            if response.usage == Usage::default() {
+                response.usage = Usage {
+                    prompt_tokens,
+                    output_tokens: count(&text),
+                    ..Usage::default()
+                };
+            }
+            Ok(response)
         })
     }
 }

@@ -1,6 +1,9 @@
 //! One file per command.
 
+mod agents;
 mod care;
+mod chat;
+mod check;
 mod compare;
 mod fork;
 mod index;
@@ -9,6 +12,7 @@ mod people;
 mod replay;
 mod research;
 mod resume;
+mod run;
 mod runs;
 mod search;
 mod serve;
@@ -26,6 +30,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
     let project = Project::find(arguments.project)?;
     match arguments.command {
         Command::Research(arguments) => research::run(&project, arguments).await,
+        Command::Chat(arguments) => chat::run(&project, arguments).await,
+        Command::Run(arguments) => run::run(&project, arguments).await,
+        Command::Check(arguments) => check::run(&project, arguments).await,
+        Command::New(arguments) => check::new(arguments),
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
         Command::Models(arguments) => models::run(arguments).await,

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use agent::Agents;
 use agent::research::{self, Input, Tools};
 use anyhow::{Context as _, Result, bail};
+use journal::{Journal, RunRecord};
 use model::Scripted;
 
-use crate::arguments::Replay;
+use crate::arguments::{Provider, Replay};
+use crate::commands::agents::{self, Workshop};
+use crate::commands::models;
 use crate::project::Project;
 use crate::view;
 
@@ -16,13 +19,30 @@ use crate::view;
 pub async fn run(project: &Project, arguments: Replay) -> Result<ExitCode> {
     let journal = project.journal()?;
     let record = journal.run(&arguments.id).await?;
-    if record.agent != "research" {
-        bail!(
+    let replayed = match agents::input_of(&record) {
+        Some(input) => {
+            let workshop = Workshop::new(project, models::open(&Provider::default())?);
+            match agents::replay(&workshop, &journal, &record, &input).await {
+                Ok(replay) => Ok(replay?),
+                Err(error) => Err(error),
+            }
+        }
+        None if record.agent == "research" => research(project, &journal, record.clone()).await?,
+        None => bail!(
             "run {} is of the agent {}, which this version does not know",
             record.id,
             record.agent
-        );
-    }
+        ),
+    };
+    shown(&record, replayed, arguments.json)
+}
+
+/// The replay of a research run.
+async fn research(
+    project: &Project,
+    journal: &Journal,
+    record: RunRecord,
+) -> Result<journal::Result<journal::Replay>> {
     let input: Input = serde_json::from_value(record.input)
         .with_context(|| format!("run {}: its input is not a question", record.id))?;
     let tools = Tools {
@@ -48,9 +68,17 @@ pub async fn run(project: &Project, arguments: Replay) -> Result<ExitCode> {
                 })
         })
         .await;
+    Ok(replayed)
+}
+
+fn shown(
+    record: &RunRecord,
+    replayed: journal::Result<journal::Replay>,
+    json: bool,
+) -> Result<ExitCode> {
     let replay = match replayed {
         Ok(replay) => replay,
-        Err(error @ journal::Error::Diverged { .. }) if arguments.json => {
+        Err(error @ journal::Error::Diverged { .. }) if json => {
             view::print_json(
                 &serde_json::json!({"run": record.id, "diverged": error.to_string()}),
             )?;
@@ -58,7 +86,7 @@ pub async fn run(project: &Project, arguments: Replay) -> Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
-    if arguments.json {
+    if json {
         view::print_json(&replay)?;
     } else if replay.complete {
         view::print(&format!(

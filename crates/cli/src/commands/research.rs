@@ -96,7 +96,7 @@ pub async fn work(
 }
 
 /// Parks at the first Ctrl-C; a second one ends the process at once, which loses no finished step.
-async fn cancel_on_interrupt(run: Run) {
+pub async fn cancel_on_interrupt(run: Run) {
     if tokio::signal::ctrl_c().await.is_ok() {
         view::say("parking ...");
         run.cancel();

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use agent::Agents;
 use agent::research::{Input, Report};
+use agent::{Agents, Pinned};
 use anyhow::{Context as _, Result, bail};
-use journal::{Journal, Page, RunStatus};
+use journal::{Journal, Page, RunRecord, RunStatus};
 
 use crate::arguments::{Output, Provider, Resume};
+use crate::commands::agents::{self, Shown, Workshop};
 use crate::commands::{models, research};
 use crate::project::Project;
 use crate::view;
@@ -35,7 +36,8 @@ pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
         .await?
         .into_iter()
         .filter(|run| {
-            let free = run.held_by.is_none() && run.agent == "research" && run.damage.is_none();
+            let known = run.agent == "research" || agents::input_of(run).is_some();
+            let free = run.held_by.is_none() && known && run.damage.is_none();
             free && run.ready_ms.is_some_and(|ready_ms| ready_ms <= now_ms)
         })
         .map(|run| run.id.to_string())
@@ -79,7 +81,8 @@ async fn one(
     provider: &Provider,
 ) -> Result<ExitCode> {
     let record = journal.run(id).await?;
-    if record.agent != "research" {
+    let input = agents::input_of(&record);
+    if input.is_none() && record.agent != "research" {
         bail!(
             "run {} is of the agent {}, which this version does not know",
             record.id,
@@ -94,6 +97,9 @@ async fn one(
             record.id
         );
     }
+    if input.is_some() {
+        return agent(project, journal, record, output, provider).await;
+    }
     if let Some(finished) = record.output {
         let report: Report = serde_json::from_value(finished)
             .with_context(|| format!("run {}: its output is not a report", record.id))?;
@@ -107,4 +113,25 @@ async fn one(
     let tools = research::tools(project, &models, &input.model, agents)?;
     let run = journal.resume(record.id.as_ref()).await?;
     research::work(project, journal, run, tools, output).await
+}
+
+/// The same for a run of an agent.
+async fn agent(
+    project: &Project,
+    journal: &Journal,
+    record: RunRecord,
+    output: &Output,
+    provider: &Provider,
+) -> Result<ExitCode> {
+    let shown = Shown {
+        json: output.json,
+        out: &output.out,
+    };
+    if let Some(finished) = &record.output {
+        let pinned = Pinned::from_text(&record.definition)?;
+        return agents::deliver(record.id.as_str(), &pinned, finished, shown);
+    }
+    let workshop = Workshop::new(project, models::open(provider)?);
+    let run = journal.resume(record.id.as_ref()).await?;
+    agents::work(&workshop, journal, run, shown).await
 }

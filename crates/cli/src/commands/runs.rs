@@ -249,11 +249,13 @@ fn status(run: &RunRecord) -> &'static str {
 }
 
 /// The question of a research run, else the agent's name.
-fn title(run: &RunRecord) -> &str {
-    run.input
-        .get("question")
-        .and_then(Value::as_str)
-        .unwrap_or(&run.agent)
+fn title(run: &RunRecord) -> String {
+    let said = |field: &str| run.input.get(field).and_then(Value::as_str);
+    match (said("question"), said("text")) {
+        (Some(question), _) => question.to_owned(),
+        (None, Some(text)) => format!("{}: {}", run.agent, text.lines().next().unwrap_or_default()),
+        (None, None) => run.agent.clone(),
+    }
 }
 
 fn duration(from_ms: i64, to_ms: i64) -> String {

@@ -1,10 +1,12 @@
 //! The binary as a user has it: a project of its own, and nothing of the machine's settings.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A temporary folder with a project, documents, and an empty models folder.
 pub(crate) struct Project {
@@ -94,5 +96,49 @@ pub(crate) fn shown(output: &Output) -> String {
         "exit {status}\n--- stdout\n{}--- stderr\n{}",
         text(&output.stdout),
         text(&output.stderr)
+    )
+}
+
+/// Starts an OpenAI-compatible server that answers a request with what `answer` makes of it, a delta; gives its
+/// address.
+pub(crate) fn server(answer: fn(&Value) -> Value) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that was killed breaks its connection.
+            std::thread::spawn(move || drop(serve(stream, answer)));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, answer: fn(&Value) -> Value) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let line = line.trim().to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let delta = answer(&serde_json::from_slice(&body)?);
+    let calls = !delta["tool_calls"].is_null();
+    let end = json!({"choices": [{"delta": {}, "finish_reason": if calls { "tool_calls" } else { "stop" }}]});
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 5}});
+    let event = json!({"choices": [{"delta": delta}]});
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    write!(
+        stream,
+        "{head}data: {event}\n\ndata: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n"
     )
 }

@@ -1,0 +1,206 @@
+//! Calls of tools as steps, in parallel.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, join_all};
+use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
+use model::{ToolCall, ToolResult};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tool::{Answer, Context, Secrets, Tool};
+
+use super::{Acting, Progress};
+use crate::{Error, Result};
+
+/// How much of the arguments a step's title shows.
+const TITLE_CHARACTERS: usize = 80;
+
+/// What came of the calls of one answer, in their order.
+pub(super) struct Done {
+    pub(super) answers: Vec<Answer>,
+    pub(super) results: Vec<ToolResult>,
+    pub(super) carried_out: u32,
+    pub(super) any_wrong: bool,
+}
+
+/// Carries the calls out side by side; those that are wrong are answered with the reason.
+pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> Result<Done> {
+    let shown: Vec<model::Tool> = with
+        .tools
+        .iter()
+        .map(|tool| super::thinking::shown(tool.spec()))
+        .collect();
+    let problems = model::tools::problems(calls, &shown).map_err(|error| Error::Model {
+        step: "model".to_owned(),
+        message: error.to_string(),
+    })?;
+    let mut carried_out = 0;
+    let mut any_wrong = false;
+    // A step's address is settled when it is made, so this order is always the same, whatever the order
+    // in which the tools answer.
+    let mut working: Vec<BoxFuture<'_, Result<Answer>>> = Vec::new();
+    // For each call, which work it takes its answer from.
+    let mut from = Vec::new();
+    for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
+        let tool = with.tools.find(&call.name);
+        let earlier = same_before(calls, index).filter(|_| tool.is_some_and(only_reads));
+        if let Some(place) = earlier.and_then(|earlier| from.get(earlier)).copied() {
+            from.push(place);
+            continue;
+        }
+        from.push(working.len());
+        match (tool, problem) {
+            (Some(tool), None) if index < with.limits.calls => {
+                carried_out += 1;
+                working.push(Box::pin(one(run, with, Arc::clone(tool), &call.arguments)));
+            }
+            (_, problem) => {
+                any_wrong = true;
+                let most = with.limits.calls;
+                let reason = problem
+                    .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
+                let told = Answer::Error(format!("Not done: {reason}."));
+                working.push(Box::pin(async { Ok(told) }));
+            }
+        }
+    }
+    // None is dropped because another one went wrong: a call that writes would be in doubt then.
+    let answered: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let answers = from
+        .into_iter()
+        .filter_map(|place| answered.get(place).cloned());
+    let answers: Vec<Answer> = answers.collect();
+    let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        content: answer.text(),
+        is_error: answer.is_error(),
+    });
+    Ok(Done {
+        results: results.collect(),
+        answers,
+        carried_out,
+        any_wrong,
+    })
+}
+
+/// The first call of the same answer that is the same; small models repeat themselves.
+fn same_before(calls: &[ToolCall], index: usize) -> Option<usize> {
+    let call = calls.get(index)?;
+    let same = |other: &ToolCall| (&other.name, &other.arguments) == (&call.name, &call.arguments);
+    calls.iter().take(index).position(same)
+}
+
+fn only_reads(tool: &Arc<dyn Tool>) -> bool {
+    matches!(tool.spec().effect, Effect::Pure | Effect::Read)
+}
+
+/// One call, as a step whose address is settled here and now.
+fn one<'a>(
+    run: &'a Run,
+    with: &'a Acting,
+    tool: Arc<dyn Tool>,
+    arguments: &Value,
+) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
+    let (name, given) = (tool.spec().name.clone(), arguments.clone());
+    let watch = Arc::clone(&with.watch);
+    let calling = Progress::Calling {
+        tool: name.clone(),
+        arguments: given,
+    };
+    let begins = move || watch(calling);
+    let step = step(
+        run,
+        &tool,
+        arguments,
+        &with.secrets,
+        with.stop.clone(),
+        begins,
+    );
+    async move {
+        let answer = step.await?;
+        let told = answer.clone();
+        (with.watch)(Progress::Called {
+            tool: name,
+            answer: told,
+        });
+        Ok(answer)
+    }
+}
+
+/// Calls a tool as a step of the run, outside of any loop. The arguments are not held against its schema.
+///
+/// # Errors
+/// [`Error::Journal`] when what the tool needs is out of reach, or the run has to stop.
+pub async fn call_tool(
+    run: &Run,
+    tool: &Arc<dyn Tool>,
+    arguments: &Value,
+    secrets: &Secrets,
+) -> Result<Answer> {
+    let never = CancellationToken::new();
+    Ok(step(run, tool, arguments, secrets, never, || ()).await?)
+}
+
+fn step<'a, B: FnOnce() + Send + 'a>(
+    run: &'a Run,
+    tool: &Arc<dyn Tool>,
+    arguments: &Value,
+    secrets: &Secrets,
+    stop: CancellationToken,
+    begins: B,
+) -> impl Future<Output = journal::Result<Answer>> + Send + use<'a, B> {
+    let (name, effect) = (tool.spec().name.clone(), tool.spec().effect);
+    let options = StepOptions::default().reconcile({
+        let (tool, arguments, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
+        move |context| find_out(tool, arguments, secrets, context)
+    });
+    let (tool, given, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
+    run.step_with(
+        &name,
+        effect,
+        arguments,
+        options,
+        move |context| async move {
+            context.attribute("title", excerpt(&given));
+            begins();
+            let called = Context::new(context.key(), &secrets);
+            let working = tool::carry_out(&*tool, given, called);
+            match effect {
+                Effect::Pure | Effect::Read => tokio::select! {
+                    biased;
+                    answer = working => answer,
+                    () = stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
+                },
+                // What is being written is not left half done.
+                Effect::Idempotent | Effect::Irreversible => working.await,
+            }
+        },
+    )
+}
+
+/// What became of a call that was cut off.
+async fn find_out(
+    tool: Arc<dyn Tool>,
+    arguments: Value,
+    secrets: Secrets,
+    context: StepContext,
+) -> std::result::Result<Reconciled, StepError> {
+    let called = Context::new(context.key(), &secrets);
+    match tool.reconcile(arguments, called).await {
+        Ok(found) => Ok(found),
+        Err(tool::Error::Failed(error) | tool::Error::Unavailable(error)) => {
+            Err(StepError::Fault(error))
+        }
+    }
+}
+
+fn excerpt(arguments: &Value) -> String {
+    let text = arguments.to_string();
+    let short: String = text.chars().take(TITLE_CHARACTERS).collect();
+    if short.len() < text.len() {
+        format!("{short}…")
+    } else {
+        short
+    }
+}

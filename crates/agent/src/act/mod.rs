@@ -1,0 +1,331 @@
+//! The pattern `act`: a model and tools in a loop, until the model answers.
+//!
+//! ```text
+//! conversation ─► model ─► calls of tools, in parallel ─┐
+//!                  ▲  │                                 │
+//!                  │  └─► answer                        │
+//!                  └────── what they answered ──────────┘
+//! ```
+//! Each call of the model is a step `model[n]`, each call of a tool a step with the tool's name and effect,
+//! so that a run that was killed goes on where it was and nothing is done twice. A call that is wrong goes
+//! back to the model with the reason. Every loop ends: see [`End`].
+
+mod calls;
+mod conversation;
+mod thinking;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use journal::Run;
+use model::{Delta, Message, Model, Output, Response, Stop, ToolChoice};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tool::{Answer, Secrets, Toolbox};
+
+pub use calls::call_tool;
+pub use conversation::Conversation;
+
+use crate::{Error, Result};
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Acting {
+    /// The model.
+    pub model: Arc<dyn Model>,
+    /// What the model was asked for as, where that is not its name: names with commas between them, of
+    /// which some could not be opened. It is recorded, so that a resume elsewhere takes the same way.
+    pub model_name: String,
+    /// What the model may call.
+    pub tools: Toolbox,
+    /// Whether it has to call a tool before it answers: small models forget to, where they could look
+    /// something up.
+    pub calls_first: bool,
+    /// What the tools need.
+    pub secrets: Secrets,
+    /// Where it ends.
+    pub limits: Limits,
+    /// The most tokens of an answer.
+    pub max_tokens: u32,
+    /// 0 takes the likeliest token each time.
+    pub temperature: f32,
+    /// The form of the last answer.
+    pub output: Output,
+    /// Is told what goes on, for a person who watches.
+    pub watch: Watch,
+    /// Stops the answer: what has come of it stands, and the conversation can go on.
+    pub stop: CancellationToken,
+    /// What becomes of the run when the model cannot be reached.
+    pub down: Down,
+}
+
+/// Is told what goes on.
+pub type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What becomes of the run when the model cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// It parks, and asks again when it is resumed.
+    Parks,
+    /// The step fails for good, and whoever is there may say it again.
+    Fails,
+}
+
+/// Where a loop ends at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Answers of the model that may call tools; after the last, it has to answer from what it knows. 12.
+    pub rounds: u32,
+    /// Answers one after the other with a wrong call, each of which goes back with the reason. 2.
+    pub wrong_calls: u32,
+    /// How often the same call gets the same answer before the model has to answer. 2.
+    pub repeats: u32,
+    /// Calls of one answer that are carried out. 8.
+    pub calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rounds: 12,
+            wrong_calls: 2,
+            repeats: 2,
+            calls: 8,
+        }
+    }
+}
+
+/// How a loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The model answered.
+    Answered,
+    /// The answer reached the most tokens and is cut off.
+    CutOff,
+    /// The provider held the answer back.
+    Withheld,
+    /// Somebody stopped the answer.
+    Stopped,
+    /// The rounds were used up; the answer is from what was known then.
+    Rounds,
+    /// The same call got the same answer again and again; the answer is from what was known then.
+    Loop,
+    /// The model kept on calling wrongly; the answer is from what was known then.
+    WrongCalls,
+}
+
+/// What came of a loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acted {
+    /// The answer's text; JSON when that was asked for.
+    pub text: String,
+    /// How it ended.
+    pub end: End,
+    /// Answers of the model.
+    pub rounds: u32,
+    /// Calls of tools that were carried out.
+    pub calls: u32,
+}
+
+/// What goes on, for a person who watches. What the journal answers is told as well, but for pieces.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// A piece of an answer, as it arrives.
+    Piece(Delta),
+    /// The model has answered: with calls, or at last.
+    Answered {
+        /// Its text; may be empty where it calls tools.
+        text: String,
+    },
+    /// A tool is called.
+    Calling {
+        /// The tool.
+        tool: String,
+        /// With what.
+        arguments: Value,
+    },
+    /// A tool has answered.
+    Called {
+        /// The tool.
+        tool: String,
+        /// What it answered.
+        answer: Answer,
+    },
+}
+
+impl Acting {
+    /// A model without tools, with the usual limits, that nobody watches.
+    pub fn new(model: Arc<dyn Model>) -> Acting {
+        Acting {
+            model_name: model.name().to_owned(),
+            model,
+            tools: Toolbox::new(),
+            calls_first: false,
+            secrets: Secrets::default(),
+            limits: Limits::default(),
+            max_tokens: 1024,
+            temperature: 0.0,
+            output: Output::Text,
+            watch: Arc::new(|_| ()),
+            stop: CancellationToken::new(),
+            down: Down::Parks,
+        }
+    }
+}
+
+/// What is said to a model that has called enough; small ones go on calling otherwise, in words.
+const ANSWER_NOW: &str = "Answer the question now, in words.";
+
+/// Lets the model answer `conversation`, with tools. What is said is added to the conversation.
+///
+/// Two loops side by side in one run want a scope each.
+///
+/// # Errors
+/// [`Error::Journal`] when the run has to stop, the model or a tool is out of reach (the run can be
+/// resumed), or the model cannot answer at all; [`Error::Model`] when a tool's schema is none.
+pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> Result<Acted> {
+    let mut state = State::default();
+    let mut acted = loop {
+        let choice = match state.closing {
+            Some(_) => {
+                conversation.push(Message::user(ANSWER_NOW))?;
+                ToolChoice::None
+            }
+            None if with.must_call() && state.rounds == 0 => ToolChoice::Required,
+            None => ToolChoice::Auto,
+        };
+        let answered = thinking::think(run, with, conversation, choice, with.form()).await?;
+        state.rounds += 1;
+        let mut response = answered.response;
+        let last = answered.stopped || state.closing.is_some();
+        if last {
+            // Nobody answers them.
+            response.tool_calls.clear();
+        }
+        if answered.stopped && is_empty(&response) {
+            // Many providers take no empty messages.
+            conversation.push(Message::assistant("(stopped)"))?;
+            break state.acted(response, true);
+        }
+        if !last && state.calls > 0 && is_empty(&response) {
+            // Small models forget to answer once they have what they wanted to know.
+            state.closing = Some(End::Answered);
+            continue;
+        }
+        conversation.push(response.message())?;
+        if last || response.tool_calls.is_empty() {
+            break state.acted(response, answered.stopped);
+        }
+        let done = calls::carry_out(run, with, &response.tool_calls).await?;
+        conversation.push(Message::results(done.results))?;
+        state.calls += done.carried_out;
+        state.judge(&with.limits, &response, &done.answers, done.any_wrong);
+    };
+    if let Output::Json(_) = &with.output
+        && !with.tools.is_empty()
+        && acted.end != End::Stopped
+    {
+        acted.text = in_form(run, with, conversation).await?;
+    }
+    Ok(acted)
+}
+
+/// Whether the model said nothing at all.
+fn is_empty(response: &Response) -> bool {
+    response.text.trim().is_empty() && response.tool_calls.is_empty() && response.stop == Stop::End
+}
+
+/// Asks for the answer in its form. A model that may call tools is not held to a form: some providers and
+/// the local engine could not call any then.
+async fn in_form(run: &Run, with: &Acting, conversation: &mut Conversation) -> Result<String> {
+    let wish = "Give this answer again in the form of the JSON schema.";
+    conversation.push(Message::user(wish))?;
+    let form = with.output.clone();
+    let answered = thinking::think(run, with, conversation, ToolChoice::None, form).await?;
+    conversation.push(answered.response.message())?;
+    Ok(answered.response.text)
+}
+
+impl Acting {
+    fn must_call(&self) -> bool {
+        self.calls_first && !self.tools.is_empty()
+    }
+
+    /// The form that answers have while tools may be called.
+    fn form(&self) -> Output {
+        match self.tools.is_empty() {
+            true => self.output.clone(),
+            false => Output::Text,
+        }
+    }
+}
+
+/// How far a loop has come.
+#[derive(Default)]
+struct State {
+    rounds: u32,
+    calls: u32,
+    /// Answers one after the other with a wrong call.
+    wrong: u32,
+    /// How often a call got an answer.
+    seen: HashMap<String, u32>,
+    /// Why the next answer is the last.
+    closing: Option<End>,
+}
+
+impl State {
+    /// Sees whether there has been enough.
+    fn judge(&mut self, limits: &Limits, response: &Response, answers: &[Answer], wrong: bool) {
+        self.wrong = if wrong { self.wrong + 1 } else { 0 };
+        let mut repeats = 0;
+        let made = response.tool_calls.iter().zip(answers);
+        let made = made
+            .map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, answer.text()));
+        // What is said several times in one answer counts once.
+        for what in made.collect::<BTreeSet<String>>() {
+            let times = self.seen.entry(what).or_default();
+            *times += 1;
+            repeats = repeats.max(*times);
+        }
+        self.closing = if self.wrong > limits.wrong_calls {
+            Some(End::WrongCalls)
+        } else if repeats >= limits.repeats {
+            Some(End::Loop)
+        } else if self.rounds >= limits.rounds {
+            Some(End::Rounds)
+        } else {
+            None
+        };
+    }
+
+    fn acted(&self, response: Response, stopped: bool) -> Acted {
+        let end = match (self.closing, response.stop) {
+            _ if stopped => End::Stopped,
+            (Some(end), _) => end,
+            (None, Stop::End | Stop::ToolCalls) => End::Answered,
+            (None, Stop::Length) => End::CutOff,
+            (None, Stop::Refused) => End::Withheld,
+        };
+        Acted {
+            text: response.text,
+            end,
+            rounds: self.rounds,
+            calls: self.calls,
+        }
+    }
+}
+
+impl Acted {
+    /// The answer as a value.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when it is not of that form, as when it was cut off.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.text).map_err(|error| Error::Model {
+            step: "the answer".to_owned(),
+            message: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! The settings of an agent's file as they are written. Editors get their JSON Schema from these types.
+
+use std::fmt;
+
+use journal::Budget;
+use schemars::JsonSchema;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::act;
+
+/// The keys, for a hint.
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature";
+
+/// The settings of an agent, above its instructions.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "The front matter of a Plumb agent")]
+pub(super) struct FrontMatter {
+    /// The agent's name.
+    pub(super) name: String,
+    /// What it is for, in a sentence.
+    #[serde(default)]
+    pub(super) description: Option<String>,
+    /// The models that it may run on, as provider:name; the first that can be opened is taken. Where none is
+    /// named, the largest local model that fits the machine.
+    #[serde(default)]
+    #[schemars(with = "NamesSchema")]
+    pub(super) model: Names,
+    /// The tools that it may call.
+    #[serde(default)]
+    pub(super) tools: Vec<ToolEntry>,
+    /// Whether it has to call a tool before it answers. Small models forget to, where they could look
+    /// something up.
+    #[serde(default)]
+    pub(super) calls_first: bool,
+    /// How it goes about its work.
+    #[serde(default)]
+    pub(super) pattern: Pattern,
+    /// With the pattern reflect: who judges, and how often.
+    #[serde(default)]
+    pub(super) reflect: Option<Reflection>,
+    /// The file of a JSON Schema that its answers have, relative to this file.
+    #[serde(default)]
+    pub(super) output: Option<String>,
+    /// Where it ends, and what it may use up before it parks and asks.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Exchanges shown to the model before the real question, oldest first.
+    #[serde(default)]
+    pub(super) examples: Vec<Example>,
+    /// The most tokens that one answer may have.
+    #[serde(default = "default_max_tokens")]
+    pub(super) max_tokens: u32,
+    /// 0 takes the likeliest token each time.
+    #[serde(default)]
+    pub(super) temperature: f32,
+}
+
+fn default_max_tokens() -> u32 {
+    512
+}
+
+/// One exchange that shows the model what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// What the user says.
+    pub user: String,
+    /// What a good agent answers.
+    pub assistant: String,
+}
+
+/// How an agent goes about its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Pattern {
+    /// The model and tools in a loop, until the model answers.
+    #[default]
+    Act,
+    /// A draft, its critique, and a better draft, until the critic accepts one.
+    Reflect,
+}
+
+/// How an agent that reflects does it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reflection {
+    /// The file of the agent that judges, relative to this one. Its instructions say what a good draft is like.
+    pub critic: String,
+    /// Drafts at most.
+    #[serde(default = "default_drafts")]
+    pub drafts: u32,
+}
+
+fn default_drafts() -> u32 {
+    3
+}
+
+/// Where an agent ends.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    /// Answers of the model that may call tools.
+    rounds: Option<u32>,
+    /// Answers one after the other with a wrong call.
+    wrong_calls: Option<u32>,
+    /// How often the same call gets the same answer before the model has to answer.
+    repeats: Option<u32>,
+    /// Calls of one answer that are carried out.
+    calls: Option<usize>,
+    /// Steps before the run parks and asks.
+    steps: Option<u64>,
+    /// Tokens of models before the run parks and asks.
+    tokens: Option<u64>,
+    /// US dollars before the run parks and asks.
+    cost_usd: Option<f64>,
+    /// Time at work before the run parks and asks, such as 90s, 10m or 2h.
+    time: Option<Time>,
+}
+
+impl Limits {
+    pub(super) fn of_the_loop(&self) -> act::Limits {
+        let usual = act::Limits::default();
+        act::Limits {
+            rounds: self.rounds.unwrap_or(usual.rounds),
+            wrong_calls: self.wrong_calls.unwrap_or(usual.wrong_calls),
+            repeats: self.repeats.unwrap_or(usual.repeats),
+            calls: self.calls.unwrap_or(usual.calls),
+        }
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        Budget {
+            // Saturates: nobody's budget is that large.
+            money_micros: self.cost_usd.map(|usd| (usd.max(0.0) * 1e6).round() as u64),
+            tokens: self.tokens,
+            time_ms: self.time.as_ref().map(|time| time.0),
+            steps: self.steps,
+        }
+    }
+}
+
+/// A time, in milliseconds.
+struct Time(u64);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || D::Error::custom(format!("`{text}` is no time; write 90s, 10m or 2h"));
+        let unit_ms = match text.chars().last() {
+            Some('s') => 1_000,
+            Some('m') => 60_000,
+            Some('h') => 3_600_000,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+        Ok(Time(number.checked_mul(unit_ms).ok_or_else(wrong)?))
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9]+[smh]$"})
+    }
+}
+
+/// One name, or several in order of preference.
+#[derive(Default)]
+pub(super) struct Names(pub(super) Vec<String>);
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum NamesSchema {
+    /// One name.
+    One(String),
+    /// Several, in order of preference.
+    Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Names;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a model's name, provider:name, or a list of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = items.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// A tool that an agent may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolEntry {
+    /// The time and the date.
+    Time,
+    /// Arithmetic.
+    Math,
+    /// Files below a folder.
+    Files(FilesTool),
+    /// Search in documents.
+    Library(LibraryTool),
+}
+
+/// Which files an agent may see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilesTool {
+    /// The folder, relative to the agent's file; the agent's own folder where it is not given.
+    pub root: Option<String>,
+    /// Whether it may write as well.
+    pub write: bool,
+}
+
+/// Which documents an agent may search.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LibraryTool {
+    /// Files and folders, relative to the agent's file; all of the project's library where they are not given.
+    pub paths: Vec<String>,
+}
+
+/// The names of the tools that there are.
+const TOOLS: &[&str] = &["time", "math", "files", "library.search"];
+
+impl ToolEntry {
+    fn named(name: &str) -> Option<ToolEntry> {
+        match name {
+            "time" => Some(ToolEntry::Time),
+            "math" => Some(ToolEntry::Math),
+            "files" => Some(ToolEntry::Files(FilesTool::default())),
+            "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolEntry, D::Error> {
+        struct Read;
+        fn unknown<E: serde::de::Error>(name: &str) -> E {
+            E::custom(format!(
+                "there is no tool `{name}`; there are {}",
+                TOOLS.join(", ")
+            ))
+        }
+        impl<'de> Visitor<'de> for Read {
+            type Value = ToolEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a tool's name, or a name with settings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ToolEntry, E> {
+                ToolEntry::named(name).ok_or_else(|| unknown(name))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ToolEntry, A::Error> {
+                let Some(name) = map.next_key::<String>()? else {
+                    return Err(A::Error::custom("a tool without a name"));
+                };
+                let entry = match name.as_str() {
+                    "files" => ToolEntry::Files(map.next_value()?),
+                    "library.search" => ToolEntry::Library(map.next_value()?),
+                    known if TOOLS.contains(&known) => {
+                        return Err(A::Error::custom(format!(
+                            "the tool {known} has no settings"
+                        )));
+                    }
+                    other => return Err(unknown(other)),
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(entry),
+                    Some(second) => Err(A::Error::custom(format!(
+                        "the tool {second} wants a `-` of its own"
+                    ))),
+                }
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl JsonSchema for ToolEntry {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Tool".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let files = generator.subschema_for::<FilesTool>();
+        let library = generator.subschema_for::<LibraryTool>();
+        let one = |name: &str, settings: schemars::Schema| {
+            schemars::json_schema!({
+                "type": "object",
+                "properties": {name: settings},
+                "required": [name],
+                "additionalProperties": false,
+            })
+        };
+        schemars::json_schema!({"anyOf": [
+            {"enum": TOOLS},
+            one("files", files),
+            one("library.search", library),
+        ]})
+    }
+}

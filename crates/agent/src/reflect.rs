@@ -1,0 +1,209 @@
+//! The pattern `reflect`: a draft, its critique, and a better draft, until the critic accepts one.
+//!
+//! ```text
+//! task ─► draft ─► critic ─► accepted, or no rounds left ─► the best draft
+//!           ▲         │
+//!           └─ remarks ┘
+//! ```
+//! The critic is another model with criteria, a tool such as a test, or a person. What counts in the end is the
+//! draft with the best score, not the last one. Drafts are in the scopes `draft[n]`, critiques in `critic[n]`.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use journal::{Question, Run};
+use model::{Message, Output};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tool::{Answer, Secrets, Tool};
+
+use crate::act::{Acted, Acting, Conversation, End, act, call_tool};
+use crate::{Error, Result};
+
+/// What a critic says of a draft.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// What has to be better, in a few sentences for the writer; empty where nothing has.
+    pub remarks: String,
+    /// How good the draft is, from 0 to 10.
+    #[schemars(range(min = 0, max = 10))]
+    pub score: f64,
+    /// Whether it is good enough.
+    pub accepted: bool,
+}
+
+/// Somebody who judges drafts.
+pub trait Critic: Send + Sync {
+    /// Judges a draft, in steps of `run`.
+    fn judge<'a>(
+        &'a self,
+        run: &'a Run,
+        task: &'a str,
+        draft: &'a str,
+    ) -> BoxFuture<'a, Result<Verdict>>;
+}
+
+/// A model that judges by criteria.
+pub struct ModelCritic {
+    /// The model; it may have tools.
+    pub acting: Acting,
+    /// What a good draft is like.
+    pub criteria: String,
+}
+
+/// A tool that judges, such as a test. It gets `{"draft": ...}` and answers with a [`Verdict`]; an error is a
+/// verdict as well: not accepted, with the error as the remark.
+pub struct ToolCritic {
+    /// The tool.
+    pub tool: Arc<dyn Tool>,
+    /// What it needs.
+    pub secrets: Secrets,
+}
+
+/// A person who judges; the run parks until they do.
+pub struct Person;
+
+/// What the pattern works with.
+pub struct Reflecting {
+    /// Who writes.
+    pub writer: Acting,
+    /// Who judges.
+    pub critic: Arc<dyn Critic>,
+    /// Drafts at most. 3 are many for most tasks.
+    pub drafts: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reflected {
+    /// The best draft.
+    pub text: String,
+    /// What the critic said of it; none where it was stopped before.
+    pub verdict: Option<Verdict>,
+    /// Drafts that were written.
+    pub drafts: u32,
+    /// How the writer ended the last draft.
+    pub end: End,
+}
+
+/// Writes what `conversation` asks for, and lets the critic judge it, until a draft is accepted or there have
+/// been enough. `task` is what the critic is told that it is about.
+///
+/// # Errors
+/// As [`act`], for the writer and for the critic.
+pub async fn reflect(
+    run: &Run,
+    with: &Reflecting,
+    conversation: &mut Conversation,
+    task: &str,
+) -> Result<Reflected> {
+    let mut best: Option<(Acted, Verdict)> = None;
+    let mut number = 0;
+    loop {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let draft = act(&run.scope("draft", place), &with.writer, conversation).await?;
+        number += 1;
+        if draft.end == End::Stopped {
+            return Ok(reflected(best, draft, number));
+        }
+        let judging = run.scope("critic", place);
+        let verdict = with.critic.judge(&judging, task, &draft.text).await?;
+        let (accepted, remarks) = (verdict.accepted, verdict.remarks.clone());
+        let last = draft.clone();
+        let is_better = |best: &(Acted, Verdict)| verdict.score > best.1.score;
+        // What is accepted is the best there is.
+        if accepted || best.as_ref().is_none_or(is_better) {
+            best = Some((draft, verdict));
+        }
+        if accepted || number >= with.drafts {
+            return Ok(reflected(best, last, number));
+        }
+        conversation.push(Message::user(format!(
+            "This is not good enough yet. Write all of it again, better.\n{remarks}"
+        )))?;
+    }
+}
+
+fn reflected(best: Option<(Acted, Verdict)>, last: Acted, drafts: u32) -> Reflected {
+    let end = last.end;
+    let (text, verdict) = match best {
+        Some((draft, verdict)) => (draft.text, Some(verdict)),
+        None => (last.text, None),
+    };
+    Reflected {
+        text,
+        verdict,
+        drafts,
+        end,
+    }
+}
+
+impl Critic for ModelCritic {
+    fn judge<'a>(
+        &'a self,
+        run: &'a Run,
+        task: &'a str,
+        draft: &'a str,
+    ) -> BoxFuture<'a, Result<Verdict>> {
+        Box::pin(async move {
+            let mut with = self.acting.clone();
+            with.output = Output::of::<Verdict>();
+            let mut conversation = Conversation::new(run);
+            let instructions = format!("You judge drafts. A good draft: {}", self.criteria);
+            conversation.push(Message::system(instructions))?;
+            conversation.push(Message::user(format!(
+                "The task:\n{task}\n\nThe draft:\n{draft}"
+            )))?;
+            act(run, &with, &mut conversation).await?.json()
+        })
+    }
+}
+
+impl Critic for ToolCritic {
+    fn judge<'a>(
+        &'a self,
+        run: &'a Run,
+        _task: &'a str,
+        draft: &'a str,
+    ) -> BoxFuture<'a, Result<Verdict>> {
+        Box::pin(async move {
+            let arguments = json!({"draft": draft});
+            let answer = call_tool(run, &self.tool, &arguments, &self.secrets).await?;
+            match answer {
+                Answer::Error(remarks) => Ok(Verdict {
+                    remarks,
+                    score: 0.0,
+                    accepted: false,
+                }),
+                Answer::Value(value) => verdict(value, &self.tool.spec().name),
+            }
+        })
+    }
+}
+
+impl Critic for Person {
+    fn judge<'a>(
+        &'a self,
+        run: &'a Run,
+        task: &'a str,
+        draft: &'a str,
+    ) -> BoxFuture<'a, Result<Verdict>> {
+        Box::pin(async move {
+            let Output::Json(schema) = Output::of::<Verdict>() else {
+                return verdict(Value::Null, "person");
+            };
+            let text = format!("Is this draft good enough? The task: {task}\n\n{draft}");
+            Ok(run.ask("person", &Question::new(&text, schema)).await?)
+        })
+    }
+}
+
+fn verdict(value: Value, critic: &str) -> Result<Verdict> {
+    serde_json::from_value(value).map_err(|error| Error::Tool {
+        tool: critic.to_owned(),
+        message: format!("its answer is no verdict: {error}"),
+        hint: "answer with remarks, score and accepted".to_owned(),
+    })
+}

@@ -1,0 +1,99 @@
+//! The commands about agents, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Limits, Provider};
+
+/// `plumb chat`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb chat
+  plumb chat local:qwen2.5-coder-0.5b
+  plumb chat support.md
+  plumb chat --resume 01k
+  echo \"What time is it in UTC?\" | plumb chat clock.md --json
+
+In the chat, /help lists what can be typed. Without a terminal each line of the input is a turn.")]
+pub struct Chat {
+    /// A model, PROVIDER:NAME, or the file of an agent [default: the largest local model that fits this
+    /// machine]
+    #[arg(value_name = "MODEL|AGENT.md")]
+    pub with: Option<String>,
+    /// Go on with this conversation: its run's id or the beginning of it
+    #[arg(long, value_name = "ID", conflicts_with = "with")]
+    pub resume: Option<String>,
+    /// Take this model in place of the agent's
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Print each turn as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub provider: Provider,
+}
+
+/// `plumb run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb run clock.md \"What day is it?\"
+  plumb run support.md --input letter.txt --json
+  git diff | plumb run reviewer.md --input -")]
+pub struct Run {
+    /// The agent's file
+    #[arg(value_name = "AGENT.md")]
+    pub agent: PathBuf,
+    /// What the agent is to work on
+    #[arg(value_name = "INPUT", required_unless_present = "input")]
+    pub text: Option<String>,
+    /// A file with what it is to work on, which comes after INPUT; - is the standard input
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Take this model in place of the agent's
+    #[arg(long, env = "PLUMB_MODEL", value_name = "MODEL")]
+    pub model: Option<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Print the answer as JSON, with how it came about
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub provider: Provider,
+}
+
+/// `plumb check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb check support.md
+  plumb check --schema > agent.schema.json")]
+pub struct Check {
+    /// Agents' files
+    #[arg(value_name = "AGENT.md", required_unless_present = "schema")]
+    pub agents: Vec<PathBuf>,
+    /// Print the JSON Schema of an agent's front matter, for editors
+    #[arg(long, conflicts_with = "agents")]
+    pub schema: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plumb new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// What to make.
+    #[command(subcommand)]
+    pub what: NewCommand,
+}
+
+/// What can be made.
+#[derive(Debug, Subcommand)]
+pub enum NewCommand {
+    /// Write the file of an agent to begin with, NAME.md
+    #[command(after_help = "Example:\n  plumb new agent support")]
+    Agent {
+        /// The agent's name
+        name: String,
+    },
+}

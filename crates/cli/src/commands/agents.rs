@@ -1,0 +1,306 @@
+//! Agents from files: how they are put together, and one run of them. What `plumb run`, `plumb chat`,
+//! `plumb resume`, `plumb fork` and `plumb replay` share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent::act::{Acted, End, Progress};
+use agent::chat::{Chat, Ended, Event};
+use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned};
+use anyhow::{Context as _, Result, bail};
+use journal::{Journal, Outcome, Run, RunRecord};
+use model::{Model, Models};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::commands::{models, people, research};
+use crate::project::{Project, write_whole};
+use crate::view;
+
+/// What agents are put together from.
+#[derive(Clone)]
+pub struct Workshop {
+    project: Project,
+    models: Models,
+    opened: Arc<Mutex<HashMap<String, Arc<Lazy>>>>,
+}
+
+impl Workshop {
+    pub fn new(project: &Project, models: Models) -> Workshop {
+        Workshop {
+            project: project.clone(),
+            models,
+            opened: Arc::default(),
+        }
+    }
+
+    /// The model of a name, which is opened when it is first asked, and only once.
+    pub fn model(&self, name: &str) -> Arc<Lazy> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let lazy = || {
+            let models = self.models.clone();
+            let open: OpenModel = Arc::new(move |name: &str| models.open(name));
+            Arc::new(Lazy::new(name, open))
+        };
+        Arc::clone(opened.entry(name.to_owned()).or_insert_with(lazy))
+    }
+
+    /// The model that an agent runs on: the one asked for, else its own, else this machine's.
+    pub fn model_name(&self, asked: Option<String>, pinned: &Pinned) -> Result<String> {
+        let own = pinned.definition()?.models.join(",");
+        match asked {
+            Some(name) => Ok(name),
+            None if own.is_empty() => Ok(self.models.default_name()?),
+            None => Ok(own),
+        }
+    }
+
+    /// Whether there is a model of this name, on this machine or elsewhere. None is opened and nobody asked.
+    pub fn knows(&self, name: &str) -> Result<()> {
+        match name.split_once(':') {
+            Some(("local", path)) if path.ends_with(".gguf") => Ok(()),
+            Some(("local", _)) => Ok(model::catalogue::find(name).map(drop)?),
+            Some((provider, model)) if !model.is_empty() => {
+                let providers = self.models.providers();
+                if providers.iter().any(|known| known.name == provider) {
+                    return Ok(());
+                }
+                let names = providers.iter().map(|known| known.name.as_str());
+                let names: Vec<&str> = names.collect();
+                bail!(
+                    "there is no provider `{provider}`\nhint: there are local, {}",
+                    names.join(", ")
+                )
+            }
+            _ => bail!("`{name}` is no model\nhint: write PROVIDER:NAME; plumb models lists them"),
+        }
+    }
+
+    pub fn kit(&self, folder: &Path) -> Kit {
+        let project = self.project.clone();
+        Kit {
+            folder: folder.to_owned(),
+            library: Arc::new(move || {
+                let library = project.library(models::embedding_files());
+                library.map_err(|error| format!("{error:#}"))
+            }),
+        }
+    }
+
+    /// The agent that a run has pinned. Its secrets are kept out of the journal.
+    pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
+        let agent = Agent::of(pinned, self.model(&input.model), &self.kit(&input.folder))?;
+        for secret in agent.acting.secrets.values() {
+            journal.add_secret(secret).context("a secret of a tool")?;
+        }
+        Ok(agent)
+    }
+}
+
+/// The folder that paths in an agent's file are relative to, which a resume elsewhere finds as well.
+pub fn folder_of(agent: &Path) -> Result<PathBuf> {
+    let folder = match agent.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    folder
+        .canonicalize()
+        .with_context(|| format!("cannot read {}", folder.display()))
+}
+
+/// The input of a run of an agent; none where the run is of something else.
+pub fn input_of(record: &RunRecord) -> Option<Input> {
+    Input::of(record.id.as_str(), &record.input).ok()
+}
+
+/// How a run of an agent is shown.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub json: bool,
+    pub out: &'a [PathBuf],
+}
+
+/// Works on a run until it has answered or waits, and prints its answer.
+pub async fn work(
+    workshop: &Workshop,
+    journal: &Journal,
+    run: Run,
+    shown: Shown<'_>,
+) -> Result<ExitCode> {
+    let id = run.id().to_string();
+    let record = journal.run(&id).await?;
+    let Some(input) = input_of(&record) else {
+        bail!("run {id} is not of an agent");
+    };
+    let pinned = Pinned::from_text(run.definition())?;
+    let mut agent = workshop.agent(journal, &pinned, &input)?;
+    let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
+    let outcome = match input.kind {
+        Kind::Run => {
+            agent.acting.watch = Arc::new(|progress| say(&progress));
+            run.execute(|run| async move { agent.workflow(run).await })
+                .await
+        }
+        Kind::Chat => {
+            let chat = conversation(workshop, agent);
+            run.execute(|run| async move { chat.workflow(run).await })
+                .await
+        }
+    };
+    interrupted.abort();
+    match outcome? {
+        Outcome::Finished(output) => deliver(&id, &pinned, &output, shown),
+        Outcome::Parked(reason) => {
+            view::say(&reason);
+            for question in journal.questions(Some(&id)).await? {
+                view::say(people::shown(&question).trim_end());
+            }
+            view::say(&match input.kind {
+                Kind::Run => format!("parked; go on with: plumb resume {id}"),
+                Kind::Chat => format!("go on talking with: plumb chat --resume {id}"),
+            });
+            Ok(ExitCode::from(u8::from(input.kind == Kind::Run)))
+        }
+        Outcome::Failed(reason) | Outcome::Cancelled(reason) => bail!("run {id} failed: {reason}"),
+    }
+}
+
+/// A conversation of which nobody watches more than the last answer.
+fn conversation(workshop: &Workshop, agent: Agent) -> Chat {
+    let models = workshop.clone();
+    Chat {
+        agent,
+        model: Arc::new(move |name| models.model(name)),
+        events: Arc::new(|_, event| match event {
+            Event::Progress(progress) => say(&progress),
+            Event::Said(_) | Event::Answered(_) => {}
+            Event::Failed(error) => view::say(&format!("error: {error}")),
+        }),
+        stop: tokio_util::sync::CancellationToken::new(),
+    }
+}
+
+/// Says which tools are called, and what they answer.
+fn say(progress: &Progress) {
+    if let Some(line) = line(progress) {
+        view::say(&line);
+    }
+}
+
+/// The most characters of arguments or of an answer in a line.
+const LINE_CHARACTERS: usize = 100;
+
+/// What goes on with tools, in a line.
+pub fn line(progress: &Progress) -> Option<String> {
+    let short = |text: &str| {
+        let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let short: String = flat
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(LINE_CHARACTERS)
+            .collect();
+        if short.len() < flat.len() {
+            format!("{short}…")
+        } else {
+            short
+        }
+    };
+    match progress {
+        Progress::Calling { tool, arguments } => {
+            Some(format!("→ {tool} {}", short(&arguments.to_string())))
+        }
+        Progress::Called { tool, answer } => {
+            let wrong = if answer.is_error() { "error: " } else { "" };
+            Some(format!("← {tool} {wrong}{}", short(&answer.text())))
+        }
+        Progress::Piece(_) | Progress::Answered { .. } => None,
+    }
+}
+
+/// Why an answer is not what it might be; none where the model simply answered.
+pub fn remark(end: End) -> Option<&'static str> {
+    match end {
+        End::Answered => None,
+        End::CutOff => Some("the answer reached its token limit (max_tokens)"),
+        End::Withheld => Some("the provider held the answer back"),
+        End::Stopped => Some("stopped"),
+        End::Rounds => Some("the agent used up its rounds (limits: rounds)"),
+        End::Loop => {
+            Some("the agent went round: the same call got the same answer again and again")
+        }
+        End::WrongCalls => Some("the agent kept on calling its tools wrongly"),
+    }
+}
+
+/// Prints what came of a run.
+pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> Result<ExitCode> {
+    if let Ok(Ended { turns }) = Ended::deserialize(output) {
+        view::say(&format!(
+            "the conversation {id} has ended after {turns} turns"
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let acted: Acted = serde_json::from_value(output.clone())
+        .with_context(|| format!("run {id}: its output is not that of an agent"))?;
+    if let Some(remark) = remark(acted.end) {
+        view::say(&format!("note: {remark}"));
+    }
+    for path in shown.out {
+        write_whole(path, &acted.text)?;
+        view::say(&format!("wrote {}", path.display()));
+    }
+    if shown.json {
+        let mut value = json!({"run": id, "answer": acted.text, "end": acted.end,
+            "rounds": acted.rounds, "calls": acted.calls});
+        if pinned.output.is_some() {
+            // What is not JSON, as after a cut, stays text.
+            let parsed = serde_json::from_str(&acted.text);
+            value["answer"] = parsed.unwrap_or_else(|_| Value::from(acted.text));
+        }
+        view::print_json(&value)?;
+    } else {
+        view::print(&acted.text)?;
+        view::say(&format!("run {id}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a run's code against its journal: no model is opened.
+pub async fn replay(
+    workshop: &Workshop,
+    journal: &Journal,
+    record: &RunRecord,
+    input: &Input,
+) -> journal::Result<Result<journal::Replay>> {
+    let pinned = Pinned::from_text(&record.definition);
+    let agent = pinned
+        .map_err(anyhow::Error::from)
+        .and_then(|pinned| workshop.agent(journal, &pinned, input));
+    let agent = match agent {
+        Ok(agent) => agent,
+        Err(error) => return Ok(Err(error)),
+    };
+    let id = record.id.as_str();
+    let replay = match input.kind {
+        Kind::Run => {
+            journal
+                .replay(id, |run| async move { agent.workflow(run).await })
+                .await
+        }
+        Kind::Chat => {
+            let mut chat = conversation(workshop, agent);
+            chat.events = Arc::new(|_, _| ());
+            journal
+                .replay(id, |run| async move { chat.workflow(run).await })
+                .await
+        }
+    };
+    replay.map(Ok)
+}
+
+/// Opens a model at once, so that a missing one leaves no run behind.
+pub async fn opened(workshop: &Workshop, name: &str) -> Result<Arc<dyn Model>> {
+    Ok(Arc::clone(workshop.model(name).opened().await?))
+}

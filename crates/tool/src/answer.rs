@@ -1,0 +1,153 @@
+//! What a call comes to, and how it is read by models.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Error, Result};
+
+/// What a call comes to. It is written as the value itself, or as `{"error": "..."}`: so a person who says
+/// what became of a call can write what the tool would have said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Value", into = "Value")]
+pub enum Answer {
+    /// What the tool answered.
+    Value(Value),
+    /// What went wrong, in words for the model.
+    Error(String),
+}
+
+impl Answer {
+    /// As models read it: text as it is, anything else as JSON.
+    pub fn text(&self) -> String {
+        match self {
+            Answer::Value(Value::String(text)) | Answer::Error(text) => text.clone(),
+            Answer::Value(Value::Null) => "Done.".to_owned(),
+            Answer::Value(value) => value.to_string(),
+        }
+    }
+
+    /// Whether something went wrong.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Answer::Error(_))
+    }
+
+    /// Replaces the values of these fields, at any depth.
+    pub(crate) fn without(mut self, fields: &[String]) -> Answer {
+        if let Answer::Value(value) = &mut self {
+            hide(value, fields);
+        }
+        self
+    }
+
+    /// Cuts off what is longer than so many bytes, and says so.
+    pub(crate) fn within(self, most: usize) -> Answer {
+        let text = self.text();
+        if text.len() <= most {
+            return self;
+        }
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+        let begin = &text[..end.unwrap_or(0)];
+        let cut = format!(
+            "{begin}\n[cut off: {} of {} bytes are shown]",
+            begin.len(),
+            text.len()
+        );
+        match self {
+            Answer::Value(_) => Answer::Value(cut.into()),
+            Answer::Error(_) => Answer::Error(cut),
+        }
+    }
+}
+
+fn hide(value: &mut Value, fields: &[String]) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if fields.contains(name) {
+                    *value = "[secret]".into();
+                } else {
+                    hide(value, fields);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, fields)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+impl From<Value> for Answer {
+    fn from(value: Value) -> Answer {
+        match value.as_object() {
+            Some(fields) if fields.len() == 1 => match fields.get("error") {
+                Some(Value::String(error)) => Answer::Error(error.clone()),
+                _ => Answer::Value(value),
+            },
+            _ => Answer::Value(value),
+        }
+    }
+}
+
+impl From<Answer> for Value {
+    fn from(answer: Answer) -> Value {
+        match answer {
+            Answer::Value(value) => value,
+            Answer::Error(error) => json!({"error": error}),
+        }
+    }
+}
+
+/// What a function returned, as JSON.
+pub fn value<T: Serialize>(returned: &T) -> Result<Value> {
+    serde_json::to_value(returned)
+        .map_err(|error| Error::Failed(format!("the answer has no form in JSON: {error}")))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_read_as_text() {
+        for (answer, text) in [
+            (json!("4 chairs"), "4 chairs"),
+            (json!(null), "Done."),
+            (json!({"chairs": 4}), r#"{"chairs":4}"#),
+            (json!({"error": "no such order"}), "no such order"),
+        ] {
+            assert_eq!(Answer::from(answer).text(), text);
+        }
+        assert!(Answer::from(json!({"error": "no"})).is_error());
+        assert!(!Answer::from(json!({"error": 4})).is_error());
+        assert!(!Answer::from(json!({"error": "no", "order": 4})).is_error());
+    }
+
+    #[test]
+    fn secret_fields_are_seen_by_nobody() {
+        let answer = json!({"orders": [{"id": 1, "card": "4111"}], "card": {"number": 1}});
+        let answer = Answer::Value(answer).without(&["card".to_owned()]);
+        let hidden = json!({"orders": [{"id": 1, "card": "[secret]"}], "card": "[secret]"});
+        assert_eq!(answer, Answer::Value(hidden));
+    }
+
+    #[test]
+    fn a_long_answer_is_cut_between_characters() {
+        let cut = Answer::Value("ääää".into()).within(5);
+        let said = "ää\n[cut off: 4 of 8 bytes are shown]";
+        assert_eq!(cut, Answer::Value(said.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_is_read_as_it_was_written(text in ".{0,40}", number: i64, is_error: bool) {
+            let answer = match is_error {
+                true => Answer::Error(text),
+                false => Answer::Value(json!({"text": text, "number": number})),
+            };
+            let written = serde_json::to_value(&answer).unwrap();
+            prop_assert_eq!(serde_json::from_value::<Answer>(written).unwrap(), answer);
+        }
+    }
+}
