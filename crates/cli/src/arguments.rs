@@ -145,6 +145,12 @@ pub struct Provider {
     /// Threads of the local engine [default: all cores]
     #[arg(long, env = "PLUMB_THREADS", value_name = "N")]
     pub threads: Option<u32>,
+    /// Tokens that the local engine keeps at once, of all prompts and answers [default: 12288]
+    #[arg(long, env = "PLUMB_CONTEXT_TOKENS", value_name = "N")]
+    pub context_tokens: Option<u32>,
+    /// The most memory that a local model may need, in MB [default: what is free]
+    #[arg(long, env = "PLUMB_MEMORY_MB", value_name = "MB")]
+    pub memory_mb: Option<u64>,
 }
 
 /// What form a report is printed in, and where to.

@@ -1,10 +1,10 @@
-//! `plumb.toml`: servers of the project, and how providers are called.
+//! `plumb.toml`: servers of the project, how providers are called, and what the local engine may use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use model::{Hedging, Keeping, Limits, Patience, Retry, Server};
+use model::{Bounds, Hedging, Keeping, Limits, Patience, Retry, Server};
 use serde::Deserialize;
 
 /// The name of the file.
@@ -26,6 +26,8 @@ pub struct Configuration {
     pub retry: Retry,
     /// Whether answers are kept, and where.
     pub answers: Option<Keeping>,
+    /// What the local engine may use.
+    pub local: Bounds,
 }
 
 impl Configuration {
@@ -81,6 +83,10 @@ mod tests {
             (Some(2), None)
         );
         assert_eq!(read("").unwrap(), Configuration::default());
+        let local = read("[local]\nthreads = 1\nmemory_mb = 900\n")
+            .unwrap()
+            .local;
+        assert_eq!((local.threads, local.memory_mb), (Some(1), Some(900)));
     }
 
     #[test]

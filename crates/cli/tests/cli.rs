@@ -98,6 +98,8 @@ fn help_of_research() {
           --json                Print the report as JSON
           --base-url <URL>      The address of an OpenAI-compatible server, for models named `openai:NAME` [env: OPENAI_BASE_URL=]
           --threads <N>         Threads of the local engine [default: all cores] [env: PLUMB_THREADS=]
+          --context-tokens <N>  Tokens that the local engine keeps at once, of all prompts and answers [default: 12288] [env: PLUMB_CONTEXT_TOKENS=]
+          --memory-mb <MB>      The most memory that a local model may need, in MB [default: what is free] [env: PLUMB_MEMORY_MB=]
       -h, --help                Print help (see more with '--help')
 
     Examples:

@@ -44,8 +44,6 @@ const DEFAULT_CASES: &[&str] = &[
 ];
 /// Fan-outs are so short that many are measured, each in a file of its own.
 const FANOUTS: u32 = 40;
-/// From so many steps on, one resume is measured instead of five.
-const MANY_STEPS: usize = 10_000;
 /// USER_HZ, which is 100 on every Linux.
 const MS_A_TICK: f64 = 10.0;
 
@@ -170,12 +168,18 @@ async fn work_through(
     }
     let ended = Arc::new(Mutex::new(None));
     let note = Arc::clone(&ended);
-    let broken_off = run
-        .step::<_, String, _, _>("last", Effect::Read, &(), |_| async move {
-            *note.lock().unwrap() = Some(clock.read());
-            Err(StepError::Fault("broken off".to_string()))
-        })
-        .await;
+    let work = |_| async move {
+        *note.lock().unwrap() = Some(clock.read());
+        Err::<String, _>(StepError::Fault("broken off".to_string()))
+    };
+    let broken_off = match input {
+        Input::List => run.step("last", Effect::Read, &list, work).await,
+        Input::Vec => run.step("last", Effect::Read, &so_far, work).await,
+        Input::LastMessage => {
+            let last = so_far.last();
+            run.step("last", Effect::Read, &last, work).await
+        }
+    };
     assert!(matches!(broken_off, Err(Error::StepFault { .. })));
     let ended = *ended.lock().unwrap();
     ended.unwrap()
@@ -194,7 +198,7 @@ async fn chain(path: &Path, steps: usize, input: Input) -> Cost {
     let bytes_closed = bytes_on_disk(path);
     let again = |_| Err(StepError::Failed("ran again".to_string()));
     let (mut resume_cpu_ms, mut resume_wall_ms) = (0.0, 0.0);
-    let resumes = if steps < MANY_STEPS { 5 } else { 1 };
+    let resumes = 5;
     for _ in 0..resumes {
         let clock = Clock::start();
         let journal = Journal::open(path).unwrap();

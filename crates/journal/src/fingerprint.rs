@@ -16,38 +16,62 @@ const BLOCK_BYTES: usize = 16 * 1024;
 /// The digest of an array, taken as its items come.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rolling {
-    /// Of the blocks that are full.
-    hash: Option<Hash>,
-    pending: Vec<u8>,
+    /// What has not been hashed yet: everything, while the array is short.
+    text: Vec<u8>,
+    block: Option<Block>,
+}
+
+/// The block that is being filled, once the first one is full.
+#[derive(Clone, Debug)]
+struct Block {
+    /// Has taken the digest of the block before, and the first bytes of this one.
+    hasher: Box<blake3::Hasher>,
+    bytes: usize,
+}
+
+impl Block {
+    fn after(digest: &Hash) -> Block {
+        let mut hasher = Box::new(blake3::Hasher::new());
+        hasher.update(digest);
+        Block { hasher, bytes: 0 }
+    }
 }
 
 impl Rolling {
     /// Takes the next item, with the lists that were captured in it.
     pub(crate) fn push(&mut self, item: &Value, lists: &[Captured]) -> serde_json::Result<()> {
-        if self.hash.is_some() || !self.pending.is_empty() {
-            self.pending.push(b',');
+        let start = self.text.len();
+        if self.block.is_some() || !self.text.is_empty() {
+            self.text.push(b',');
         }
-        canonical(item, lists, &mut self.pending)?;
-        if self.pending.len() >= BLOCK_BYTES {
-            self.hash = Some(self.digest());
-            self.pending.clear();
+        if let Err(error) = canonical(item, lists, &mut self.text) {
+            self.text.truncate(start);
+            return Err(error);
+        }
+        let hashed = self.block.as_ref().map_or(0, |block| block.bytes);
+        if hashed + self.text.len() >= BLOCK_BYTES {
+            let digest = self.digest();
+            self.block = Some(Block::after(&digest));
         }
         Ok(())
     }
 
-    fn digest(&self) -> Hash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.hash.unwrap_or_default());
-        hasher.update(&self.pending);
-        *hasher.finalize().as_bytes()
+    /// The digest of everything so far. Hashes what is new and no more.
+    fn digest(&mut self) -> Hash {
+        let first = || Block::after(&Hash::default());
+        let block = self.block.get_or_insert_with(first);
+        block.hasher.update(&self.text);
+        block.bytes += self.text.len();
+        self.text.clear();
+        *block.hasher.finalize().as_bytes()
     }
 
     /// Writes what stands for the array in a canonical text: itself while it is short. No JSON has a
     /// `#` outside of a string.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        if self.hash.is_none() {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
+        if self.block.is_none() {
             out.push(b'[');
-            out.extend_from_slice(&self.pending);
+            out.extend_from_slice(&self.text);
             out.push(b']');
         } else {
             out.push(b'#');

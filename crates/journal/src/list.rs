@@ -48,12 +48,50 @@ struct Inner {
     run: RunId,
     secrets: Arc<Secrets>,
     items: Vec<Value>,
-    /// Payload nodes of the items and of the chunks that are full, in the order of their making.
-    nodes: Vec<Node>,
-    /// How many of them the run's events have brought to the journal.
-    handed: usize,
-    chain: payload::Chain,
     rolling: Rolling,
+    /// The chunks of the first `cut` items. Only what is to be written is cut: a step that is answered
+    /// from the journal needs no more than the fingerprint.
+    chain: payload::Chain,
+    cut: usize,
+    /// Payload nodes that no event of the run has brought to the journal yet, with how many items
+    /// there were when each was complete.
+    nodes: Vec<(usize, Node)>,
+    /// The last step that was answered from the journal with this list in its input.
+    recalled: Option<Recalled>,
+}
+
+/// A list in the input of a step that is recorded.
+pub(crate) struct Recalled {
+    /// The body of the event that recorded it.
+    pub(crate) body: Arc<str>,
+    /// The input with marks where lists stand.
+    pub(crate) input: Arc<Value>,
+    /// Which of the marks is this list's.
+    number: usize,
+    /// How many items the list had then.
+    len: usize,
+}
+
+impl Recalled {
+    /// Whether an object in the input stands for the list.
+    pub(crate) fn is_list(&self, fields: &Map<String, Value>) -> bool {
+        Captured::number(fields) == Some(self.number)
+    }
+}
+
+impl Inner {
+    /// Cuts the first `len` items into nodes.
+    fn cut(&mut self, len: usize) -> serde_json::Result<()> {
+        let mut new = Vec::new();
+        for item in self.items.get(self.cut..len).unwrap_or_default() {
+            self.chain.push(item, &mut new)?;
+            self.cut += 1;
+            let complete = self.cut;
+            self.nodes
+                .extend(new.drain(..).map(|node| (complete, node)));
+        }
+        Ok(())
+    }
 }
 
 impl List {
@@ -62,10 +100,11 @@ impl List {
             run,
             secrets,
             items: Vec::new(),
-            nodes: Vec::new(),
-            handed: 0,
-            chain: payload::Chain::default(),
             rolling: Rolling::default(),
+            chain: payload::Chain::default(),
+            cut: 0,
+            nodes: Vec::new(),
+            recalled: None,
         })))
     }
 
@@ -85,12 +124,8 @@ impl List {
             what: "item",
             message: error.to_string(),
         };
+        payload::check_depth(&value).map_err(unwritable)?;
         inner.rolling.push(&value, &[]).map_err(unwritable)?;
-        let inner = &mut *inner;
-        inner
-            .chain
-            .push(&value, &mut inner.nodes)
-            .map_err(unwritable)?;
         inner.items.push(value);
         Ok(())
     }
@@ -155,30 +190,28 @@ impl Serialize for List {
 pub(crate) struct Captured {
     list: Arc<Mutex<Inner>>,
     len: usize,
-    /// So many of its nodes belong to it.
-    nodes: usize,
-    /// What stands for it in an event's body.
-    text: Vec<u8>,
-    /// The node of the chunk that is not full.
-    last: Option<Node>,
     /// What stands for it in the canonical text of an input.
     canonical: Vec<u8>,
 }
 
 impl Captured {
     fn of(list: &Arc<Mutex<Inner>>) -> Captured {
-        let inner = lock(list);
-        let (text, last) = inner.chain.close();
+        let mut inner = lock(list);
         let mut canonical = Vec::new();
         inner.rolling.write(&mut canonical);
         Captured {
             list: Arc::clone(list),
             len: inner.items.len(),
-            nodes: inner.nodes.len(),
-            text,
-            last,
             canonical,
         }
+    }
+
+    /// The number of the list that an object stands for, if it does for any.
+    fn number(fields: &Map<String, Value>) -> Option<usize> {
+        if fields.len() != 1 {
+            return None;
+        }
+        usize::try_from(fields.get(MARK.as_str())?.as_u64()?).ok()
     }
 
     /// The list that an object stands for, if it does.
@@ -186,11 +219,10 @@ impl Captured {
         fields: &Map<String, Value>,
         lists: &'a [Captured],
     ) -> Option<&'a Captured> {
-        if fields.len() != 1 || lists.is_empty() {
+        if lists.is_empty() {
             return None;
         }
-        let number = fields.get(MARK.as_str())?.as_u64()?;
-        lists.get(usize::try_from(number).ok()?)
+        lists.get(Captured::number(fields)?)
     }
 
     pub(crate) fn canonical(&self) -> &[u8] {
@@ -199,23 +231,58 @@ impl Captured {
 
     /// Writes what stands for the list in a body, and gives the nodes that this run's events have not
     /// brought to the journal yet.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, nodes: &mut Vec<Node>) {
-        out.extend_from_slice(&self.text);
-        let inner = lock(&self.list);
-        nodes.extend_from_slice(
-            inner
-                .nodes
-                .get(inner.handed..self.nodes)
-                .unwrap_or_default(),
-        );
-        nodes.extend(self.last.clone());
+    pub(crate) fn write(&self, out: &mut Vec<u8>, nodes: &mut Vec<Node>) -> serde_json::Result<()> {
+        let mut inner = lock(&self.list);
+        let (text, last) = if inner.cut > self.len {
+            // A step that was called later, with more items, was written before this one.
+            let mut chain = payload::Chain::default();
+            for item in inner.items.get(..self.len).unwrap_or_default() {
+                chain.push(item, nodes)?;
+            }
+            chain.close()
+        } else {
+            inner.cut(self.len)?;
+            nodes.extend(inner.nodes.iter().map(|(_, node)| node.clone()));
+            inner.chain.close()
+        };
+        out.extend_from_slice(&text);
+        nodes.extend(last);
+        Ok(())
     }
 
     /// Notes that an event of this run has brought the list's nodes to the journal.
     pub(crate) fn handed(&self, run: &RunId) {
         let mut inner = lock(&self.list);
         if inner.run == *run {
-            inner.handed = inner.handed.max(self.nodes);
+            inner.nodes.retain(|(complete, _)| *complete > self.len);
+        }
+    }
+
+    /// Notes that an event of this run, with this body, has recorded the list as it is here: the one
+    /// with that number in the input.
+    pub(crate) fn is_recorded(&self, number: usize, body: &Arc<str>, input: &Arc<Value>) {
+        lock(&self.list).recalled = Some(Recalled {
+            body: Arc::clone(body),
+            input: Arc::clone(input),
+            number,
+            len: self.len,
+        });
+    }
+
+    /// Where the journal has this list, or the greatest part of it, when it has more than was cut here.
+    pub(crate) fn recalled(&self) -> Option<Recalled> {
+        let mut inner = lock(&self.list);
+        let recalled = inner.recalled.take()?;
+        (recalled.len > inner.cut && recalled.len <= self.len).then_some(recalled)
+    }
+
+    /// Goes on with the chunks that the journal has, instead of making them again.
+    pub(crate) fn go_on_from(&self, recalled: &Recalled, chain: payload::Chain) {
+        let mut inner = lock(&self.list);
+        if inner.cut < recalled.len {
+            inner.cut = recalled.len;
+            inner.chain = chain;
+            inner.nodes.clear();
         }
     }
 

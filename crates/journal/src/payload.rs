@@ -8,6 +8,7 @@
 //!
 //! What it does not do: it does not touch the store; see `store` for where nodes are kept.
 
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::list::Captured;
@@ -138,13 +139,37 @@ pub(crate) fn encode<'a>(
     Ok(encoded)
 }
 
+/// Whether a value can be written: it may not be nested too deep.
+pub(crate) fn check_depth(value: &Value) -> serde_json::Result<()> {
+    fn depth(value: &Value, above: usize) -> usize {
+        match value {
+            _ if above > DEEPEST => above,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => above,
+            Value::Array(items) => deepest(items.iter(), above),
+            Value::Object(fields) => deepest(fields.values(), above),
+        }
+    }
+    fn deepest<'a>(values: impl Iterator<Item = &'a Value>, above: usize) -> usize {
+        let depths = values.map(|value| depth(value, above + 1));
+        depths.max().unwrap_or(above)
+    }
+    if depth(value, 0) > DEEPEST {
+        return Err(too_deep());
+    }
+    Ok(())
+}
+
+fn too_deep() -> serde_json::Error {
+    let message = format!("it is nested more than {DEEPEST} deep");
+    serde::ser::Error::custom(message)
+}
+
 impl Encoded<'_> {
     /// Writes a value, cutting out what is long.
     fn write(&mut self, value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let start = out.len();
         if self.depth > DEEPEST {
-            let message = format!("it is nested more than {DEEPEST} deep");
-            return Err(serde::ser::Error::custom(message));
+            return Err(too_deep());
         }
         self.depth += 1;
         match value {
@@ -155,7 +180,7 @@ impl Encoded<'_> {
             }
             Value::Object(fields) => {
                 if let Some(list) = Captured::find(fields, self.lists) {
-                    list.write(out, &mut self.nodes);
+                    list.write(out, &mut self.nodes)?;
                     self.depth -= 1;
                     return Ok(());
                 }
@@ -222,7 +247,7 @@ impl Encoded<'_> {
 }
 
 /// An array on its way into nodes: a chain of chunks, cut from the front.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Chain {
     /// The last chunk that is full.
     head: Option<Hash>,
@@ -234,9 +259,13 @@ impl Chain {
     /// Adds an item; adds the nodes that are complete by it.
     pub(crate) fn push(&mut self, item: &Value, nodes: &mut Vec<Node>) -> serde_json::Result<()> {
         let mut encoded = Encoded::default();
+        let before = self.tail.len();
         self.begin_item();
         let from = self.tail.len();
-        encoded.write(item, &mut self.tail)?;
+        if let Err(error) = encoded.write(item, &mut self.tail) {
+            self.tail.truncate(before);
+            return Err(error);
+        }
         if item.is_string() {
             encoded.cut(from, INLINE_BYTES, &mut self.tail);
         }
@@ -282,6 +311,30 @@ impl Chain {
         }
     }
 
+    /// The chain whose last node is this one, to be gone on with.
+    fn ending_with(node: &Node) -> Option<Chain> {
+        let text = node.text.strip_prefix(b"[")?.strip_suffix(b"]")?;
+        let (head, tail) = match text.strip_prefix(b"null,") {
+            Some(tail) => (None, tail),
+            None => {
+                let (hash, tail) = text.strip_prefix(b"\"")?.split_at_checked(64)?;
+                let head = from_hex(std::str::from_utf8(hash).ok()?)?;
+                (Some(head), tail.strip_prefix(b"\",")?)
+            }
+        };
+        let is_full = tail.len() >= CHUNK_BYTES;
+        Some(match is_full {
+            true => Chain {
+                head: Some(node.hash),
+                tail: Vec::new(),
+            },
+            false => Chain {
+                head,
+                tail: tail.to_vec(),
+            },
+        })
+    }
+
     /// The node of the items after the last full chunk.
     fn chunk(&self) -> Node {
         let mut text = match &self.head {
@@ -324,7 +377,8 @@ fn write_reference(hash: &Hash, out: &mut Vec<u8>) {
 
 /// Whether a text may refer to nodes; `false` is certain.
 pub(crate) fn has_references(text: &str) -> bool {
-    text.contains("\"$plumb\"")
+    // Most texts have no such character, which is found out quickly.
+    text.as_bytes().contains(&b'$') && text.contains("\"$plumb\"")
 }
 
 /// Where nodes come from when a value is put together again. The error is the reader's own.
@@ -353,16 +407,95 @@ pub(crate) fn decode<N: Nodes>(text: &[u8], nodes: &mut N) -> Result<Map<String,
 
 /// One field of an event's body, without reading the others' nodes.
 pub(crate) fn decode_field<N: Nodes>(
-    text: &[u8],
+    text: &str,
     field: &str,
     nodes: &mut N,
 ) -> Result<Option<Value>, N::Error> {
-    match parse(text, nodes)? {
-        Value::Object(mut fields) => match fields.remove(field) {
-            Some(value) => resolve(value, nodes).map(Some),
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found = Field(field)
+        .deserialize(&mut reader)
+        .and_then(|found| reader.end().map(|()| found))
+        .map_err(|error| nodes.malformed(format!("not JSON: {error}")))?;
+    match found {
+        // Most bodies refer to nothing, and have no key that had to be told apart.
+        Some(value) if text.as_bytes().contains(&b'$') => resolve(value, nodes).map(Some),
+        found => Ok(found),
+    }
+}
+
+/// The chunks of a list in the input of an event with this body. `input` is the same input with a mark
+/// where the list stands. None: they have to be made again.
+pub(crate) fn chain_in<N: Nodes>(
+    body: &str,
+    input: &Value,
+    is_list: &dyn Fn(&Map<String, Value>) -> bool,
+    nodes: &mut N,
+) -> Result<Option<Chain>, N::Error> {
+    match parse(body.as_bytes(), nodes)? {
+        Value::Object(mut fields) => match fields.remove("input") {
+            Some(recorded) => find_chain(recorded, input, is_list, nodes),
             None => Ok(None),
         },
-        _ => Err(nodes.malformed("the event's body is not an object".to_string())),
+        _ => Ok(None),
+    }
+}
+
+fn find_chain<N: Nodes>(
+    mut recorded: Value,
+    input: &Value,
+    is_list: &dyn Fn(&Map<String, Value>) -> bool,
+    nodes: &mut N,
+) -> Result<Option<Chain>, N::Error> {
+    let Value::Object(fields) = input else {
+        return Ok(None);
+    };
+    let reference = recorded.get(REFERENCE).and_then(Value::as_str);
+    if let Some(hash) = reference.and_then(from_hex) {
+        let node = nodes.node(&hash)?;
+        match node.kind {
+            NodeKind::List if is_list(fields) => return Ok(Chain::ending_with(&node)),
+            NodeKind::List => return Ok(None),
+            NodeKind::Value => recorded = parse(&node.text, nodes)?,
+        }
+    }
+    for (key, field) in fields {
+        if let Some(recorded) = recorded.get_mut(key)
+            && let Some(chain) = find_chain(recorded.take(), field, is_list, nodes)?
+        {
+            return Ok(Some(chain));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads one field of an object and passes over the others.
+struct Field<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Field<'_> {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the body of an event, an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = fields.next_key::<String>()? {
+            if key == self.0 {
+                found = Some(fields.next_value()?);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
     }
 }
 

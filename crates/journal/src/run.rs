@@ -306,7 +306,7 @@ impl Run {
                     let value = to_json(&result, &asked.path, "result")?;
                     drop(result);
                     let value = self.shared.secrets.value(value);
-                    self.write_result(&asked.path, &value, &context).await?;
+                    let value = self.write_result(&asked.path, value, &context).await?;
                     read_back(value, &asked.path)
                 }
                 Err(error) => Err(self.write_error(&asked.path, error, &context).await?),
@@ -427,7 +427,7 @@ impl Run {
             Prepared::Answered(value) => return read_back(value, &asked.path),
             Prepared::Go(context) => context,
         };
-        self.write_result(&asked.path, &version.into(), &context)
+        self.write_result(&asked.path, version.into(), &context)
             .await?;
         Ok(version)
     }

@@ -1,11 +1,14 @@
 //! Speed of the local engine: `cargo bench --profile dev -p plumb-model --bench local [-- MODEL.gguf]`.
 //!
 //! Prints tokens/s of prefill and decode, of decode in batches of 1, 2, 4 and 8, the time to the first
-//! token of a prompt whose beginning is cached, the cost of constraints, and the time a constraint takes
-//! to build. Without a path it takes the default model. The machine should be idle.
+//! token of a prompt whose beginning is cached, the cost of constraints, the time a constraint takes to
+//! build, and with an adapter beside the model what it costs that calls of it take turns with others. Without
+//! a path it takes the default model; names of parts after it (`prefill`, `decode`, `prefixes`,
+//! `constraints`, `quotes`, `adapters`) leave out the rest. The machine should be idle.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a tool for the terminal"
 )]
 
@@ -19,10 +22,11 @@ use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() {
-    let path = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with("--"));
-    let path = path.map_or_else(default_path, PathBuf::from);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = words.into_iter().filter(|word| !word.starts_with("--"));
+    let path = words.next().map_or_else(default_path, PathBuf::from);
+    let parts: Vec<String> = words.collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let started = Instant::now();
     let mut options = Options::default();
     if let Ok(threads) = std::env::var("PLUMB_THREADS") {
@@ -34,11 +38,24 @@ async fn main() {
         path.display(),
         started.elapsed().as_secs_f64()
     );
-    prefill(&model).await;
-    decode(&model).await;
-    prefixes(&model).await;
-    constraints(&model).await;
-    quotes(&model).await;
+    if wanted("prefill") {
+        prefill(&model).await;
+    }
+    if wanted("decode") {
+        decode(&model).await;
+    }
+    if wanted("prefixes") {
+        prefixes(&model).await;
+    }
+    if wanted("constraints") {
+        constraints(&model).await;
+    }
+    if wanted("quotes") {
+        quotes(&model).await;
+    }
+    if wanted("adapters") {
+        adapters(&model, &path).await;
+    }
 }
 
 fn default_path() -> PathBuf {
@@ -63,40 +80,69 @@ async fn prefill(model: &Local) {
 
 async fn decode(model: &Local) {
     for parallel in [1, 2, 4, 8] {
-        let requests: Vec<Request> = (0..parallel)
-            .map(|n| {
-                request(
-                    &format!("Write a long story about the number {n}."),
-                    Output::Text,
-                    64,
-                )
-            })
-            .collect();
-        // The prompts are computed first, so that only decoding is timed.
-        let first: Vec<Request> = requests
-            .iter()
-            .map(|r| Request {
-                max_tokens: 1,
-                ..r.clone()
-            })
-            .collect();
-        join_all(first.iter().map(|request| model.generate(request, None))).await;
-        let started = clock();
-        let answers = join_all(requests.iter().map(|request| model.generate(request, None))).await;
-        let seconds = clock() - started;
-        let tokens: u32 = answers
-            .iter()
-            .map(|a| a.as_ref().expect("an answer").usage.output_tokens)
-            .sum();
+        let speed = side_by_side(&vec![model; parallel]).await;
+        println!("decode   {parallel} at once: {speed:6.1} tokens/s");
+    }
+}
+
+/// Tokens a second of long answers, one of each of `models`.
+async fn side_by_side(models: &[&Local]) -> f64 {
+    let prompt = |n| format!("Write a long story about the number {n}.");
+    let requests: Vec<Request> = (0..models.len())
+        .map(|n| request(&prompt(n), Output::Text, 64))
+        .collect();
+    // The prompts are computed first, so that only decoding is timed.
+    let first = requests.iter().map(|r| Request {
+        max_tokens: 1,
+        ..r.clone()
+    });
+    let first: Vec<Request> = first.collect();
+    let all = |requests: Vec<Request>| async move {
+        let calls = models.iter().zip(&requests);
+        join_all(calls.map(|(model, request)| model.generate(request, None))).await
+    };
+    all(first).await;
+    let started = clock();
+    let answers = all(requests).await;
+    let seconds = (clock() - started).max(1e-6);
+    let tokens: u32 = answers
+        .iter()
+        .map(|a| a.as_ref().expect("an answer").usage.output_tokens)
+        .sum();
+    f64::from(tokens) / seconds
+}
+
+/// Answers of one adapter side by side, and of two that take turns.
+async fn adapters(model: &Local, path: &std::path::Path) {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let files = std::fs::read_dir(path.parent().expect("a folder")).expect("it is read");
+    let name = files.flatten().find_map(|file| {
+        let name = file.file_name().into_string().ok()?;
+        let name = name.strip_prefix(stem)?.strip_prefix('+')?;
+        name.strip_suffix(".gguf").map(str::to_owned)
+    });
+    let Some(name) = name else {
+        println!("adapters none beside {}", path.display());
+        return;
+    };
+    let with = model.with_adapter(&name).expect("it is loaded");
+    for (what, models) in [
+        ("4 of the base", [model; 4]),
+        ("4 of the adapter", [&with; 4]),
+        ("2 of each", [model, &with, model, &with]),
+    ] {
         println!(
-            "decode   {parallel} at once: {:6.1} tokens/s",
-            f64::from(tokens) / seconds
+            "adapters {what:16}: {:6.1} tokens/s",
+            side_by_side(&models).await
         );
     }
 }
 
 async fn prefixes(model: &Local) {
-    let system = text(1100, 7);
+    let system = text(2000, 7);
     let ask = |question: &str| Request {
         messages: vec![
             message(Role::System, &system),
@@ -115,19 +161,30 @@ async fn prefixes(model: &Local) {
 async fn constraints(model: &Local) {
     let schema = json!({"type": "object", "properties": {"story": {"type": "string"}}, "required": ["story"], "additionalProperties": false});
     let prompt = "Write a long story about a ship as JSON.";
-    for (name, output) in [("free", Output::Text), ("schema", Output::Json(schema))] {
-        let request = request(prompt, output, 64);
-        let warm = Request {
-            max_tokens: 1,
-            ..request.clone()
-        };
-        timed(model, &warm).await;
-        let (response, seconds) = timed(model, &request).await;
-        println!(
-            "decode   {name:6}: {:6.1} tokens/s",
-            f64::from(response.usage.output_tokens) / seconds
-        );
+    // In turns, so that what else the machine does falls on both alike.
+    let mut seconds = [0.0; 2];
+    let mut tokens = [0; 2];
+    for _ in 0..4 {
+        for (index, output) in [Output::Text, Output::Json(schema.clone())]
+            .into_iter()
+            .enumerate()
+        {
+            let request = request(prompt, output, 96);
+            let warm = Request {
+                max_tokens: 1,
+                ..request.clone()
+            };
+            timed(model, &warm).await;
+            let (response, took) = timed(model, &request).await;
+            seconds[index] += took;
+            tokens[index] += response.usage.output_tokens;
+        }
     }
+    let [free, held] = [0, 1].map(|index| f64::from(tokens[index]) / seconds[index]);
+    println!(
+        "decode   free {free:.1}, under a schema {held:.1} tokens/s: {:+.1} %",
+        100.0 * (held / free - 1.0)
+    );
 }
 
 /// Six passages of ten sentences of about 150 characters, as a research branch shows them.

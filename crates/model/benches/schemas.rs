@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const MODEL: &str = "qwen2.5-coder-0.5b";
-const TIMES: u64 = 16;
+const TIMES: u64 = 12;
 const PARALLEL: usize = 8;
 const MOST_TOKENS: u32 = 400;
 
@@ -47,7 +47,11 @@ async fn main() {
         .get(1)
         .map_or(TIMES, |times| times.parse().expect("a number"));
     let entry = catalogue::find(name).unwrap();
-    let model = Local::load(name, &entry.path().unwrap(), Options::default()).expect("it loads");
+    let mut options = Options::default();
+    if let Ok(threads) = std::env::var("PLUMB_THREADS") {
+        options.threads = threads.parse().expect("PLUMB_THREADS is a number");
+    }
+    let model = Local::load(name, &entry.path().unwrap(), options).expect("it loads");
     let text = include_str!("../tests/schemas/schemas.json");
     let forms: Vec<Form> = serde_json::from_str(text).unwrap();
     let started = std::time::Instant::now();
@@ -100,8 +104,10 @@ async fn answer(model: &Local, form: &Form, seed: u64) -> Answered {
     if response.stop == Stop::Length {
         return Answered::Cut;
     }
-    let fits = serde_json::from_str::<Value>(&response.text)
-        .is_ok_and(|value| jsonschema::is_valid(&form.schema, &value));
+    let options = jsonschema::options().should_validate_formats(true);
+    let validator = options.build(&form.schema).expect("a schema");
+    let fits =
+        serde_json::from_str::<Value>(&response.text).is_ok_and(|value| validator.is_valid(&value));
     if fits {
         return Answered::Valid;
     }

@@ -39,6 +39,8 @@ pub struct Entry {
     pub licence: String,
     /// The memory that it needs at work, with the default settings.
     pub memory_bytes: u64,
+    /// The longest context that it was trained for, in tokens, of a chat model.
+    pub context: Option<u32>,
     /// What it can do: `chat`, `json`, `tools`, `embeddings`.
     pub abilities: Vec<String>,
     /// The Python packages that carry it.
@@ -222,7 +224,7 @@ mod tests {
     fn the_default_is_the_largest_that_fits() {
         for (gigabytes, name) in [
             (64, "qwen2.5-coder-1.5b"),
-            (2, "qwen2.5-coder-0.5b"),
+            (1, "qwen2.5-coder-0.5b"),
             (0, "smollm2-135m"),
         ] {
             assert_eq!(largest_chat(gigabytes * 1_000_000_000).unwrap().name, name);

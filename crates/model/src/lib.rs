@@ -7,11 +7,13 @@
 //! This crate takes no decision of an agent and writes no journal.
 
 mod bedrock;
+mod capacity;
 pub mod catalogue;
 mod checked;
 mod embed;
 mod error;
 mod fallback;
+pub mod gguf;
 mod hedge;
 mod http;
 mod kept;
@@ -20,6 +22,7 @@ mod limits;
 pub mod local;
 #[cfg(test)]
 mod loopback;
+mod memory;
 mod message;
 mod native;
 mod offline;
@@ -39,6 +42,7 @@ mod watch;
 
 use futures::future::BoxFuture;
 
+pub use capacity::{Bounds, Need, Options};
 pub use embed::{Embed, Embedded};
 pub use error::{Error, Result};
 pub use fallback::Fallback;

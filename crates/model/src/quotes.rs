@@ -146,7 +146,7 @@ fn check_quotes(schema: &Value, value: &Value) -> Result<(), String> {
 }
 
 /// The text inside a JSON string, with what means something in a regular expression escaped.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let json = Value::String(text.to_owned()).to_string();
     let inner = json.get(1..json.len() - 1).unwrap_or_default();
     let mut out = String::with_capacity(inner.len());

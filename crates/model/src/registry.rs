@@ -3,25 +3,26 @@
 mod way;
 
 use std::collections::BTreeMap;
-#[cfg(feature = "local")]
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
 
+use crate::capacity::Need;
 use crate::catalogue::{self, Entry, Kind};
 use crate::checked::Checked;
+use crate::gguf::Header;
 use crate::kept::{Answers, Kept};
 use crate::limits::Gate;
 use crate::providers::variable;
 use crate::remote::{Manner, Remote};
-#[cfg(feature = "local")]
-use crate::store::file_error;
 use crate::{
-    Embed, Error, Fallback, Hedging, Keeping, Limits, Model, PROVIDERS, Patience, Result, Retry,
+    Bounds, Embed, Error, Fallback, Hedging, Keeping, Limits, Model, PROVIDERS, Patience, Result,
+    Retry,
 };
 use crate::{fallback, prices};
 
+#[cfg(feature = "local")]
+mod local;
 pub use way::Server;
 use way::Way;
 
@@ -30,8 +31,8 @@ use way::Way;
 pub struct Settings {
     /// The address of an OpenAI-compatible server; `$OPENAI_BASE_URL`, else OpenAI's own.
     pub base_url: Option<String>,
-    /// Threads of the local engine; all cores where not set.
-    pub threads: Option<u32>,
+    /// What the local engine may use.
+    pub local: Bounds,
     /// OpenAI-compatible servers by the names that the user gave them.
     pub servers: BTreeMap<String, Server>,
     /// What may be asked of a provider or server, by its name.
@@ -54,6 +55,9 @@ pub struct Models {
     /// The ways to the providers, shared by all models that this opens.
     gates: Arc<Mutex<BTreeMap<String, Arc<Gate>>>>,
     answers: Arc<OnceLock<Arc<Answers>>>,
+    /// Local models that are open, by their files.
+    #[cfg(feature = "local")]
+    engines: Arc<Mutex<BTreeMap<std::path::PathBuf, std::sync::Weak<crate::local::Loaded>>>>,
 }
 
 /// A line of the list of models.
@@ -69,6 +73,15 @@ pub struct Listed {
     pub default: bool,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The memory that it needs at work, in bytes; under the settings where the file is here.
+    pub memory_bytes: u64,
+    /// Whether that much is free, or allowed; `None` on a system that does not say.
+    pub fits: Option<bool>,
+    /// The tokens that a prompt and its answer may have together, of a chat model.
+    pub context_tokens: Option<u32>,
+    /// The names of its adapters on this machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<String>,
     /// Its licence.
     pub licence: String,
     /// What it is.
@@ -82,6 +95,8 @@ impl Models {
             settings,
             gates: Arc::default(),
             answers: Arc::default(),
+            #[cfg(feature = "local")]
+            engines: Arc::default(),
         }
     }
 
@@ -93,7 +108,7 @@ impl Models {
     pub fn default_name(&self) -> Result<String> {
         Ok(format!(
             "local:{}",
-            catalogue::largest_chat(machine_memory())?.name
+            catalogue::largest_chat(self.settings.local.machine())?.name
         ))
     }
 
@@ -133,7 +148,7 @@ impl Models {
             return Err(unknown(name));
         };
         if provider == "local" {
-            return self.open_local(name, model);
+            return self.open_local(model);
         }
         let way = self.way(name, provider)?;
         let address = way.address.clone();
@@ -208,33 +223,10 @@ impl Models {
         Arc::clone(gate)
     }
 
-    #[cfg(feature = "local")]
-    fn open_local(&self, name: &str, local: &str) -> Result<Arc<dyn Model>> {
-        let mut options = crate::local::Options::default();
-        if let Some(threads) = self.settings.threads {
-            options.threads = threads;
-        }
-        if Path::new(local)
-            .extension()
-            .is_some_and(|extension| extension == "gguf")
-        {
-            let path = Path::new(local);
-            let metadata = std::fs::metadata(path);
-            let bytes = metadata.map_err(|error| file_error(path, error))?.len();
-            // Weights, and on top what the catalogued models need for their cache and buffers.
-            check_memory(name, bytes + bytes / 4 + 500_000_000)?;
-            return Ok(Arc::new(crate::local::Local::load(name, path, options)?));
-        }
-        let entry = catalogue::find(name)?;
-        let path = entry.verified()?;
-        check_memory(&entry.name, entry.memory_bytes)?;
-        Ok(Arc::new(crate::local::Local::load(name, &path, options)?))
-    }
-
     #[cfg(not(feature = "local"))]
-    fn open_local(&self, name: &str, _local: &str) -> Result<Arc<dyn Model>> {
+    fn open_local(&self, local: &str) -> Result<Arc<dyn Model>> {
         Err(Error::Unfit {
-            model: name.to_owned(),
+            model: format!("local:{local}"),
             reason: "this build has no local engine".to_owned(),
             hint: "build with the feature `local`".to_owned(),
         })
@@ -243,20 +235,33 @@ impl Models {
     /// All catalogued files.
     ///
     /// # Errors
-    /// As [`catalogue::entries`].
+    /// As [`catalogue::entries`]; [`Error::Setting`] for settings that no engine can work with.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let default = self.default_name()?;
+        let options = self.settings.local.options()?;
+        let room = self.settings.local.room();
         let listed = |entry: &Entry| {
             let name = match entry.kind {
                 Kind::Chat => format!("local:{}", entry.name),
                 Kind::Index => entry.name.clone(),
             };
+            let file = entry.path().ok().filter(|_| entry.is_present());
+            let header = file.as_deref().and_then(|path| Header::read(path).ok());
+            let need = header.map_or(entry.memory_bytes, |header| {
+                Need::of(&header, &options).total()
+            });
             Listed {
                 default: name == default,
                 name,
                 kind: entry.kind,
-                present: entry.is_present(),
+                present: file.is_some(),
                 bytes: entry.bytes,
+                memory_bytes: need,
+                fits: room.map(|room| need <= room),
+                context_tokens: entry
+                    .context
+                    .map(|trained| trained.min(options.context_tokens)),
+                adapters: file.map(|path| adapters(&path)).unwrap_or_default(),
                 licence: entry.licence.clone(),
                 about: entry.title.clone(),
             }
@@ -297,6 +302,14 @@ impl Models {
     }
 }
 
+#[cfg(feature = "local")]
+use local::adapters;
+
+#[cfg(not(feature = "local"))]
+fn adapters(_model: &std::path::Path) -> Vec<String> {
+    Vec::new()
+}
+
 /// A provider in the list.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedProvider {
@@ -334,61 +347,6 @@ fn unknown(name: &str) -> Error {
         hint: "a model is called provider:name, such as local:NAME or openai:NAME; plumb models lists them"
             .to_owned(),
     }
-}
-
-/// What the system says of its memory; `None` where it does not.
-fn memory() -> Option<sysinfo::System> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_memory();
-    Some(system)
-}
-
-/// The machine's memory, in bytes.
-fn machine_memory() -> u64 {
-    let Some(system) = memory() else { return 0 };
-    system
-        .cgroup_limits()
-        .map_or(system.total_memory(), |limits| limits.total_memory)
-}
-
-/// Says before loading that a model does not fit in what is free, and proposes one that does.
-#[cfg(feature = "local")]
-fn check_memory(name: &str, needed: u64) -> Result<()> {
-    match memory().map(|system| free(&system)) {
-        Some(free) => refuse_unless_fits(name, needed, free),
-        // A system that does not say is trusted.
-        None => Ok(()),
-    }
-}
-
-#[cfg(feature = "local")]
-fn free(system: &sysinfo::System) -> u64 {
-    let available = system.available_memory();
-    // Not its own `free_memory`, which counts cached files as used.
-    let limits = system.cgroup_limits();
-    limits.map_or(available, |limits| {
-        available.min(limits.total_memory.saturating_sub(limits.rss))
-    })
-}
-
-#[cfg(feature = "local")]
-fn refuse_unless_fits(name: &str, needed: u64, free: u64) -> Result<()> {
-    if needed <= free {
-        return Ok(());
-    }
-    let smaller = catalogue::largest_chat(free)?;
-    Err(Error::Unfit {
-        model: name.to_owned(),
-        reason: format!(
-            "it takes {} MB of memory and {} MB are free",
-            needed / 1_000_000,
-            free / 1_000_000
-        ),
-        hint: match smaller.memory_bytes <= free {
-            true => format!("--model local:{} fits", smaller.name),
-            false => "free some memory".to_owned(),
-        },
-    })
 }
 
 #[cfg(test)]
@@ -432,20 +390,5 @@ mod tests {
             error.contains("speaks antropic") && error.contains("did you mean anthropic"),
             "{error}"
         );
-    }
-
-    #[cfg(feature = "local")]
-    #[test]
-    fn a_model_that_does_not_fit_is_refused_with_one_that_does() {
-        assert!(refuse_unless_fits("big", 2_000, 2_000).is_ok());
-        let refusal = |free| refuse_unless_fits("local:big", 9_000_000_000, free).unwrap_err();
-        let error = refusal(1_500_000_000).to_string();
-        assert!(error.contains("takes 9000 MB"), "{error}");
-        assert!(error.contains("1500 MB are free"), "{error}");
-        assert!(
-            error.contains("--model local:qwen2.5-coder-0.5b fits"),
-            "{error}"
-        );
-        assert!(refusal(1_000).to_string().contains("free some memory"));
     }
 }

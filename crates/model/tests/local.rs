@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use plumb_model::local::{Local, Options};
 use plumb_model::{
-    Error, Message, Model, Output, Request, Response, Role, Stop, Tool, ToolChoice, ToolResult,
-    catalogue, quotes,
+    Bounds, Error, Message, Model, Models, Output, Request, Response, Role, Settings, Stop, Tool,
+    ToolChoice, ToolResult, catalogue, quotes,
 };
 use serde_json::{Value, json};
 
@@ -304,6 +304,40 @@ async fn what_does_not_fit_is_refused_with_by_how_much() {
 }
 
 #[tokio::test]
+async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded_and_one_that_is_open_is_shared() {
+    if model().is_none() {
+        return;
+    }
+    let opened_with = |memory_mb| {
+        let local = Bounds {
+            threads: Some(1),
+            context_tokens: Some(1024),
+            memory_mb: Some(memory_mb),
+            ..Bounds::default()
+        };
+        let models = Models::new(Settings {
+            local,
+            ..Settings::default()
+        });
+        let opened = models.open("local:smollm2-135m");
+        opened.map(|model| (models, model))
+    };
+    let error = opened_with(120).err().unwrap().to_string();
+    assert!(
+        error.contains("0.1 GB are allowed") && error.contains("hint: --memory-mb"),
+        "{error}"
+    );
+    let (models, first) = opened_with(400).unwrap();
+    assert_eq!(first.context_tokens(), Some(1024));
+    let prompt = request(&"The sea is wide. ".repeat(20), Output::Text, 2);
+    first.generate(&prompt, None).await.unwrap();
+    // The second handle has what the first one computed.
+    let second = models.open("local:smollm2-135m").unwrap();
+    let answer = second.generate(&prompt, None).await.unwrap();
+    assert!(answer.usage.cached_tokens > 50, "{answer:?}");
+}
+
+#[tokio::test]
 async fn text_streams_and_stops_at_its_limit() {
     let Some(model) = model() else { return };
     let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
@@ -348,11 +382,11 @@ async fn a_schema_that_cannot_be_enforced_is_refused_with_its_path() {
     let cases = [
         (
             json!({"list": {"type": "array", "uniqueItems": true}}),
-            "#/properties/list",
+            "#/properties/list/uniqueItems",
         ),
         (
             json!({"a": object(json!({"b": {"not": {"type": "string"}}}))}),
-            "#/properties/a/properties/b",
+            "#/properties/a/properties/b/not",
         ),
         (
             json!({"q": {"type": "string", "x-quote-from": [[]]}}),

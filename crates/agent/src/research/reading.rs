@@ -128,7 +128,8 @@ fn gathered(mut notes: Vec<Note>, note: Option<Note>) -> Vec<Note> {
 pub(super) fn agree(one: &Note, other: &Note) -> bool {
     let asked = words(&one.question);
     let added = |note: &Note| -> BTreeSet<String> {
-        words(&note.answer).difference(&asked).cloned().collect()
+        let said = words(&note.answer).into_iter().chain(units(&note.answer));
+        said.filter(|word| !asked.contains(word)).collect()
     };
     let (one, other) = (added(one), added(other));
     let (less, more) = match one.len() < other.len() {
@@ -137,6 +138,31 @@ pub(super) fn agree(one: &Note, other: &Note) -> bool {
     };
     // An answer that adds nothing ("yes") agrees with its like alone.
     less.is_subset(more) && less.is_empty() == more.is_empty()
+}
+
+/// The words of one or two letters that follow a number, in lower case: what is measured in them differs
+/// from a bare number, `32 TB` from `2^32`.
+fn units(text: &str) -> impl Iterator<Item = String> {
+    const NO_UNITS: &[&str] = &[
+        "a", "as", "at", "be", "by", "if", "in", "is", "it", "of", "on", "or", "so", "to", "we",
+    ];
+    let tokens = text.split(|c: char| !c.is_alphanumeric());
+    let tokens: Vec<&str> = tokens.filter(|token| !token.is_empty()).collect();
+    let is_unit = |word: &str| {
+        word.len() <= 2
+            && word.chars().all(char::is_alphabetic)
+            && !NO_UNITS.contains(&word.to_lowercase().as_str())
+    };
+    let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let after_number =
+        |pair: &&[&str]| matches!(pair, [number, unit] if is_number(number) && is_unit(unit));
+    let units: Vec<String> = tokens
+        .windows(2)
+        .filter(after_number)
+        .filter_map(|pair| pair.last())
+        .map(|unit| unit.to_lowercase())
+        .collect();
+    units.into_iter()
 }
 
 /// Answers once; when the answer has a number or name that its passage does not have, once more without
@@ -203,4 +229,42 @@ struct Noted {
     answer: String,
     #[serde(default)]
     quote: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(answer: &str) -> Note {
+        let passage = Passage {
+            id: String::new(),
+            file: String::new(),
+            title: String::new(),
+            headings: Vec::new(),
+            text: String::new(),
+            range: 0..0,
+            places: Vec::new(),
+            ordinal: 0,
+        };
+        Note {
+            question: "How large may a table be?".to_owned(),
+            quote: String::new(),
+            answer: answer.to_owned(),
+            passage,
+            grounded: true,
+            readings: 1,
+            confidence: 0.0,
+        }
+    }
+
+    #[test]
+    fn answers_agree_when_one_has_all_that_the_other_adds() {
+        let agree = |one, other| agree(&note(one), &note(other));
+        assert!(agree("A table may be 32 TB large.", "32 TB"));
+        assert!(agree("100", "By default it is 100."));
+        assert!(!agree("32 TB", "2^32 out-of-line values"));
+        assert!(!agree("32 TB", "32 MB"));
+        assert!(agree("100", "100 by default"));
+        assert!(!agree("yes", "It is 100."));
+    }
 }

@@ -16,6 +16,9 @@ use crate::Result;
 /// it was asked, and 9 of the 17 that one gave.
 const AGREEMENT: f32 = 6.0;
 
+/// By how much they rise when a third reading gives it: less, because the readings share passages.
+const ONE_MORE: f32 = 2.0;
+
 /// The belief below which agreement does not help: where the documents do not answer, the two readings
 /// often agree on the same sentence beside the point.
 const DENIED: f32 = 0.12;
@@ -59,7 +62,12 @@ fn agreed(belief: f32, readings: u32) -> f32 {
     }
     // Never quite 1, so that the odds are finite.
     let belief = belief.min(0.999);
-    let odds = belief / (1.0 - belief) * AGREEMENT.powi(readings.saturating_sub(1).cast_signed());
+    let more = match readings {
+        0 | 1 => 1.0,
+        2 => AGREEMENT,
+        _ => AGREEMENT * ONE_MORE,
+    };
+    let odds = belief / (1.0 - belief) * more;
     odds / (1.0 + odds)
 }
 

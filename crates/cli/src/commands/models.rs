@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use knowledge::EmbeddingFiles;
 use model::catalogue::{self, Kind};
-use model::{Keeping, ListedProvider, Models, Settings, prices};
+use model::{Bounds, Keeping, Listed, ListedProvider, Models, Settings, prices};
 use serde_json::json;
 
 use crate::arguments::{self, ModelsCommand, Provider};
@@ -40,7 +40,13 @@ pub fn open_keeping(provider: &Provider, keep: bool) -> Result<Models> {
     let configuration = Configuration::find()?;
     Ok(Models::new(Settings {
         base_url: provider.base_url.clone(),
-        threads: provider.threads,
+        local: Bounds {
+            threads: provider.threads,
+            context_tokens: provider.context_tokens,
+            memory_mb: provider.memory_mb,
+            ..Bounds::default()
+        }
+        .or(configuration.local),
         servers: configuration.servers,
         limits: configuration.limits,
         timeouts: configuration.timeouts,
@@ -81,24 +87,43 @@ async fn list(models: &Models, json: bool) -> Result<()> {
             "providers": providers.collect::<Vec<_>>(), "prices_of": prices::table().date}));
     }
     let mut text = String::new();
-    for entry in &listed {
-        let state = match (entry.present, entry.default) {
-            (true, true) => "present, default",
-            (true, false) => "present",
-            (false, true) => "not fetched, default",
-            (false, false) => "not fetched",
-        };
-        let megabytes = entry.bytes.div_ceil(1_000_000);
-        text.push_str(&format!(
-            "{:<26} {megabytes:>5} MB  {:<20} {}\n",
-            entry.name, state, entry.about
-        ));
-    }
+    text.extend(listed.iter().map(local));
     text.push('\n');
     for (provider, asked) in &providers {
         text.push_str(&line(provider, asked));
     }
     view::print(&text)
+}
+
+/// A catalogued file: its size, and what it needs at work.
+fn local(entry: &Listed) -> String {
+    let state = match (entry.present, entry.default) {
+        (true, true) => "present, default",
+        (true, false) => "present",
+        (false, true) => "not fetched, default",
+        (false, false) => "not fetched",
+    };
+    let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
+    let need = match (entry.kind, entry.fits) {
+        (Kind::Index, _) => String::new(),
+        (Kind::Chat, Some(false)) => {
+            format!("needs {}, does not fit", megabytes(entry.memory_bytes))
+        }
+        (Kind::Chat, _) => format!("needs {}", megabytes(entry.memory_bytes)),
+    };
+    let context = entry
+        .context_tokens
+        .map_or_else(String::new, |tokens| format!("{tokens} tokens"));
+    let mut text = format!(
+        "{:<26} {:>7}  {state:<20}  {need:<27} {context:<13} {}\n",
+        entry.name,
+        megabytes(entry.bytes),
+        entry.about
+    );
+    for adapter in &entry.adapters {
+        text.push_str(&format!("{}+{adapter}\n", entry.name));
+    }
+    text
 }
 
 /// What a provider says of its models; `None` where it was not asked, for want of a key.
@@ -239,4 +264,44 @@ async fn pull(models: &Models, names: &[String]) -> Result<()> {
         view::say(&format!("{name}: {} (checksum right)", path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_model_is_listed_with_what_it_needs() {
+        let entry = |present, fits, adapters: &[&str]| Listed {
+            name: "local:small".to_owned(),
+            kind: Kind::Chat,
+            present,
+            default: present,
+            bytes: 491_400_064,
+            memory_bytes: 881_000_000,
+            fits: Some(fits),
+            context_tokens: Some(12_288),
+            adapters: adapters.iter().map(|&name| name.to_owned()).collect(),
+            licence: "Apache-2.0".to_owned(),
+            about: "Small".to_owned(),
+        };
+        let index = Listed {
+            kind: Kind::Index,
+            name: "index".to_owned(),
+            context_tokens: None,
+            ..entry(false, true, &[])
+        };
+        let listed = [
+            entry(true, true, &["support"]),
+            entry(false, false, &[]),
+            index,
+        ];
+        let text: String = listed.iter().map(local).collect();
+        insta::assert_snapshot!(text, @r"
+        local:small                 492 MB  present, default      needs 881 MB                12288 tokens  Small
+        local:small+support
+        local:small                 492 MB  not fetched           needs 881 MB, does not fit  12288 tokens  Small
+        index                       492 MB  not fetched                                                     Small
+        ");
+    }
 }

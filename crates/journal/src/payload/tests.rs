@@ -45,7 +45,8 @@ impl Nodes for Shelf {
 fn round_trip(value: &Value) -> Value {
     let mut shelf = Shelf::default();
     let (text, _) = shelf.keep(value);
-    let field = decode_field(&text, "input", &mut shelf).unwrap().unwrap();
+    let body = std::str::from_utf8(&text).unwrap();
+    let field = decode_field(body, "input", &mut shelf).unwrap().unwrap();
     assert_eq!(
         decode(&text, &mut shelf).unwrap().get("input"),
         Some(&field)

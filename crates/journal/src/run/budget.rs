@@ -60,7 +60,7 @@ impl Run {
             path,
             kind: StepKind::Question,
             effect: Effect::Read,
-            input,
+            input: input.into(),
             lists: Vec::new(),
         };
         let path = asked_question.path.clone();

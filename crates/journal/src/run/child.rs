@@ -234,8 +234,7 @@ impl Child {
                 let value = serde_json::to_value(end).unwrap_or_default();
                 let context = run.waited(&self.asked);
                 context.attribute("run", self.id.as_str());
-                run.write_result(&self.asked.path, &value, &context).await?;
-                return Ok(value);
+                return run.write_result(&self.asked.path, value, &context).await;
             }
             if waiting.is_none() {
                 let reason = format!("{} waits for run {}", self.asked.path, self.id);

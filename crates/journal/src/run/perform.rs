@@ -1,6 +1,6 @@
 //! A step on its way: its address, what the journal answers, its intent, its end.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,7 +29,7 @@ pub(super) struct Asked {
     pub(super) kind: StepKind,
     pub(super) effect: Effect,
     /// With marks where lists stand.
-    pub(super) input: Value,
+    pub(super) input: Arc<Value>,
     pub(super) lists: Vec<Captured>,
     pub(super) fingerprint: Hash,
 }
@@ -37,7 +37,7 @@ pub(super) struct Asked {
 impl Asked {
     /// The input with its lists.
     fn whole_input(&self) -> Value {
-        let mut input = self.input.clone();
+        let mut input = Value::clone(&self.input);
         list::resolve(&mut input, &self.lists);
         input
     }
@@ -156,7 +156,7 @@ impl Run {
             path,
             kind,
             effect,
-            input,
+            input: input.into(),
             lists,
             fingerprint,
         })
@@ -201,7 +201,7 @@ impl Run {
                 Ok(Reconciled::Done(value)) => {
                     let value = self.shared.secrets.value(value);
                     context.attribute("reconciled", true);
-                    self.write_result(path, &value, &context).await?;
+                    let value = self.write_result(path, value, &context).await?;
                     return Ok(Prepared::Answered(value));
                 }
                 Ok(Reconciled::NotDone) => {}
@@ -353,16 +353,21 @@ impl Run {
                 asked,
             });
         }
+        if !shared && !asked.lists.is_empty() {
+            let body = started.into();
+            for (number, list) in asked.lists.iter().enumerate() {
+                list.is_recorded(number, &body, &asked.input);
+            }
+        }
         match outcome {
             Outcome::Known(output) => Ok(Answer::Result(output)),
             Outcome::Finished(body) if payload::has_references(&body) => self
                 .output_and_ahead(place, path, body)
                 .await
                 .map(Answer::Result),
-            Outcome::Finished(body) => {
-                let output = self.field(path, body, "output").await?;
-                Ok(Answer::Result(output.unwrap_or_default()))
-            }
+            // No switch of threads for what is at hand.
+            Outcome::Finished(body) => Reader::inline_field(self.id(), path, &body, "output")
+                .map(|output| Answer::Result(output.unwrap_or_default())),
             Outcome::Failed(body) => Err(Error::StepFailed {
                 path: path.clone(),
                 message: self.message(path, body).await?,

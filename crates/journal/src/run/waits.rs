@@ -81,7 +81,9 @@ impl Run {
         }
         let _busy = self.shared.activity.busy();
         let context = self.waited(asked);
-        self.write_result(&asked.path, &Value::Null, &context).await
+        self.write_result(&asked.path, Value::Null, &context)
+            .await
+            .map(drop)
     }
 
     /// Writes the intent of a step that waits, if it has not been written; gives when it was.

@@ -26,6 +26,7 @@ pub(super) struct Beginning {
 impl Run {
     pub(super) async fn write_start(&self, asked: &Asked, beginning: Beginning) -> Result<()> {
         let waits = beginning.question.is_some();
+        self.go_on_with_lists(asked).await;
         let record = self.step_begins(asked, beginning)?;
         let Shared { store, key, .. } = &*self.shared;
         // A refusal for the budget, or a question that may be answered, must be known at once.
@@ -49,15 +50,31 @@ impl Run {
         };
         let context = StepContext::new(&asked.path, String::new(), Cost::default());
         context.attribute(mark, true);
+        self.go_on_with_lists(asked).await;
         let mut record = self.step_begins(asked, beginning)?;
-        record.then = Some(Box::new(self.step_finishes(
-            &asked.path,
-            value,
-            &context,
-        )?));
+        let (end, _) = self.step_finishes(&asked.path, value.clone(), &context)?;
+        record.then = Some(Box::new(end));
         self.shared.store.append(&self.shared.key, record).await?;
         asked.lists.iter().for_each(|list| list.handed(self.id()));
         Ok(())
+    }
+
+    /// Looks up how the journal has cut the lists of an input whose beginnings were answered from it. What
+    /// cannot be found is cut again.
+    async fn go_on_with_lists(&self, asked: &Asked) {
+        for list in &asked.lists {
+            let Some(recalled) = list.recalled() else {
+                continue;
+            };
+            let (id, path) = (self.id().clone(), asked.path.clone());
+            let read = self.shared.store.read(move |reader| {
+                let chain = reader.chain(&id, &path, &recalled)?;
+                Ok(chain.map(|chain| (recalled, chain)))
+            });
+            if let Ok(Some((recalled, chain))) = read.await {
+                list.go_on_from(&recalled, chain);
+            }
+        }
     }
 
     fn step_begins(&self, asked: &Asked, beginning: Beginning) -> Result<Record> {
@@ -87,7 +104,7 @@ impl Run {
         reserve.note("reserve", &mut body);
         if attempt == 1 {
             // A later attempt has the same input, that has been checked; once is enough.
-            body.insert("input".to_string(), input.clone());
+            body.insert("input".to_string(), Value::clone(input));
         }
         let (mut event, nodes) = EventRow::with_lists(event_kind, &body, lists)
             .map_err(|error| not_json(path, "input", &error))?;
@@ -118,23 +135,29 @@ impl Run {
         Ok(record)
     }
 
+    /// Writes a step's result down; gives it back once it is on disk.
     pub(super) async fn write_result(
         &self,
         path: &str,
-        value: &Value,
+        value: Value,
         context: &StepContext,
-    ) -> Result<()> {
-        let record = self.step_finishes(path, value, context)?;
-        self.shared.store.append(&self.shared.key, record).await
+    ) -> Result<Value> {
+        let (record, value) = self.step_finishes(path, value, context)?;
+        self.shared.store.append(&self.shared.key, record).await?;
+        Ok(value)
     }
 
-    fn step_finishes(&self, path: &str, value: &Value, context: &StepContext) -> Result<Record> {
+    fn step_finishes(
+        &self,
+        path: &str,
+        value: Value,
+        context: &StepContext,
+    ) -> Result<(Record, Value)> {
         let notice = EventKind::StepFinished {
             path: path.to_string(),
             attributes: Map::new(),
         };
-        let output = ("output", value.clone());
-        self.step_ends(Kind::StepFinished, path, output, context, notice)
+        self.step_ends(Kind::StepFinished, path, ("output", value), context, notice)
     }
 
     /// Writes down how the work failed and gives the error for the caller.
@@ -172,20 +195,21 @@ impl Run {
                 (Kind::StepFaulted, message, kind, error)
             }
         };
-        let record = self.step_ends(row, &path, ("error", message.into()), context, kind)?;
+        let (record, _) = self.step_ends(row, &path, ("error", message.into()), context, kind)?;
         self.shared.store.append(&self.shared.key, record).await?;
         Ok(error)
     }
 
+    /// The record of a step's end, and the value in it.
     fn step_ends(
         &self,
         kind: Kind,
         path: &str,
-        field: (&str, Value),
+        (field, value): (&str, Value),
         context: &StepContext,
         mut notice: EventKind,
-    ) -> Result<Record> {
-        let mut body = Map::from_iter([(field.0.to_string(), field.1)]);
+    ) -> Result<(Record, Value)> {
+        let mut body = Map::from_iter([(field.to_string(), value)]);
         let noted = self.attributes(context);
         if !noted.is_empty() {
             body.insert("attributes".to_string(), noted.clone().into());
@@ -211,7 +235,7 @@ impl Run {
             spend: cost.amounts(),
             ..Entry::default()
         };
-        Ok(record)
+        Ok((record, body.remove(field).unwrap_or_default()))
     }
 
     fn attributes(&self, context: &StepContext) -> Map<String, Value> {

@@ -196,7 +196,7 @@ impl EventRow {
             path: None,
             effect: None,
             fingerprint: None,
-            body: String::from_utf8_lossy(&encoded.text).into_owned(),
+            body: String::from_utf8(encoded.text).map_err(serde::ser::Error::custom)?,
         };
         Ok((row, encoded.nodes))
     }

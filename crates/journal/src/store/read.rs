@@ -18,7 +18,8 @@ use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
 use super::event::EventRow;
 use crate::lease::Holder;
-use crate::payload;
+use crate::list::Recalled;
+use crate::payload::{self, Chain};
 use crate::records::{Page, RunId, RunRecord, RunStatus};
 use crate::{Error, Result};
 
@@ -211,11 +212,27 @@ impl Reader<'_> {
             id,
             place,
         };
-        payload::decode_field(body.as_bytes(), field, &mut source)
+        payload::decode_field(body, field, &mut source)
     }
 }
 
 impl Reader<'_> {
+    /// How a list in the input of a recorded step was cut, if that can be told.
+    pub(crate) fn chain(
+        &self,
+        id: &RunId,
+        place: &str,
+        recalled: &Recalled,
+    ) -> Result<Option<Chain>> {
+        let mut source = Source {
+            connection: self.connection,
+            id,
+            place,
+        };
+        let is_list = |fields: &Map<String, Value>| recalled.is_list(fields);
+        payload::chain_in(&recalled.body, &recalled.input, &is_list, &mut source)
+    }
+
     /// One field of an event's body that refers to no payloads; needs no connection.
     pub(crate) fn inline_field(
         id: &RunId,
@@ -223,7 +240,7 @@ impl Reader<'_> {
         body: &str,
         field: &str,
     ) -> Result<Option<Value>> {
-        payload::decode_field(body.as_bytes(), field, &mut Inline { id, place })
+        payload::decode_field(body, field, &mut Inline { id, place })
     }
 }
 

@@ -63,6 +63,11 @@ impl Bench {
         let connection = rusqlite::Connection::open(self.path()).unwrap();
         connection.query_row(sql, [], |row| row.get(0)).unwrap()
     }
+
+    pub(crate) fn text(&self, sql: &str) -> String {
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
 }
 
 /// This test binary again, running one test that acts as a child when `PLUMB_CHILD` is set.

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use journal::{Effect, Journal, Moment, Options};
+use journal::{Effect, Journal, List, Moment, Options, Run};
 use serde_json::{Value, json};
 
+use crate::caring::findings;
 use crate::support::{Bench, block_on, new_run};
 
 /// Words in an order of their own, so that nothing compresses away what the test is about.
@@ -180,5 +181,111 @@ fn an_intent_is_written_even_when_its_work_never_ends() {
                 assert!(matches!(kind, journal::EventKind::StepStarted { attempt: 1, .. }));
             }
         }
+    });
+}
+
+/// A conversation over a list: `so_far` steps that are answered, then live ones up to `steps`. With
+/// the list as the input or inside of it.
+async fn talk(run: &Run, nested: bool, so_far: usize, steps: usize) {
+    let mut messages = run.list();
+    for number in 0..steps {
+        messages.push(&message(number)).unwrap();
+        let work = |_| async move {
+            assert!(number >= so_far, "the work of step {number} ran again");
+            Ok(number)
+        };
+        let model = "m".repeat(300);
+        let request = Request {
+            model: &model,
+            messages: &messages,
+        };
+        let said = if nested {
+            run.step("model", Effect::Read, &request, work).await
+        } else {
+            run.step("model", Effect::Read, &messages, work).await
+        };
+        assert_eq!(said.unwrap(), number);
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    messages: &'a List,
+}
+
+#[test]
+fn a_list_goes_on_after_a_resume_as_if_nothing_had_happened() {
+    block_on(async {
+        for nested in [false, true] {
+            let (cut_off, whole) = (Bench::new(), Bench::new());
+            for steps in [1, 23, 24, 60] {
+                // Opened anew each time, so that nothing is known but what is on disk.
+                let journal = cut_off.open();
+                let run = match journal.resume("talk").await {
+                    Ok(run) => run,
+                    Err(_) => journal.start(new_run("talk")).await.unwrap(),
+                };
+                let done = journal.steps(run.id()).await.unwrap().len();
+                talk(&run, nested, done, steps).await;
+            }
+            let run = whole.open().start(new_run("talk")).await.unwrap();
+            talk(&run, nested, 0, 60).await;
+            // The same nodes, down to the last one.
+            let all = "SELECT group_concat(hex(hash) || length(body)) FROM \
+                       (SELECT hash, body FROM payload ORDER BY hash)";
+            assert_eq!(cut_off.text(all), whole.text(all));
+            let journal = cut_off.open();
+            assert_eq!(findings(&journal).await, []);
+            let steps = journal.steps(run.id()).await.unwrap();
+            let input = &steps[59].input;
+            let messages = if nested { &input["messages"] } else { input };
+            let expected: Vec<Value> = (0..60).map(message).collect();
+            assert_eq!(*messages, json!(expected));
+        }
+    });
+}
+
+#[test]
+fn what_the_journal_has_of_a_list_is_not_brought_to_it_again() {
+    block_on(async {
+        let bench = Bench::new();
+        let run = bench.open().start(new_run("talk")).await.unwrap();
+        talk(&run, false, 0, 50).await;
+        drop(run);
+        // Were the first message cut again, it would be written where it is missing.
+        let first = bench.text("SELECT hex(hash) FROM payload WHERE rowid = 1");
+        assert_eq!(bench.sql("DELETE FROM payload WHERE rowid = 1"), 1);
+        let run = bench.open().resume("talk").await.unwrap();
+        talk(&run, false, 50, 51).await;
+        let written = format!("SELECT count(*) FROM payload WHERE hex(hash) = '{first}'");
+        assert_eq!(bench.number(&written), 0);
+    });
+}
+
+#[test]
+fn steps_that_are_written_in_another_order_than_called_have_their_own_lists() {
+    block_on(async {
+        let bench = Bench::new();
+        let journal = bench.open();
+        let run = journal.start(new_run("talk")).await.unwrap();
+        let mut messages = run.list();
+        for number in 0..5 {
+            messages.push(&message(number)).unwrap();
+        }
+        let scope = run.scope("first", 0);
+        let first = scope.step("model", Effect::Read, &messages, |_| async { Ok(1) });
+        for number in 5..10 {
+            messages.push(&message(number)).unwrap();
+        }
+        let second = run.step("model", Effect::Read, &messages, |_| async { Ok(2) });
+        assert_eq!(second.await.unwrap(), 2);
+        assert_eq!(first.await.unwrap(), 1);
+        let steps = journal.steps(run.id()).await.unwrap();
+        let lengths = steps
+            .iter()
+            .map(|step| step.input.as_array().unwrap().len());
+        assert_eq!(lengths.collect::<Vec<_>>(), [10, 5]);
+        assert_eq!(findings(&journal).await, []);
     });
 }

@@ -14,6 +14,16 @@ pub(super) struct Sampled {
     pub allowed: Vec<(Vec<u8>, f32)>,
 }
 
+impl Sampled {
+    /// One of so many that their probabilities are not kept.
+    pub(super) fn of_many(offset: usize) -> Sampled {
+        Sampled {
+            offset,
+            allowed: Vec::new(),
+        }
+    }
+}
+
 /// The closed choices in the outermost object of `text`.
 pub(super) fn choices(schema: &Value, text: &str, sampled: &[Sampled]) -> Vec<Choice> {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {

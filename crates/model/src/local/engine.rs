@@ -9,18 +9,16 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 
-use super::Options;
 use super::slots::{Admission, Place, Slots};
 use super::work::{Job, Work};
+use crate::capacity::{BATCH, KEPT, Options};
 use crate::{Error, Result};
 
-/// The most tokens decoded in one step. A step is what a new call, a call being answered, and a
-/// cancelled one wait for, so it is short; a prompt goes through no faster in longer ones.
-const BATCH: usize = 128;
-/// Sequences beyond those at work, which keep the beginnings of earlier calls.
-const KEPT: u32 = 8;
+/// Steps that the calls of one adapter have before those of another: to change it costs some
+/// milliseconds.
+const TURN: u32 = 8;
 
 /// The handle of the thread; it ends when the handle is dropped.
 pub(super) struct Engine {
@@ -31,6 +29,7 @@ impl Engine {
     pub(super) fn start(
         backend: &'static LlamaBackend,
         model: Arc<LlamaModel>,
+        adapters: Vec<LlamaLoraAdapter>,
         options: Options,
     ) -> Result<Engine> {
         let (jobs, incoming) = mpsc::channel();
@@ -40,7 +39,7 @@ impl Engine {
             Ok(context) => {
                 // The handle waits for this message.
                 let _ = ready.send(Ok(()));
-                Decoder::new(&model, context, options).run(&incoming);
+                Decoder::new(&model, context, adapters, options).run(&incoming);
             }
         };
         let failed = |message: String| Error::Engine { message };
@@ -67,12 +66,11 @@ fn context<'a>(
     model: &'a LlamaModel,
     options: Options,
 ) -> Result<LlamaContext<'a>> {
-    let batch = u32::try_from(BATCH).unwrap_or(u32::MAX);
     let threads = i32::try_from(options.threads.max(1)).unwrap_or(1);
     let parameters = LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(options.context_tokens))
-        .with_n_batch(batch)
-        .with_n_ubatch(batch)
+        .with_n_batch(BATCH)
+        .with_n_ubatch(BATCH)
         .with_n_seq_max(options.parallel + KEPT)
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
@@ -88,6 +86,12 @@ struct Decoder<'a> {
     model: &'a LlamaModel,
     context: LlamaContext<'a>,
     batch: LlamaBatch<'a>,
+    /// The most tokens of a batch.
+    most: usize,
+    adapters: Vec<LlamaLoraAdapter>,
+    /// The adapter that the context is set to, and how many steps of its turn are left.
+    adapter: Option<usize>,
+    turn: u32,
     slots: Slots,
     parallel: usize,
     waiting: VecDeque<Job>,
@@ -95,13 +99,23 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(model: &'a LlamaModel, context: LlamaContext<'a>, options: Options) -> Decoder<'a> {
+    fn new(
+        model: &'a LlamaModel,
+        context: LlamaContext<'a>,
+        adapters: Vec<LlamaLoraAdapter>,
+        options: Options,
+    ) -> Decoder<'a> {
+        let most = usize::try_from(BATCH).unwrap_or(1);
         let sequences = usize::try_from(options.parallel + KEPT).unwrap_or(1);
         let capacity = usize::try_from(context.n_ctx()).unwrap_or(0);
         Decoder {
             model,
             context,
-            batch: LlamaBatch::new(BATCH, 1),
+            batch: LlamaBatch::new(most, 1),
+            most,
+            adapters,
+            adapter: None,
+            turn: TURN,
             slots: Slots::new(sequences, capacity),
             parallel: usize::try_from(options.parallel).unwrap_or(1),
             waiting: VecDeque::new(),
@@ -149,7 +163,7 @@ impl<'a> Decoder<'a> {
                 return;
             };
             let answer = usize::try_from(job.max_tokens).unwrap_or(usize::MAX);
-            let place = match self.slots.admit(&job.prompt, answer) {
+            let place = match self.slots.admit(&job.prompt, answer, job.adapter) {
                 Admission::Admitted(place) => place,
                 Admission::WaitsForPrefix => {
                     index += 1;
@@ -206,6 +220,7 @@ impl<'a> Decoder<'a> {
 
     /// Decodes one batch and samples what it settles.
     fn step(&mut self) -> std::result::Result<(), String> {
+        self.settle_adapter()?;
         self.fill_batch()?;
         if self.batch.n_tokens() == 0 {
             return Ok(());
@@ -240,13 +255,43 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    /// Sets the context to the adapter whose turn it is: it holds for a whole batch, so calls of different
+    /// ones take turns.
+    fn settle_adapter(&mut self) -> std::result::Result<(), String> {
+        let wanted = || self.work.iter().map(|work| work.adapter);
+        let is_wanted = wanted().any(|adapter| adapter == self.adapter);
+        let later = wanted().filter(|adapter| *adapter > self.adapter).min();
+        let Some(next) = later.or(wanted().min()) else {
+            return Ok(());
+        };
+        self.turn = self.turn.saturating_sub(1);
+        if is_wanted && (self.turn > 0 || next == self.adapter) {
+            return Ok(());
+        }
+        let set = match next.and_then(|index| self.adapters.get_mut(index)) {
+            Some(adapter) => self.context.lora_adapter_set(adapter, 1.0).is_ok(),
+            // To remove one is to remove all; the binding wants any.
+            None => match self.adapters.first_mut() {
+                Some(any) => self.context.lora_adapter_remove(any).is_ok(),
+                None => true,
+            },
+        };
+        if !set {
+            return Err("the adapter cannot be set".to_owned());
+        }
+        (self.adapter, self.turn) = (next, TURN);
+        Ok(())
+    }
+
     /// Puts pending tokens into the batch: those of answers first, so that a long prompt does not
     /// hold up the others.
     fn fill_batch(&mut self) -> std::result::Result<(), String> {
         self.batch.clear();
-        let mut order: Vec<&mut Work> = self.work.iter_mut().collect();
+        let adapter = self.adapter;
+        let its = self.work.iter_mut().filter(|work| work.adapter == adapter);
+        let mut order: Vec<&mut Work> = its.collect();
         order.sort_by_key(|work| work.pending.len());
-        let mut room = BATCH;
+        let mut room = self.most;
         for work in order {
             let count = work.pending.len().min(room);
             room -= count;

@@ -10,16 +10,16 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
-use super::calls::{self, CLOSE, OPEN};
+use super::calls::described;
+use super::schema::{self, Prepared, has_quotes, step};
 use super::tokens;
 use crate::quotes::Quotes;
 use crate::{Error, Result, Tool};
 
+mod calls;
+
 /// Constraints kept for the next call with the same schema: agents at work alternate between a few.
 const KEPT: usize = 8;
-
-/// The most calls of tools in one answer.
-const MOST_CALLS: usize = 8;
 
 /// Builds constraints for one model's vocabulary.
 pub(super) struct Grammars {
@@ -30,7 +30,10 @@ pub(super) struct Grammars {
 
 impl Grammars {
     pub(super) fn new(model: Arc<LlamaModel>) -> Result<Grammars> {
-        let environment: TokEnv = Arc::new(Vocabulary::of(model));
+        Grammars::over(Arc::new(Vocabulary::of(model)))
+    }
+
+    fn over(environment: TokEnv) -> Result<Grammars> {
         let abilities = InferenceCapabilities {
             ff_tokens: true,
             ..InferenceCapabilities::default()
@@ -50,11 +53,16 @@ impl Grammars {
     }
 
     /// A fresh constraint for `schema`.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] with the place in it that cannot be enforced.
     pub(super) fn matcher(&self, schema: &Value) -> Result<Matcher> {
         self.kept_or(schema, || {
-            self.build(schema, "#").map_err(|message| Error::Schema {
-                message: self.blame(schema, schema, "#", message),
-            })
+            let prepared = prepare(schema)?;
+            self.build(&prepared.schema, "#")
+                .map_err(|message| Error::Schema {
+                    message: self.blame(&prepared, &prepared.schema, "#", message),
+                })
         })
     }
 
@@ -64,28 +72,37 @@ impl Grammars {
     /// # Errors
     /// [`Error::Schema`] with the tool and the place in its schema that cannot be enforced.
     pub(super) fn calls(&self, tools: &[&Tool], required: bool) -> Result<Matcher> {
-        let described: Vec<Value> = tools.iter().map(|tool| calls::described(tool)).collect();
+        let described: Vec<Value> = tools.iter().map(|tool| described(tool)).collect();
         let key = json!({"tools": described, "required": required});
         self.kept_or(&key, || {
             let mut rules = Vec::new();
             for tool in tools {
-                let schema = call_schema(tool);
-                self.build(&schema, "#").map_err(|message| Error::Schema {
-                    message: format!(
-                        "of the tool {}: {}",
-                        tool.name,
-                        self.blame(&tool.parameters, &tool.parameters, "#", message)
-                    ),
+                let arguments = self.arguments(tool).map_err(|error| match error {
+                    Error::Schema { message } => Error::Schema {
+                        message: format!("of the tool {}: {message}", tool.name),
+                    },
+                    other => other,
                 })?;
-                rules.push(format!("%json {schema}"));
+                rules.push((tool.name.clone(), arguments));
             }
-            let grammar = TopLevelGrammar::from_lark(call_grammar(&rules, required));
+            let grammar = TopLevelGrammar::from_lark(calls::grammar(&rules, required));
             let matcher = Matcher::new(self.factory.create_parser(grammar));
             match matcher.get_error() {
                 Some(message) => Err(Error::Schema { message }),
                 None => Ok(matcher),
             }
         })
+    }
+
+    /// The schema of a tool's arguments, once it is known to be enforceable.
+    fn arguments(&self, tool: &Tool) -> Result<Value> {
+        let prepared = prepare(&calls::arguments(&tool.parameters))?;
+        match self.build(&prepared.schema, "#") {
+            Ok(_) => Ok(prepared.schema),
+            Err(message) => Err(Error::Schema {
+                message: self.blame(&prepared, &prepared.schema, "#", message),
+            }),
+        }
     }
 
     /// The constraint that is kept for `key`, or the one that `build` makes.
@@ -122,37 +139,92 @@ impl Grammars {
         }
     }
 
-    /// Finds the innermost part of `schema` that cannot be enforced by itself, because the engine
-    /// does not say where it stumbled.
-    fn blame(&self, root: &Value, schema: &Value, path: &str, message: String) -> String {
-        for (name, part) in parts(schema) {
-            let path = format!("{path}/{name}");
-            let mut alone = part.clone();
-            if let (Some(alone), Some(definitions)) = (alone.as_object_mut(), root.get("$defs")) {
-                alone.insert("$defs".to_owned(), definitions.clone());
-            }
-            if let Err(message) = self.build(&alone, &path) {
-                return self.blame(root, part, &path, message);
-            }
+    /// Finds the innermost part of `schema` that cannot be enforced by itself, because the constraint
+    /// engine does not say where it stumbled.
+    fn blame(&self, whole: &Prepared, schema: &Value, path: &str, message: String) -> String {
+        // By itself first, so that a definition is to blame and not who refers to it.
+        let alone = |part: &Value| opaque(part);
+        let inside = self.first_wrong(schema, path, alone).or_else(|| {
+            let definitions = whole.schema.get("$defs");
+            self.first_wrong(schema, path, |part| with_definitions(part, definitions))
+        });
+        if let Some((part, path, message)) = inside {
+            return self.blame(whole, part, &path, message);
         }
-        match message.starts_with(path) {
-            true => message,
-            false => format!("{path}: {message}"),
-        }
+        let message = message
+            .strip_prefix(&format!("{path}: "))
+            .unwrap_or(&message);
+        let first = message.lines().next().unwrap_or_default();
+        let said = match first.starts_with("oneOf constraints are not supported") {
+            true => {
+                "the branches of oneOf have to exclude each other, by their types or a constant; \
+                 use anyOf where either will do"
+            }
+            false => first,
+        };
+        format!("{}: {said}", whole.original(path))
     }
+
+    /// The first part of `schema` that cannot be built in the form that `alone` gives it, its place, and why.
+    fn first_wrong<'a>(
+        &self,
+        schema: &'a Value,
+        path: &str,
+        alone: impl Fn(&Value) -> Value,
+    ) -> Option<(&'a Value, String, String)> {
+        parts(schema).into_iter().find_map(|(name, part)| {
+            let path = format!("{path}/{name}");
+            let message = self.build(&alone(part), &path).err()?;
+            Some((part, path, message))
+        })
+    }
+}
+
+/// A part of a schema in which whatever it refers to is left open.
+fn opaque(part: &Value) -> Value {
+    match part {
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .filter(|(name, _)| *name != "$ref" && *name != "$defs");
+            Value::Object(
+                fields
+                    .map(|(name, part)| (name.clone(), opaque(part)))
+                    .collect(),
+            )
+        }
+        Value::Array(parts) => parts.iter().map(opaque).collect(),
+        other => other.clone(),
+    }
+}
+
+/// What of `schema` can be enforced as it stands.
+fn prepare(schema: &Value) -> Result<Prepared> {
+    schema::prepare(schema).map_err(|refusal| Error::Schema {
+        message: format!("{}: {}", refusal.pointer, refusal.message),
+    })
+}
+
+/// A part of a schema by itself, with what it may refer to.
+fn with_definitions(part: &Value, definitions: Option<&Value>) -> Value {
+    let mut alone = part.clone();
+    if let (Some(object), Some(definitions)) = (alone.as_object_mut(), definitions) {
+        object.insert("$defs".to_owned(), definitions.clone());
+    }
+    alone
 }
 
 /// The schemas directly inside `schema`, with their places.
 fn parts(schema: &Value) -> Vec<(String, &Value)> {
     let mut parts = Vec::new();
-    for keyword in ["items", "additionalProperties", "not", "if", "then", "else"] {
-        let part = schema.get(keyword).filter(|part| part.is_object());
-        parts.extend(part.map(|part| (keyword.to_owned(), part)));
-    }
-    for keyword in ["properties", "patternProperties", "$defs"] {
+    for keyword in ["$defs", "properties", "patternProperties"] {
         let named = schema.get(keyword).and_then(Value::as_object);
         let named = named.into_iter().flatten();
-        parts.extend(named.map(|(name, part)| (format!("{keyword}/{name}"), part)));
+        parts.extend(named.map(|(name, part)| (format!("{keyword}/{}", step(name)), part)));
+    }
+    for keyword in ["items", "additionalProperties"] {
+        let part = schema.get(keyword).filter(|part| part.is_object());
+        parts.extend(part.map(|part| (keyword.to_owned(), part)));
     }
     for keyword in ["anyOf", "oneOf", "allOf", "prefixItems"] {
         let listed = schema.get(keyword).and_then(Value::as_array);
@@ -173,94 +245,43 @@ fn compact(schema: &Value) -> Value {
     schema
 }
 
-/// The schema of the object that calls a tool, written with the spaces that models are trained on.
-fn call_schema(tool: &Tool) -> Value {
-    let mut parameters = tool.parameters.clone();
-    let mut schema = json!({
-        "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": null},
-        "required": ["name", "arguments"],
-        "additionalProperties": false,
-        "x-guidance": {"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "},
-    });
-    if let Some(parameters) = parameters.as_object_mut() {
-        parameters.entry("type").or_insert_with(|| "object".into());
-        // References into these are written from the root.
-        for name in ["$defs", "definitions"] {
-            if let Some(definitions) = parameters.remove(name) {
-                schema[name] = definitions;
-            }
-        }
-    }
-    schema["properties"]["arguments"] = parameters;
-    schema
-}
-
-/// Lark rules for calls, each of them one of `rules`.
-fn call_grammar(rules: &[String], required: bool) -> String {
-    let mut text = String::new();
-    for (index, rule) in rules.iter().enumerate() {
-        text.push_str(&format!("body{index}: {rule}\n"));
-    }
-    let bodies: Vec<String> = (0..rules.len())
-        .map(|index| format!("body{index}"))
-        .collect();
-    let (open, close) = (json!(format!("{OPEN}\n")), json!(format!("\n{CLOSE}")));
-    text.push_str(&format!("call: {open} ({}) {close}\n", bodies.join(" | ")));
-    text.push_str(&format!(
-        "calls: call (\"\\n\" call){{0,{}}}\n",
-        MOST_CALLS - 1
-    ));
-    if required {
-        text.push_str("start: calls\n");
-    } else {
-        // An answer that begins as a call does is one; anything else is text to its end.
-        text.push_str("TEXT: /([^<]|<[^t]|<t[^o]|<to[^o])(.|\\n)*/\n");
-        text.push_str("start: TEXT? | calls\n");
-    }
-    text
-}
-
 fn grammar(schema: &Value, path: &str) -> std::result::Result<TopLevelGrammar, String> {
     if !has_quotes(schema) {
         return Ok(TopLevelGrammar::from_json_schema(compact(schema)));
     }
-    let mut rules = Rules::default();
+    let mut rules = Rules {
+        definitions: schema.get("$defs"),
+        text: String::new(),
+        count: 0,
+    };
     let start = rules.of(schema, path)?;
     let text = format!("start: {start}\n{}", rules.text);
     Ok(TopLevelGrammar::from_lark(text))
 }
 
-fn has_quotes(schema: &Value) -> bool {
-    match schema {
-        Value::Object(object) => {
-            object.contains_key("x-quote-from") || object.values().any(has_quotes)
-        }
-        Value::Array(items) => items.iter().any(has_quotes),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
 /// Lark rules for the parts of a schema that lead to a quote; all other parts stay JSON schema.
-#[derive(Default)]
-struct Rules {
+struct Rules<'a> {
+    definitions: Option<&'a Value>,
     text: String,
     count: usize,
 }
 
-impl Rules {
+impl Rules<'_> {
     /// The expression for `schema`, which stands at `path`.
     fn of(&mut self, schema: &Value, path: &str) -> std::result::Result<String, String> {
         if let Some(quotes) = Quotes::of(schema) {
+            only(schema, path, &["type", "x-quote-from", "x-quote-max"])?;
             if quotes.passages.iter().all(Vec::is_empty) {
                 return Err(format!("{path}: x-quote-from has no sentence"));
             }
             return Ok(self.add("QUOTE", format!("/{}/", quotes.json_regex())));
         }
         if !has_quotes(schema) {
-            return Ok(self.add("part", format!("%json {}", compact(schema))));
+            let part = compact(&with_definitions(schema, self.definitions));
+            return Ok(self.add("part", format!("%json {part}")));
         }
         if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
+            only(schema, path, &["anyOf", "$defs"])?;
             let mut expressions = Vec::new();
             for (index, branch) in branches.iter().enumerate() {
                 expressions.push(self.of(branch, &format!("{path}/anyOf/{index}"))?);
@@ -268,6 +289,11 @@ impl Rules {
             return Ok(format!("({})", expressions.join(" | ")));
         }
         if let Some(items) = schema.get("items") {
+            only(
+                schema,
+                path,
+                &["type", "items", "minItems", "maxItems", "$defs"],
+            )?;
             return self.array(schema, items, path);
         }
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
@@ -275,6 +301,17 @@ impl Rules {
                 "{path}: x-quote-from works in objects, arrays and anyOf"
             ));
         };
+        only(
+            schema,
+            path,
+            &[
+                "type",
+                "properties",
+                "required",
+                "additionalProperties",
+                "$defs",
+            ],
+        )?;
         // Around a quote every property is required; that keeps the rules a plain sequence.
         let mut parts = Vec::new();
         for (name, property) in properties {
@@ -314,6 +351,17 @@ impl Rules {
         let name = format!("{kind}{}", self.count);
         self.text.push_str(&format!("{name}: {definition}\n"));
         name
+    }
+}
+
+/// Refuses what the rules around a quote do not look at.
+fn only(schema: &Value, path: &str, known: &[&str]) -> std::result::Result<(), String> {
+    let mut keywords = schema.as_object().into_iter().flatten();
+    match keywords.find(|(keyword, _)| !known.contains(&keyword.as_str())) {
+        Some((keyword, _)) => Err(format!(
+            "{path}: {keyword} is not enforced around x-quote-from"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -374,3 +422,6 @@ impl TokenizerEnv for Vocabulary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,24 +2,28 @@
 //!
 //! [`Local`] is the handle; a thread of its own ([`engine`]) holds the model and its key-value cache.
 //! [`prompt`] renders the chat template that the model ships, [`grammar`] turns a schema into a
-//! constraint, and [`choices`] reads the probabilities of closed choices off what was decoded.
+//! constraint, [`choices`] reads the probabilities of closed choices off what was decoded, and
+//! [`adapters`] finds what changes a model (LoRA).
 //!
 //! A prompt that does not fit is refused; nothing is ever dropped from a context.
 
+mod adapters;
 mod calls;
 mod choices;
 mod engine;
+mod formats;
 mod grammar;
+mod pattern;
 mod prompt;
 mod sampling;
+mod schema;
 mod slots;
 mod tokens;
 mod work;
 
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -33,49 +37,45 @@ use crate::{
     Delta, DeltaSink, Error, Model, Output, Request, Response, Result, Stop, Tool, ToolChoice,
 };
 
+use adapters::Adapters;
 use calls::Sieve;
 use engine::Engine;
 use grammar::Grammars;
 use prompt::Template;
 use work::{Decoded, Job};
 
-/// What the engine may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Tokens that the key-value cache holds, shared by all calls at work and by the prefix cache.
-    pub context_tokens: u32,
-    /// Calls that are decoded together; more wait.
-    pub parallel: u32,
-    /// Threads; all cores by default.
-    pub threads: u32,
-}
+pub(crate) use adapters::adapters_beside;
 
-impl Default for Options {
-    fn default() -> Options {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = u32::try_from(cores).unwrap_or(1).min(16);
-        Options {
-            context_tokens: 12_288,
-            parallel: 8,
-            threads,
-        }
-    }
-}
+pub use crate::capacity::Options;
 
-/// A model in process. Dropping the last handle ends its thread and frees its memory.
+/// A model in process, or one of its adapters over it. Dropping the last handle ends its thread and frees
+/// its memory.
+#[derive(Clone)]
 pub struct Local {
     name: String,
+    loaded: Arc<Loaded>,
+    /// Which adapter its calls are decoded with.
+    adapter: Option<usize>,
+    /// Whether calls of tools that the model may make are held to the tools' schemas.
+    holds_calls: bool,
+}
+
+/// What all handles of a model share.
+pub(crate) struct Loaded {
     model: Arc<LlamaModel>,
     template: Template,
     grammars: Grammars,
     engine: Engine,
     options: Options,
+    /// The names of its adapters, and which each is, or why it is none.
+    adapters: Vec<(String, std::result::Result<usize, String>)>,
     /// Counts answers, so that each call of a tool has a name of its own.
     answers: AtomicU64,
 }
 
 impl Local {
-    /// Loads the GGUF file at `path`; `name` is what the model is called.
+    /// Loads the GGUF file at `path`, with the adapters that lie beside it as `BASE+NAME.gguf`; `name` is
+    /// what the model is called.
     ///
     /// # Errors
     /// [`Error::Engine`] when the file is no model that the engine knows; [`Error::Unfit`] when the
@@ -85,20 +85,84 @@ impl Local {
         let backend = backend()?;
         let parameters = LlamaModelParams::default().with_n_gpu_layers(0);
         let failed = |message: String| Error::Engine { message };
-        let model = LlamaModel::load_from_file(backend, path, &parameters)
+        let mut model = LlamaModel::load_from_file(backend, path, &parameters)
             .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+        let Adapters { names, loaded } = Adapters::load(&mut model, path);
         let model = Arc::new(model);
         let template = Template::of(&model)?;
         let grammars = Grammars::new(Arc::clone(&model))?;
-        let engine = Engine::start(backend, Arc::clone(&model), options)?;
+        let engine = Engine::start(backend, Arc::clone(&model), loaded, options)?;
         Ok(Local {
             name: name.to_owned(),
-            model,
-            template,
-            grammars,
-            engine,
-            options,
-            answers: AtomicU64::new(first_number()),
+            loaded: Arc::new(Loaded {
+                model,
+                template,
+                grammars,
+                engine,
+                options,
+                adapters: names,
+                answers: AtomicU64::new(first_number()),
+            }),
+            adapter: None,
+            holds_calls: true,
+        })
+    }
+
+    /// The same model with the adapter called `adapter`; it is called `NAME+ADAPTER`. Both share weights,
+    /// threads and the key-value cache.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is none of that name, [`Error::Engine`] where it could not be loaded.
+    pub fn with_adapter(&self, adapter: &str) -> Result<Local> {
+        let adapters = &self.loaded.adapters;
+        let name = format!("{}+{adapter}", self.name);
+        let found = adapters.iter().find(|(known, _)| known == adapter);
+        match found {
+            Some((_, Ok(index))) => Ok(Local {
+                name,
+                loaded: Arc::clone(&self.loaded),
+                adapter: Some(*index),
+                holds_calls: self.holds_calls,
+            }),
+            Some((_, Err(message))) => Err(Error::Engine {
+                message: format!("the adapter {adapter} cannot be loaded: {message}"),
+            }),
+            None => Err(Error::Unknown {
+                name,
+                hint: match adapters.is_empty() {
+                    true => {
+                        "an adapter is a file BASE+NAME.gguf beside that of its base".to_owned()
+                    }
+                    false => {
+                        let names = adapters.iter().map(|(name, _)| name.as_str());
+                        format!("its adapters are {}", names.collect::<Vec<_>>().join(", "))
+                    }
+                },
+            }),
+        }
+    }
+
+    /// The same model, whose calls of tools are not held to the tools' schemas where none is required: to
+    /// measure what the constraint is worth.
+    pub fn without_constraint(&self) -> Local {
+        Local {
+            holds_calls: false,
+            ..self.clone()
+        }
+    }
+
+    /// What is shared by all handles, without keeping it.
+    pub(crate) fn shared(&self) -> Weak<Loaded> {
+        Arc::downgrade(&self.loaded)
+    }
+
+    /// A handle of a model that is loaded still.
+    pub(crate) fn again(name: &str, shared: &Weak<Loaded>) -> Option<Local> {
+        Some(Local {
+            name: name.to_owned(),
+            loaded: shared.upgrade()?,
+            adapter: None,
+            holds_calls: true,
         })
     }
 
@@ -107,7 +171,7 @@ impl Local {
     /// # Errors
     /// [`Error::Schema`] with the place in the schema that cannot be enforced.
     pub fn check_schema(&self, schema: &serde_json::Value) -> Result<()> {
-        self.grammars.matcher(schema).map(drop)
+        self.loaded.grammars.matcher(schema).map(drop)
     }
 }
 
@@ -142,12 +206,12 @@ impl Local {
     fn constraint(&self, request: &Request, tools: &[&Tool]) -> Result<Option<Matcher>> {
         match (&request.output, &request.tool_choice) {
             (_, ToolChoice::Required | ToolChoice::Named(_)) => {
-                self.grammars.calls(tools, true).map(Some)
+                self.loaded.grammars.calls(tools, true).map(Some)
             }
-            (Output::Json(schema), _) => self.grammars.matcher(schema).map(Some),
-            (Output::Text, _) if tools.is_empty() => Ok(None),
+            (Output::Json(schema), _) => self.loaded.grammars.matcher(schema).map(Some),
+            (Output::Text, _) if tools.is_empty() || !self.holds_calls => Ok(None),
             // What cannot be enforced is checked afterwards, by whoever carries the calls out.
-            (Output::Text, _) => Ok(self.grammars.calls(tools, false).ok()),
+            (Output::Text, _) => Ok(self.loaded.grammars.calls(tools, false).ok()),
         }
     }
 
@@ -159,8 +223,9 @@ impl Local {
         sink: Option<DeltaSink>,
     ) -> Result<Decoded> {
         let (reply, answer) = oneshot::channel();
-        self.engine.submit(Job {
+        self.loaded.engine.submit(Job {
             prompt,
+            adapter: self.adapter,
             matcher,
             max_tokens: request.max_tokens,
             temperature: request.temperature,
@@ -200,7 +265,7 @@ impl Local {
         while let Ok(delta) = pieces.try_recv() {
             pass(delta);
         }
-        let number = self.answers.fetch_add(1, Ordering::Relaxed);
+        let number = self.loaded.answers.fetch_add(1, Ordering::Relaxed);
         let (text, tool_calls) = calls::parse(&decoded.text, &request.tools, number);
         if let Some(sink) = &sink {
             sieve.end(&tool_calls, sink);
@@ -271,11 +336,12 @@ impl Model for Local {
     }
 
     fn context_tokens(&self) -> Option<u32> {
-        Some(self.options.context_tokens.min(self.model.n_ctx_train()))
+        let trained = self.loaded.model.n_ctx_train();
+        Some(self.loaded.options.context_tokens.min(trained))
     }
 
     fn count_tokens(&self, text: &str) -> usize {
-        tokens::plain(&self.model, text).len()
+        tokens::plain(&self.loaded.model, text).len()
     }
 
     fn generate<'a>(
@@ -296,9 +362,10 @@ impl Model for Local {
                 ToolChoice::None => &[],
                 _ => request.tools.as_slice(),
             };
-            let prompt = self
-                .template
-                .tokens(&self.model, &request.messages, shown)?;
+            let Loaded {
+                template, model, ..
+            } = &*self.loaded;
+            let prompt = template.tokens(model, &request.messages, shown)?;
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
             if length.saturating_add(request.max_tokens) > context {

@@ -2,13 +2,14 @@
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use toktrie::SimpleVob;
 
 use super::choices::Sampled;
 use super::tokens;
 
 /// Where a constraint leaves more tokens than this, their probabilities are not kept: that is free
 /// text, and no closed choice.
-const FEW: usize = 512;
+pub(super) const FEW: usize = 512;
 
 /// The likeliest token, or at a temperature one drawn by its probability.
 pub(super) fn sample(
@@ -39,6 +40,19 @@ pub(super) fn sample(
     token(allowed.last()?.0)
 }
 
+/// The likeliest of the tokens that the mask allows, of equals the first. Most are passed by without a look
+/// at the mask.
+pub(super) fn likeliest_allowed(logits: &[f32], mask: &SimpleVob) -> Option<LlamaToken> {
+    let mut best: Option<(u32, f32)> = None;
+    for (index, logit) in (0..).zip(logits) {
+        let is_better = best.is_none_or(|(_, most)| *logit > most);
+        if is_better && mask.is_allowed(index) {
+            best = Some((index, *logit));
+        }
+    }
+    best.map(|(index, _)| LlamaToken(index.cast_signed()))
+}
+
 /// The probabilities of the allowed tokens among each other, whatever the temperature.
 pub(super) fn probabilities(
     model: &LlamaModel,
@@ -46,10 +60,7 @@ pub(super) fn probabilities(
     allowed: &[(usize, f32)],
 ) -> Sampled {
     if allowed.len() > FEW {
-        return Sampled {
-            offset,
-            allowed: Vec::new(),
-        };
+        return Sampled::of_many(offset);
     }
     let most = likeliest(allowed);
     let sum: f32 = allowed.iter().map(|(_, logit)| (logit - most).exp()).sum();
@@ -96,6 +107,21 @@ mod tests {
         let taken = sample(&mut Random::new(1), 0.0, logits.into_iter());
         assert_eq!(taken, Some(LlamaToken(5)));
         assert_eq!(sample(&mut Random::new(1), 0.0, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn the_likeliest_of_a_mask_is_the_one_that_sampling_takes() {
+        let logits = [1.0, 5.0, 3.0, 4.0, 4.0, f32::NEG_INFINITY];
+        for allowed in [vec![0, 2, 3, 4], vec![4, 5], vec![5], vec![]] {
+            let mut mask = SimpleVob::alloc(logits.len());
+            allowed.iter().for_each(|token| mask.allow_token(*token));
+            let pairs = allowed.iter().filter_map(|token| {
+                let index = usize::try_from(*token).ok()?;
+                Some((index, *logits.get(index)?))
+            });
+            let taken = sample(&mut Random::new(1), 0.0, pairs);
+            assert_eq!(likeliest_allowed(&logits, &mask), taken);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ const WORTH_WAITING: usize = 16;
 /// One sequence.
 #[derive(Clone, Debug, Default)]
 struct Slot {
+    /// The adapter that they were computed with.
+    adapter: Option<usize>,
     /// The tokens that the cache holds for it.
     tokens: Vec<LlamaToken>,
     /// The cell of each of them.
@@ -77,20 +79,30 @@ impl Slots {
         }
     }
 
-    /// Finds a place for a call of `prompt` whose answer has at most `answer` tokens.
-    pub(super) fn admit(&mut self, prompt: &[LlamaToken], answer: usize) -> Admission {
+    /// Finds a place for a call of `prompt` whose answer has at most `answer` tokens. What was computed
+    /// with another adapter is not shared: the same tokens have other values there.
+    pub(super) fn admit(
+        &mut self,
+        prompt: &[LlamaToken],
+        answer: usize,
+        adapter: Option<usize>,
+    ) -> Admission {
         // The last token is always computed, for its logits.
         let usable = prompt
             .get(..prompt.len().saturating_sub(1))
             .unwrap_or_default();
-        let shares = self.slots.iter().map(|slot| common(&slot.tokens, usable));
+        let like = |slot: &Slot, tokens: &[LlamaToken]| match slot.adapter == adapter {
+            true => common(tokens, usable),
+            false => 0,
+        };
+        let shares = self.slots.iter().map(|slot| like(slot, &slot.tokens));
         let longest = shares
             .enumerate()
             .max_by_key(|(index, shared)| (*shared, usize::MAX - index));
         let Some((source, shared)) = longest else {
             return Admission::WaitsForRoom;
         };
-        let coming = self.slots.iter().map(|slot| common(&slot.prompt, usable));
+        let coming = self.slots.iter().map(|slot| like(slot, &slot.prompt));
         if coming.max().unwrap_or(0) >= shared + WORTH_WAITING {
             return Admission::WaitsForPrefix;
         }
@@ -98,7 +110,7 @@ impl Slots {
         match self.find(source, shared, reserved) {
             None => Admission::WaitsForRoom,
             Some(place) => {
-                self.take(&place, prompt, reserved);
+                self.take(&place, prompt, reserved, adapter);
                 Admission::Admitted(place)
             }
         }
@@ -181,7 +193,13 @@ impl Slots {
         held + coming + reserved - place.shared <= self.capacity
     }
 
-    fn take(&mut self, place: &Place, prompt: &[LlamaToken], reserved: usize) {
+    fn take(
+        &mut self,
+        place: &Place,
+        prompt: &[LlamaToken],
+        reserved: usize,
+        adapter: Option<usize>,
+    ) {
         self.clock += 1;
         let clock = self.clock;
         for index in &place.evicted {
@@ -197,6 +215,7 @@ impl Slots {
         self.empty(place.slot);
         if let Some(slot) = self.slots.get_mut(place.slot) {
             *slot = Slot {
+                adapter,
                 tokens: prompt.iter().take(place.shared).copied().collect(),
                 cells,
                 prompt: prompt.to_vec(),

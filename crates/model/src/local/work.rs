@@ -8,13 +8,15 @@ use llguidance::Matcher;
 use tokio::sync::oneshot;
 
 use super::choices::Sampled;
-use super::sampling::{Random, probabilities, sample};
+use super::sampling::{FEW, Random, likeliest_allowed, probabilities, sample};
 use super::tokens;
 use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 
 /// A call as the engine's thread gets it.
 pub(super) struct Job {
     pub prompt: Vec<LlamaToken>,
+    /// Which of the model's adapters it is decoded with.
+    pub adapter: Option<usize>,
     pub matcher: Option<Matcher>,
     pub max_tokens: u32,
     pub temperature: f32,
@@ -36,6 +38,8 @@ pub(super) struct Decoded {
 pub(super) struct Work {
     /// The sequence that it has in the cache.
     pub slot: usize,
+    /// Which of the model's adapters it is decoded with.
+    pub adapter: Option<usize>,
     /// Tokens to be computed next.
     pub pending: VecDeque<LlamaToken>,
     /// The row of the batch whose logits say the next token.
@@ -66,6 +70,7 @@ impl Work {
         };
         let mut work = Work {
             slot,
+            adapter: job.adapter,
             pending: job.prompt.into_iter().skip(shared).collect(),
             row: None,
             stop: None,
@@ -128,6 +133,10 @@ impl Work {
             return Ok(sample(&mut self.random, self.temperature, all));
         };
         let mask = matcher.compute_mask().map_err(|error| error.to_string())?;
+        if self.temperature <= 0.0 && mask.num_set() > FEW {
+            self.sampled.push(Sampled::of_many(self.text.len()));
+            return Ok(likeliest_allowed(logits, &mask));
+        }
         let allowed: Vec<(usize, f32)> = mask
             .iter()
             .filter_map(|index| {

@@ -54,6 +54,7 @@ impl Machine {
                 .collect(),
             licence: String::new(),
             memory_bytes: 0,
+            context: None,
             abilities: Vec::new(),
             packages: Packages {
                 name: "tiny-part{}".to_owned(),

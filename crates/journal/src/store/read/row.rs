@@ -78,15 +78,13 @@ pub(super) fn event_fields(row: &Row<'_>) -> rusqlite::Result<(EventRow, i64)> {
 
 /// An event's row, checked.
 pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
-    let path: Option<String> = row.get(2).unwrap_or_default();
-    let damaged = |what: String| Error::Damaged {
-        run: id.to_string(),
-        place: path
-            .as_ref()
-            .map_or("an event of the run".to_string(), |path| {
-                format!("step {path}")
-            }),
-        what,
+    let damaged = |what: String| {
+        let path: Option<String> = row.get(2).unwrap_or_default();
+        let place = path.map_or("an event of the run".to_string(), |path| {
+            format!("step {path}")
+        });
+        let run = id.to_string();
+        Error::Damaged { run, place, what }
     };
     // Columns of the wrong type are damage of this row, not a failure of the database.
     let (event, digest) = event_fields(row).map_err(|error| damaged(error.to_string()))?;

@@ -110,7 +110,7 @@ impl Reading {
     }
 
     fn field(&self, body: &str, field: &str) -> Checked<Value> {
-        let found = payload::decode_field(body.as_bytes(), field, &mut &self.staging);
+        let found = payload::decode_field(body, field, &mut &self.staging);
         Ok(found.map_err(Refusal::Line)?.unwrap_or_default())
     }
 
