@@ -5,7 +5,7 @@
 
 mod attach;
 mod input;
-mod markdown;
+pub mod markdown;
 mod screen;
 
 use std::path::Path;
