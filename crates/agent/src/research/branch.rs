@@ -52,24 +52,14 @@ pub(super) async fn research(
         if round > 0 && is_late(&run, settings).await? {
             break;
         }
-        let queries = queries(&run, tools, question, round).await?;
-        let mut passages = Vec::new();
-        for query in &queries {
-            (tools.progress)(Progress::Searching {
-                branch: index,
-                query: query.clone(),
-            });
-            passages.push(library::search(&run, tools, input, query, FOUND).await?);
-        }
-        if round > 0 {
-            passages.push(library::around(&run, tools, &found.nearest).await?);
-        }
-        // What is held against the sentences is the question in all its forms.
-        let mut asked = queries.clone();
-        if round > 0 {
-            asked.push(question.to_owned());
-        }
-        let mut fresh = library::rerank(&run, tools, &asked, passages).await?;
+        let searching = Searching {
+            index,
+            tools,
+            input,
+            question,
+            round,
+        };
+        let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|passage| !read.contains(&passage.id));
         fresh.truncate(settings.passages);
         read.extend(fresh.iter().map(|passage| passage.id.clone()));
@@ -104,6 +94,37 @@ pub(super) async fn research(
         notes: found.notes.len(),
     });
     Ok(found)
+}
+
+/// A round's search.
+struct Searching<'a> {
+    index: usize,
+    tools: &'a Tools,
+    input: &'a Input,
+    question: &'a str,
+    round: usize,
+}
+
+impl Searching<'_> {
+    /// What the searches of the round bring, in one order, best first; after the first round also what
+    /// stands around the passages that came `nearest` so far.
+    async fn search(&self, run: &Run, nearest: &[Passage]) -> Result<Vec<Passage>> {
+        let mut queries = queries(run, self.tools, self.question, self.round).await?;
+        let mut passages = Vec::new();
+        for query in &queries {
+            (self.tools.progress)(Progress::Searching {
+                branch: self.index,
+                query: query.clone(),
+            });
+            passages.push(library::search(run, self.tools, self.input, query, FOUND).await?);
+        }
+        if self.round > 0 {
+            passages.push(library::around(run, self.tools, nearest).await?);
+            // The sentences are held against the question itself, too.
+            queries.push(self.question.to_owned());
+        }
+        library::rerank(run, self.tools, &queries, passages).await
+    }
 }
 
 async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {

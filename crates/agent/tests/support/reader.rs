@@ -45,7 +45,7 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
             Some(answer) => json!({"answer": answer}),
             None => json!({"answer": "not stated"}),
         },
-        "judge" => json!({"answer": words_of(schema), "stated": stated(&question, user)}),
+        "judge" => json!({"answer": word_of(user, schema), "stated": stated(&question, user)}),
         "verify" => json!({"stated": stated(&question, user)}),
         "write" => {
             let sentences: Vec<Value> = numbered(user)
@@ -58,17 +58,17 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
     }
 }
 
-/// The first words that a passage may be answered with.
-fn words_of(schema: &Value) -> Value {
-    let answer = &schema["properties"]["answer"];
-    let words = answer.pointer("/x-quote-from/0").and_then(Value::as_array);
-    match words {
-        Some(words) => {
-            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
-            json!(words.join(" "))
-        }
-        None => answer["enum"][0].clone(),
+/// A word of the passage, for the nearest to an answer: a number, where it has one.
+fn word_of(user: &str, schema: &Value) -> Value {
+    if let Some(first) = schema.pointer("/properties/answer/enum/0") {
+        return first.clone();
     }
+    let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
+    let text = passage.split_once(":\n").map_or(passage, |(_, text)| text);
+    let mut words = text.split_whitespace();
+    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let number = words.clone().find(is_number);
+    json!(number.or(words.next()).unwrap_or_default())
 }
 
 fn stated(question: &str, user: &str) -> &'static str {

@@ -48,6 +48,17 @@ impl Asked {
         self.fingerprint == *recorded
             || fingerprint_v1(&self.whole_input()).is_ok_and(|old| old == *recorded)
     }
+
+    /// Notes that the event with this body has recorded the lists of the input.
+    fn lists_are_recorded(&self, started: String) {
+        if self.lists.is_empty() {
+            return;
+        }
+        let body = started.into();
+        for (number, list) in self.lists.iter().enumerate() {
+            list.is_recorded(number, &body, &self.input);
+        }
+    }
 }
 
 /// What the journal says to a step that was begun before.
@@ -353,11 +364,8 @@ impl Run {
                 asked,
             });
         }
-        if !shared && !asked.lists.is_empty() {
-            let body = started.into();
-            for (number, list) in asked.lists.iter().enumerate() {
-                list.is_recorded(number, &body, &asked.input);
-            }
+        if !shared {
+            asked.lists_are_recorded(started);
         }
         match outcome {
             Outcome::Known(output) => Ok(Answer::Result(output)),
