@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Tool;
 
-use crate::act::{Acted, Acting, Conversation, act};
+use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::{Definition, Error, Example, Kit, Pinned, Result};
+use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,17 @@ impl Input {
     }
 }
 
+/// How an agent goes about its work.
+#[derive(Clone)]
+pub enum Way {
+    /// The model and tools in a loop, see [`act`].
+    Act,
+    /// Drafts that this critic judges, so many at most, see [`reflect`].
+    Reflect(Arc<dyn Critic>, u32),
+    /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
+    Plan,
+}
+
 /// An agent: a model with instructions and tools.
 ///
 /// ```
@@ -89,8 +101,8 @@ pub struct Agent {
     pub instructions: String,
     /// Exchanges shown to the model before the real question.
     pub examples: Vec<Example>,
-    /// Who judges what it writes, and how many drafts there may be; none: it just answers.
-    pub critic: Option<(Arc<dyn Critic>, u32)>,
+    /// How it goes about its work.
+    pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
 }
@@ -101,7 +113,7 @@ impl Agent {
         Agent {
             instructions: String::new(),
             examples: Vec::new(),
-            critic: None,
+            way: Way::Act,
             acting: Acting::new(model),
         }
     }
@@ -116,20 +128,21 @@ impl Agent {
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
-        let critic: Option<(Arc<dyn Critic>, u32)> = match (pinned.critic()?, &definition.reflect) {
-            (Some(critic), Some(reflect)) => {
+        let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
+            (Pattern::Reflect, Some(critic), Some(reflect)) => {
                 let judge = ModelCritic {
                     acting: self::acting(&critic, model, kit)?,
                     criteria: critic.instructions,
                 };
-                Some((Arc::new(judge), reflect.drafts))
+                Way::Reflect(Arc::new(judge), reflect.drafts)
             }
-            _ => None,
+            (Pattern::Plan, ..) => Way::Plan,
+            (Pattern::Act | Pattern::Reflect, ..) => Way::Act,
         };
         Ok(Agent {
             instructions: definition.instructions,
             examples: definition.examples,
-            critic,
+            way,
             acting,
         })
     }
@@ -198,21 +211,37 @@ impl Agent {
         conversation: &mut Conversation,
         task: &str,
     ) -> Result<Acted> {
-        let Some((critic, drafts)) = &self.critic else {
-            return act(run, with, conversation).await;
-        };
-        let with = Reflecting {
-            writer: with.clone(),
-            critic: Arc::clone(critic),
-            drafts: *drafts,
-        };
-        let reflected = reflect(run, &with, conversation, task).await?;
-        Ok(Acted {
-            text: reflected.text,
-            end: reflected.end,
-            rounds: reflected.drafts,
-            calls: 0,
-        })
+        match &self.way {
+            Way::Act => act(run, with, conversation).await,
+            Way::Reflect(critic, drafts) => {
+                let with = Reflecting {
+                    writer: with.clone(),
+                    critic: Arc::clone(critic),
+                    drafts: *drafts,
+                };
+                let reflected = reflect(run, &with, conversation, task).await?;
+                Ok(Acted {
+                    text: reflected.text,
+                    end: reflected.end,
+                    rounds: reflected.drafts,
+                    calls: 0,
+                })
+            }
+            Way::Plan => {
+                let with = Planning {
+                    instructions: self.instructions.clone(),
+                    ..Planning::new(with.clone())
+                };
+                let planned = plan(run, &with, task).await?;
+                let plans = u32::try_from(planned.plans).unwrap_or(u32::MAX);
+                Ok(Acted {
+                    text: planned.text,
+                    end: planned.trouble.map_or(End::Answered, |_| End::Rounds),
+                    rounds: plans,
+                    calls: 0,
+                })
+            }
+        }
     }
 
     /// A conversation that has its instructions and examples, and nothing else yet.

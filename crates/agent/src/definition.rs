@@ -84,8 +84,10 @@ impl Definition {
         }
         let missing = match (settings.pattern, &settings.reflect) {
             (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
-            (Pattern::Act, Some(_)) => Some("there is a critic, and the pattern is not reflect"),
-            (Pattern::Act, None) | (Pattern::Reflect, Some(_)) => None,
+            (Pattern::Act | Pattern::Plan, Some(_)) => {
+                Some("there is a critic, and the pattern is not reflect")
+            }
+            (Pattern::Act | Pattern::Plan, None) | (Pattern::Reflect, Some(_)) => None,
         };
         if let Some(missing) = missing {
             let lines = normalised.lines();
@@ -335,7 +337,7 @@ mod tests {
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
-        a.md:3: pattern: unknown variant `react`, expected `act` or `reflect`
+        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
         a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
         ");

@@ -17,11 +17,12 @@ mod definition;
 mod error;
 mod kit;
 mod lazy;
+pub mod plan;
 pub mod reflect;
 pub mod render;
 pub mod research;
 
-pub use agent::{Agent, Input, Kind, Typed};
+pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
     Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,

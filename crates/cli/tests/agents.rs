@@ -211,6 +211,51 @@ fn an_agent_that_reflects_writes_until_its_critic_is_content() {
 }
 
 #[test]
+fn an_agent_that_plans_does_the_steps_of_its_plan() {
+    let project = Project::new(&[]);
+    let address = support::server(|body| {
+        let messages = body["messages"].as_array().unwrap();
+        assert!(
+            messages[0]["content"]
+                .as_str()
+                .unwrap()
+                .starts_with("You cross rivers."),
+            "{body}"
+        );
+        let schema = &body["response_format"]["json_schema"]["schema"]["properties"];
+        let said = messages.last().unwrap()["content"].as_str().unwrap();
+        let content = match (schema["steps"].is_null(), schema["done"].is_null()) {
+            (false, _) => {
+                json!({"steps": [{"name": "row", "task": "Row.", "after": []}]}).to_string()
+            }
+            (_, false) => json!({"result": "rowed", "done": true}).to_string(),
+            _ => format!("over: {}", said.contains("Done, row: rowed")),
+        };
+        json!({"content": content})
+    });
+    let planner = "---\nname: planner\nmodel: openai:test\npattern: plan\n---\nYou cross rivers.\n";
+    std::fs::write(project.path("planner.md"), planner).unwrap();
+    let output = typed(
+        &project,
+        &address,
+        &["run", "planner.md", "Cross.", "--json"],
+        "",
+    );
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&answer["answer"], &answer["end"]),
+        (&json!("over: true"), &json!("answered"))
+    );
+    let replay = project.json(&["replay", answer["run"].as_str().unwrap(), "--json"]);
+    assert_eq!(replay["complete"], true);
+    assert!(
+        project
+            .shown(&["chat", "planner.md"])
+            .contains("plans one task")
+    );
+}
+
+#[test]
 fn a_conversation_is_held_line_by_line_and_taken_up_again() {
     let (project, address) = project();
     std::fs::write(project.path("shop.txt"), "Open from nine.\n").unwrap();

@@ -47,12 +47,12 @@ fn small() -> Option<Arc<dyn Model>> {
         eprintln!("skipped: {} is missing", entry.name);
         return None;
     }
-    let settings = model::Settings {
-        threads: Some(2),
-        ..model::Settings::default()
-    };
     let name = format!("local:{}", entry.name);
-    Some(model::Models::new(settings).open(&name).unwrap())
+    Some(
+        model::Models::new(model::Settings::default())
+            .open(&name)
+            .unwrap(),
+    )
 }
 
 #[tokio::test]

@@ -80,6 +80,8 @@ pub enum Pattern {
     Act,
     /// A draft, its critique, and a better draft, until the critic accepts one.
     Reflect,
+    /// A plan, its independent steps in parallel, and a new plan where one fails.
+    Plan,
 }
 
 /// How an agent that reflects does it.

@@ -2,6 +2,7 @@
 //! `plumb resume`, `plumb fork` and `plumb replay` share.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use model::{Model, Models};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use crate::commands::chat::markdown::{self, Look};
 use crate::commands::{models, people, research};
 use crate::project::{Project, write_whole};
 use crate::view;
@@ -261,7 +263,11 @@ pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> R
         }
         view::print_json(&value)?;
     } else {
-        view::print(&acted.text)?;
+        let is_terminal = std::io::stdout().is_terminal() && pinned.output.is_none();
+        view::print(&match is_terminal {
+            true => markdown::render(&acted.text, Look::of_terminal()),
+            false => acted.text,
+        })?;
         view::say(&format!("run {id}"));
     }
     Ok(ExitCode::SUCCESS)

@@ -20,6 +20,18 @@ pub struct Look {
     pub colours: bool,
 }
 
+impl Look {
+    /// That of standard output's terminal.
+    pub fn of_terminal() -> Look {
+        let columns = usize::from(console::Term::stdout().size().1);
+        Look {
+            // Longer lines are hard to read.
+            width: columns.clamp(20, 100),
+            colours: std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+}
+
 /// Text without what could steer the terminal: what a model writes is not to be trusted.
 pub fn tame(text: &str) -> String {
     let plain = |c: char| !c.is_control() || c == '\n';

@@ -5,7 +5,7 @@
 
 mod attach;
 mod input;
-mod markdown;
+pub mod markdown;
 mod screen;
 
 use std::path::Path;
@@ -89,6 +89,13 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
         }
     };
     let definition = pinned.definition()?;
+    if definition.pattern == agent::Pattern::Plan {
+        bail!(
+            "{} plans one task, and does not talk\nhint: plumb run {}",
+            pinned.file,
+            pinned.file
+        );
+    }
     if pinned.output.is_some() {
         bail!(
             "{} answers in a form, not in words\nhint: plumb run {}",

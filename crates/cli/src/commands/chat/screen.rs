@@ -24,7 +24,6 @@ struct State {
     json: bool,
     /// The terminal, where standard output is one.
     terminal: Option<Term>,
-    colours: bool,
     /// Turns that have been shown.
     shown: usize,
     /// Whether the first question has been reached: what was before was said in another process.
@@ -47,7 +46,6 @@ impl Screen {
         Screen(Mutex::new(State {
             json,
             terminal: is_terminal.then(Term::stdout),
-            colours: is_terminal && std::env::var_os("NO_COLOR").is_none(),
             shown: 0,
             live: false,
             before: Vec::new(),
@@ -190,15 +188,7 @@ impl State {
     }
 
     fn lay_out(&self, markdown: &str) {
-        let columns = self
-            .terminal
-            .as_ref()
-            .map_or(80, |terminal| usize::from(terminal.size().1));
-        let look = Look {
-            width: columns.clamp(20, 100),
-            colours: self.colours,
-        };
-        self.write(&render(markdown, look));
+        self.write(&render(markdown, Look::of_terminal()));
     }
 
     fn end(&mut self, turn: usize, acted: &Acted) {

@@ -1,0 +1,346 @@
+//! The pattern `plan`: a plan as data, its independent steps in parallel, a new plan where one fails.
+//!
+//! ```text
+//! task ─► plan ─► (a person changes it) ─► steps, in parallel where they may ─► answer
+//!           ▲                                   │
+//!           └── what failed; what is done stays ┘
+//! ```
+//! A plan is checked before anything is done: names, what comes after what, no circles. The n-th plan and its
+//! steps are in the scope `plan[n]`, its k-th step in `plan[n]/step[k]`.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use journal::{Question, Run};
+use model::{Message, Output};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tool::Toolbox;
+
+use crate::Result;
+use crate::act::{Acted, Acting, Conversation, act};
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What is to be done.
+    pub steps: Vec<Step>,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// A short name of its own.
+    pub name: String,
+    /// What is to be done, so that somebody who knows nothing else can do it.
+    pub task: String,
+    /// Names of the steps whose results it needs; steps that need none of each other are done at once.
+    pub after: Vec<String>,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The step's name.
+    pub name: String,
+    /// Its result.
+    pub result: String,
+}
+
+/// What whoever does a step says of it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    /// The result; where it could not be done, why.
+    result: String,
+    /// Whether it could be done.
+    done: bool,
+}
+
+/// What the pattern works with.
+#[derive(Clone)]
+pub struct Planning {
+    /// What all of them are told first; may be empty.
+    pub instructions: String,
+    /// Who makes plans.
+    pub planner: Acting,
+    /// Who does a step, with its tools.
+    pub worker: Acting,
+    /// Who answers from the results.
+    pub writer: Acting,
+    /// Plans at most.
+    pub plans: usize,
+    /// Steps of a plan at most.
+    pub steps: usize,
+    /// Whether a person sees each plan before it is carried out, and may change it.
+    pub asks: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The answer.
+    pub text: String,
+    /// The steps that were done, in the order in which they were.
+    pub done: Vec<Done>,
+    /// Plans that were made.
+    pub plans: usize,
+    /// Why the last plan could not be carried out; none: all of it was.
+    pub trouble: Option<String>,
+}
+
+impl Planning {
+    /// One for all: plans, works with its tools, and writes. Three plans of eight steps, without asking a
+    /// person.
+    pub fn new(acting: Acting) -> Planning {
+        let without_tools = Acting {
+            tools: Toolbox::new(),
+            ..acting.clone()
+        };
+        Planning {
+            instructions: String::new(),
+            planner: without_tools.clone(),
+            writer: without_tools,
+            worker: acting,
+            plans: 3,
+            steps: 8,
+            asks: false,
+        }
+    }
+
+    fn told_first(&self, role: &str) -> String {
+        format!("{}\n\n{role}", self.instructions).trim().to_owned()
+    }
+}
+
+/// Makes a plan for `task`, carries it out, and answers. Where plans fail to the last, it answers from what is
+/// done.
+///
+/// # Errors
+/// As [`act`], for who plans, works and writes.
+pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
+    let mut done = Vec::new();
+    let mut trouble = None;
+    let mut plans = 0;
+    while plans < with.plans {
+        let scope = run.scope("plan", plans);
+        plans += 1;
+        let plan = make(&scope, with, task, &done, trouble.as_deref()).await?;
+        trouble = match check(&plan, with.steps, &done) {
+            Ok(()) => carry_out(&scope, with, &plan, &mut done).await?,
+            Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
+        };
+        if trouble.is_none() {
+            break;
+        }
+    }
+    let written = write(run, with, task, &done, trouble.as_deref()).await?;
+    Ok(Planned {
+        text: written.text,
+        done,
+        plans,
+        trouble,
+    })
+}
+
+/// Asks for a plan, and a person whether it is right.
+async fn make(
+    run: &Run,
+    with: &Planning,
+    task: &str,
+    done: &[Done],
+    trouble: Option<&str>,
+) -> Result<Plan> {
+    let instructions = with.told_first(&format!(
+        "You make plans: at most {} steps, each of which can be done by itself. Do not plan what is done already.",
+        with.steps
+    ));
+    let mut said = format!("The task:\n{task}\n{}", told(done));
+    if let Some(trouble) = trouble {
+        said.push_str(&format!(
+            "\nThe last plan failed. {trouble}\nMake another plan for the rest."
+        ));
+    }
+    let plan: Plan = formed::<Plan>(run, &with.planner, &instructions, said)
+        .await?
+        .json()?;
+    if !with.asks {
+        return Ok(plan);
+    }
+    let Output::Json(schema) = Output::of::<Plan>() else {
+        return Ok(plan);
+    };
+    let shown = serde_json::json!(plan);
+    let text =
+        format!("May this be done? Answer with the plan, changed where it should be.\n{shown:#}");
+    Ok(run.ask("person", &Question::new(&text, schema)).await?)
+}
+
+/// Whether a plan can be carried out, given what is done.
+fn check(plan: &Plan, most: usize, done: &[Done]) -> std::result::Result<(), String> {
+    if plan.steps.is_empty() || plan.steps.len() > most {
+        return Err(format!(
+            "it has {} steps; 1 to {most} are right",
+            plan.steps.len()
+        ));
+    }
+    let mut known: BTreeSet<&str> = done.iter().map(|done| done.name.as_str()).collect();
+    let mut open: Vec<&Step> = plan.steps.iter().collect();
+    for step in &open {
+        let namesakes = plan.steps.iter().filter(|other| other.name == step.name);
+        if namesakes.count() > 1 || known.contains(step.name.as_str()) {
+            return Err(format!("there are two steps `{}`", step.name));
+        }
+    }
+    while !open.is_empty() {
+        let ready = |step: &&Step| step.after.iter().all(|name| known.contains(name.as_str()));
+        let (now, later): (Vec<&Step>, Vec<&Step>) = open.into_iter().partition(ready);
+        let Some(first) = now.first().or(later.first()) else {
+            return Ok(());
+        };
+        if now.is_empty() {
+            return Err(format!(
+                "`{}` comes after a step that is not there, or after itself",
+                first.name
+            ));
+        }
+        known.extend(now.iter().map(|step| step.name.as_str()));
+        open = later;
+    }
+    Ok(())
+}
+
+/// Does the steps of a plan, those at once that need nothing of each other. Gives what went wrong.
+async fn carry_out(
+    run: &Run,
+    with: &Planning,
+    plan: &Plan,
+    done: &mut Vec<Done>,
+) -> Result<Option<String>> {
+    let mut open: Vec<(usize, &Step)> = plan.steps.iter().enumerate().collect();
+    while !open.is_empty() {
+        let is_done = |name: &String| done.iter().any(|done| done.name == *name);
+        let (now, later): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .partition(|(_, step)| step.after.iter().all(is_done));
+        let known = &*done;
+        let working = now.iter().map(|(place, step)| {
+            let run = run.scope("step", *place);
+            async move { work(&run, with, step, known).await }
+        });
+        // None is dropped because another one failed: what it writes would be in doubt then.
+        let reports: Vec<Report> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+        let mut failed = Vec::new();
+        for ((_, step), report) in now.iter().zip(reports) {
+            let (name, result) = (step.name.clone(), report.result);
+            match report.done {
+                true => done.push(Done { name, result }),
+                false => failed.push(format!("The step {name} could not be done: {result}")),
+            }
+        }
+        if !failed.is_empty() {
+            return Ok(Some(failed.join(" ")));
+        }
+        open = later;
+    }
+    Ok(None)
+}
+
+/// Does one step, with the results that it needs.
+async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<Report> {
+    let needed: Vec<Done> = done
+        .iter()
+        .filter(|done| step.after.contains(&done.name))
+        .cloned()
+        .collect();
+    let instructions = with.told_first("You do one step of a plan, and say what came of it.");
+    let said = format!("{}\n{}", step.task, told(&needed));
+    formed::<Report>(run, &with.worker, &instructions, said)
+        .await?
+        .json()
+}
+
+async fn write(
+    run: &Run,
+    with: &Planning,
+    task: &str,
+    done: &[Done],
+    trouble: Option<&str>,
+) -> Result<Acted> {
+    let mut conversation = Conversation::new(run);
+    let instructions = "You answer from the results of the steps, and say what is missing.";
+    conversation.push(Message::system(with.told_first(instructions)))?;
+    let mut said = format!("The task:\n{task}\n{}", told(done));
+    if let Some(trouble) = trouble {
+        said.push_str(&format!("\nNot everything could be done. {trouble}"));
+    }
+    conversation.push(Message::user(said))?;
+    act(run, &with.writer, &mut conversation).await
+}
+
+/// An answer of the form `T`.
+async fn formed<T: JsonSchema>(
+    run: &Run,
+    acting: &Acting,
+    instructions: &str,
+    said: String,
+) -> Result<Acted> {
+    let with = Acting {
+        output: Output::of::<T>(),
+        ..acting.clone()
+    };
+    let mut conversation = Conversation::new(run);
+    conversation.push(Message::system(instructions))?;
+    conversation.push(Message::user(said))?;
+    act(run, &with, &mut conversation).await
+}
+
+/// What is done, for a model.
+fn told(done: &[Done]) -> String {
+    let lines = done
+        .iter()
+        .map(|done| format!("\nDone, {}: {}", done.name, done.result));
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_checked_before_anything_is_done() {
+        let plan = |steps: &[(&str, &[&str])]| Plan {
+            steps: steps
+                .iter()
+                .map(|(name, after)| Step {
+                    name: (*name).to_owned(),
+                    task: String::new(),
+                    after: after.iter().map(|name| (*name).to_owned()).collect(),
+                })
+                .collect(),
+        };
+        let done = [Done {
+            name: "z".to_owned(),
+            result: String::new(),
+        }];
+        for (steps, wrong) in [
+            (&[("a", &["z"][..]), ("b", &["a"])][..], None),
+            (&[], Some("it has 0 steps; 1 to 3 are right")),
+            (&[("a", &[]), ("a", &[])], Some("there are two steps `a`")),
+            (&[("z", &[])], Some("there are two steps `z`")),
+            (
+                &[("a", &["b"]), ("b", &["a"])],
+                Some("`a` comes after a step that is not there, or after itself"),
+            ),
+            (
+                &[("a", &["q"])],
+                Some("`a` comes after a step that is not there, or after itself"),
+            ),
+        ] {
+            let checked = check(&plan(steps), 3, &done);
+            assert_eq!(checked.err().as_deref(), wrong, "{steps:?}");
+        }
+    }
+}
