@@ -14,10 +14,16 @@ mod support;
 use serde_json::{Value, json};
 use support::Project;
 
-const FILES: &[(&str, &str)] = &[(
-    "alder.md",
-    "# Alder\n\nThe Alder server listens on port 4711 of all addresses. It speaks plain HTTP.\n",
-)];
+const FILES: &[(&str, &str)] = &[
+    (
+        "alder.md",
+        "# Alder\n\nThe Alder server listens on port 4711 of all addresses. It speaks plain HTTP and nothing else at all.\n",
+    ),
+    (
+        "birch.md",
+        "# Birch\n\nThe Birch server listens on port 8025 of all addresses. It speaks plain SMTP and nothing else at all.\n",
+    ),
+];
 
 fn answer(body: &Value) -> Value {
     let last = body["messages"].as_array().unwrap().last().unwrap();
@@ -29,13 +35,11 @@ fn answer(body: &Value) -> Value {
 /// A project and what researches in it with this model and limit.
 fn research(model: &str, usd: &str) -> (Project, String, String) {
     let (project, address) = (Project::new(FILES), support::server(answer));
-    let question = "Which port does the Alder server listen on?";
+    let question = "How do Alder and Birch differ in the port they listen on?";
     let shown = project.shown(&[
         "research",
         question,
         "docs",
-        "--depth",
-        "quick",
         "--model",
         model,
         "--base-url",
@@ -77,9 +81,21 @@ fn a_run_parks_at_its_limit_in_money_and_goes_on_when_it_is_raised() {
         costs.len() > 1 && costs.iter().all(|cost| *cost == CALL_MICROS),
         "{costs:?}"
     );
-    let spent = CALL_MICROS * costs.len() as u64;
-    let ledger = json!({"dimension": "money", "most": 1_000_000, "spent": spent, "reserved": 0});
-    assert_eq!(money(), ledger, "the ledger is exact");
+    // A call whose answer could not be used is counted with what was set aside for it.
+    let failed = shown["steps"].as_array().unwrap().iter();
+    let failed = failed.filter(|step| !step["error"].is_null()).count() as u64;
+    let (spent, answered) = (
+        money()["spent"].as_u64().unwrap(),
+        CALL_MICROS * costs.len() as u64,
+    );
+    assert!(
+        spent >= answered && (failed > 0 || spent == answered),
+        "{spent}, {answered}"
+    );
+    assert_eq!(
+        (&money()["most"], &money()["reserved"]),
+        (&json!(1_000_000), &json!(0))
+    );
 }
 
 #[test]
@@ -121,5 +137,5 @@ fn a_model_without_a_price_is_not_asked_under_a_limit_in_money() {
         "{report:#}"
     );
     let (unknown, asked) = unpriced(report["run"].as_str().unwrap());
-    assert!(unknown > 0 && unknown == asked, "{unknown} of {asked}");
+    assert!(asked > 0 && unknown >= asked, "{unknown}, {asked}");
 }
