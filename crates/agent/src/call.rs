@@ -1,7 +1,7 @@
 //! A model call as a journaled step.
 
-use journal::{Cost, Effect, Run, StepContext, StepError, StepOptions};
-use model::{Message, Model, Output, Request, Response, Role};
+use journal::{Cost, Dimension, Effect, Run, StepContext, StepError, StepOptions};
+use model::{Message, Model, Output, Request, Response, Role, prices};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,15 +57,18 @@ pub async fn ask(
         model: model.name(),
         request,
     };
+    let prompt_tokens = request.messages.iter().map(|m| tokens_of(model, m)).sum();
+    let price = Price::of(model, prompt_tokens, request.max_tokens);
     let response = run
         .step_with(
             name,
             Effect::Read,
             &asked,
-            reserve(most_tokens(model, request)),
+            price.reserve(),
             |context| async move {
                 context.attribute("title", title);
                 context.attribute("model", model.name());
+                price.check(run, model, &context).await?;
                 let response = model.generate(request, None).await.map_err(step_error)?;
                 note(&context, &response);
                 Ok(response)
@@ -75,7 +78,57 @@ pub async fn ask(
     Ok(response)
 }
 
-/// Sets so many tokens aside for a call.
+/// The most that a call may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Price {
+    tokens: u64,
+    /// `None` where nobody knows.
+    micros: Option<u64>,
+}
+
+impl Price {
+    /// Of a prompt and the longest answer allowed.
+    pub(crate) fn of(model: &dyn Model, prompt_tokens: u64, max_tokens: u32) -> Price {
+        let output_tokens = u64::from(max_tokens);
+        Price {
+            tokens: prompt_tokens + output_tokens,
+            micros: prices::most_micros(model.name(), prompt_tokens, output_tokens),
+        }
+    }
+
+    /// Sets it aside.
+    pub(crate) fn reserve(self) -> StepOptions {
+        StepOptions::reserve(Cost {
+            tokens: self.tokens,
+            money_micros: self.micros.unwrap_or_default(),
+        })
+    }
+
+    /// Notes with the step that the price is not known; with a limit in money, the call is not made
+    /// then.
+    pub(crate) async fn check(
+        self,
+        run: &Run,
+        model: &dyn Model,
+        context: &StepContext,
+    ) -> std::result::Result<(), StepError> {
+        if self.micros.is_some() {
+            return Ok(());
+        }
+        context.attribute("price", "unknown");
+        match run.is_limited(Dimension::Money).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StepError::Fault(format!(
+                "the run has a limit in money, and what {} costs is not known: take a model with a \
+                 price (plumb models --provider NAME), or a limit in tokens (--budget-tokens)",
+                model.name()
+            ))),
+            Err(error) => Err(StepError::Fault(error.to_string())),
+        }
+    }
+}
+
+/// Sets so many tokens aside for a call, and no money.
 pub(crate) fn reserve(tokens: u64) -> StepOptions {
     StepOptions::reserve(Cost {
         tokens,
@@ -91,7 +144,7 @@ pub(crate) fn note(context: &StepContext, response: &Response) {
     context.attribute("output_tokens", usage.output_tokens);
     context.spent(Cost {
         tokens: u64::from(usage.prompt_tokens) + u64::from(usage.output_tokens),
-        // A price that nobody knows counts nothing.
+        // No price: a model of this machine, or a run without a limit in money, see `Price`.
         money_micros: response.cost_micros.unwrap_or_default(),
     });
     if let Some(cost) = response.cost_micros {
@@ -104,13 +157,6 @@ pub(crate) fn note(context: &StepContext, response: &Response) {
 
 /// Tokens that a chat template puts around each message, at most.
 const AROUND_MESSAGE_TOKENS: usize = 16;
-
-/// The most tokens that a call may take: its prompt and the longest answer allowed.
-fn most_tokens(model: &dyn Model, request: &Request) -> u64 {
-    let messages = request.messages.iter();
-    let prompt: u64 = messages.map(|message| tokens_of(model, message)).sum();
-    prompt + u64::from(request.max_tokens)
-}
 
 /// The tokens of a message, at most.
 pub(crate) fn tokens_of(model: &dyn Model, message: &Message) -> u64 {

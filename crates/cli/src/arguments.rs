@@ -199,6 +199,14 @@ pub struct Research {
 /// What a run may use up. When a limit is reached, the run parks and asks whether to raise it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Limits {
+    /// Park and ask before the models cost more than so many US dollars, such as 0.50
+    #[arg(
+        long = "budget-usd",
+        value_name = "AMOUNT",
+        value_parser = parse_dollars,
+        allow_hyphen_values = true
+    )]
+    pub budget_micros: Option<u64>,
     /// Park and ask once the models have used so many tokens
     #[arg(long, value_name = "N")]
     pub budget_tokens: Option<u64>,
@@ -214,8 +222,7 @@ impl Limits {
     /// The limits as the journal has them.
     pub fn budget(&self) -> journal::Budget {
         journal::Budget {
-            // The prices of models are not known yet.
-            money_micros: None,
+            money_micros: self.budget_micros,
             tokens: self.budget_tokens,
             time_ms: self
                 .budget_time
@@ -548,6 +555,23 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "too long".to_owned())
 }
 
+/// Reads an amount of dollars, as millionths: exactly, so not by way of a float.
+fn parse_dollars(text: &str) -> Result<u64, String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) {
+        return Err("write US dollars as a number that is not below 0: 2 or 0.50".to_owned());
+    }
+    if part.len() > 6 {
+        return Err("a millionth of a dollar is the least: write at most six decimals".to_owned());
+    }
+    // Fails where it is too large for the journal's numbers too.
+    format!("{whole}{part:0<6}")
+        .parse::<i64>()
+        .map(i64::unsigned_abs)
+        .map_err(|_| "more dollars than can be counted".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,6 +586,32 @@ mod tests {
         assert_eq!(seconds("2d"), Some(172_800));
         for wrong in ["", "m", "5 m", "5w", "-1s", "99999999999999999999h"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dollars_are_read_to_the_millionth() {
+        let micros = |text| parse_dollars(text).ok();
+        assert_eq!(micros("2"), Some(2_000_000));
+        assert_eq!(micros("0.50"), Some(500_000));
+        assert_eq!(micros("0.000001"), Some(1));
+        assert_eq!(micros("0"), Some(0));
+        assert_eq!(micros("9223372036854.775807"), Some(i64::MAX as u64));
+        for wrong in [
+            "",
+            ".",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1e3",
+            "1,50",
+            "$1",
+            "NaN",
+            "0.0000001",
+            "9223372036854.775808",
+        ] {
+            assert_eq!(micros(wrong), None, "{wrong}");
         }
     }
 }

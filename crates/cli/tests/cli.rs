@@ -86,21 +86,22 @@ fn help_of_research() {
       <PATH>...   Files and folders that may answer it
 
     Options:
-          --model <MODEL>       The model, as provider:name [default: the largest local model that fits this machine] [env: PLUMB_MODEL=]
-          --project <FOLDER>    The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here] [env: PLUMB_PROJECT=]
-          --depth <DEPTH>       How much work the question is worth [default: normal] [possible values: quick, normal, deep]
-          --max-time <TIME>     Begin no new search after this time, such as 90s or 5m
-          --agents <FOLDER>     A folder of agent files that take the place of the built-in ones (research/plan.md, ...)
-          --budget-tokens <N>   Park and ask once the models have used so many tokens
-          --budget-time <TIME>  Park and ask once the run has been worked on for so long, such as 90s or 5m
-          --budget-steps <N>    Park and ask after so many steps
-          --out <FILE>          Write the report to this file too; its ending says the form: .md, .html or .json (may be repeated)
-          --json                Print the report as JSON
-          --base-url <URL>      The address of an OpenAI-compatible server, for models named `openai:NAME` [env: OPENAI_BASE_URL=]
-          --threads <N>         Threads of the local engine [default: all cores] [env: PLUMB_THREADS=]
-          --context-tokens <N>  Tokens that the local engine keeps at once, of all prompts and answers [default: 12288] [env: PLUMB_CONTEXT_TOKENS=]
-          --memory-mb <MB>      The most memory that a local model may need, in MB [default: what is free] [env: PLUMB_MEMORY_MB=]
-      -h, --help                Print help (see more with '--help')
+          --model <MODEL>        The model, as provider:name [default: the largest local model that fits this machine] [env: PLUMB_MODEL=]
+          --project <FOLDER>     The folder that holds `.plumb/` [default: the nearest one upwards that has it, else here] [env: PLUMB_PROJECT=]
+          --depth <DEPTH>        How much work the question is worth [default: normal] [possible values: quick, normal, deep]
+          --max-time <TIME>      Begin no new search after this time, such as 90s or 5m
+          --agents <FOLDER>      A folder of agent files that take the place of the built-in ones (research/plan.md, ...)
+          --budget-usd <AMOUNT>  Park and ask before the models cost more than so many US dollars, such as 0.50
+          --budget-tokens <N>    Park and ask once the models have used so many tokens
+          --budget-time <TIME>   Park and ask once the run has been worked on for so long, such as 90s or 5m
+          --budget-steps <N>     Park and ask after so many steps
+          --out <FILE>           Write the report to this file too; its ending says the form: .md, .html or .json (may be repeated)
+          --json                 Print the report as JSON
+          --base-url <URL>       The address of an OpenAI-compatible server, for models named `openai:NAME` [env: OPENAI_BASE_URL=]
+          --threads <N>          Threads of the local engine [default: all cores] [env: PLUMB_THREADS=]
+          --context-tokens <N>   Tokens that the local engine keeps at once, of all prompts and answers [default: 12288] [env: PLUMB_CONTEXT_TOKENS=]
+          --memory-mb <MB>       The most memory that a local model may need, in MB [default: what is free] [env: PLUMB_MEMORY_MB=]
+      -h, --help                 Print help (see more with '--help')
 
     Examples:
       plumb research "How does a run survive a crash?" docs/

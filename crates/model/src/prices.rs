@@ -97,6 +97,30 @@ pub fn cost_micros(name: &str, usage: &Usage) -> Option<u64> {
     Some((cost - 1e-6).ceil().max(0.0) as u64)
 }
 
+/// The most that a call with so many tokens may take, in millionths of a US dollar: nothing for models
+/// on this machine (`local:`), and of several in order (`a,b`) what the dearest takes. `None` where a
+/// price is not known.
+pub fn most_micros(name: &str, prompt_tokens: u64, output_tokens: u64) -> Option<u64> {
+    let tokens = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let plain = Usage {
+        prompt_tokens: tokens(prompt_tokens),
+        output_tokens: tokens(output_tokens),
+        ..Usage::default()
+    };
+    // To write a prompt to a cache may be dearer than to read it.
+    let written = Usage {
+        cache_write_tokens: plain.prompt_tokens,
+        ..plain
+    };
+    let most = |name: &str| match name.split_once(':') {
+        Some(("local", _)) => Some(0),
+        _ => cost_micros(name, &plain).max(cost_micros(name, &written)),
+    };
+    name.split(',')
+        .map(most)
+        .try_fold(0, |dearest, micros| Some(micros?.max(dearest)))
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
@@ -146,5 +170,17 @@ mod tests {
             cost_micros("anthropic:claude-sonnet-4-5", &Usage::default()),
             Some(0)
         );
+    }
+
+    #[test]
+    fn the_most_that_a_call_may_take_is_that_of_the_dearest_way() {
+        // 10,000 × 3.75, as a prompt that is written to the cache, + 100 × 15.
+        let sonnet = "anthropic:claude-sonnet-4-5";
+        assert_eq!(most_micros(sonnet, 10_000, 100), Some(39_000));
+        assert_eq!(most_micros("openai:gpt-5-mini", 10_000, 100), Some(2_700));
+        assert_eq!(most_micros("local:qwen+mine", 10_000, 100), Some(0));
+        let in_order = |other: &str| most_micros(&format!("local:qwen,{other}"), 10_000, 100);
+        assert_eq!(in_order(sonnet), Some(39_000));
+        assert_eq!(in_order("ollama:qwen"), None, "not 0");
     }
 }

@@ -9,7 +9,7 @@ use super::Tools;
 use super::belief::belief;
 use super::plausibility::{can_be_affirmed, is_quantity, wants_quantity};
 use super::reading::{place, shown};
-use crate::{Result, call};
+use crate::{Error, Result, call};
 
 /// Words of an answer, at most.
 const WORDS: usize = 10;
@@ -50,12 +50,13 @@ pub(super) async fn judge(
     let calls = passages.into_iter().enumerate().map(|(index, passage)| {
         let run = run.scope("judge", index);
         async move {
+            let unanswered = |passage| Judged {
+                passage,
+                answer: None,
+                belief: 0.0,
+            };
             let Some(answers) = answers(question, &passage) else {
-                return Ok(Judged {
-                    passage,
-                    answer: None,
-                    belief: 0.0,
-                });
+                return Ok(unanswered(passage));
             };
             let schema = json!({"type": "object", "properties":
                 {"answer": answers, "stated": {"enum": ["yes", "no"]}},
@@ -63,9 +64,16 @@ pub(super) async fn judge(
             let asked = format!("Passage {}\n\nQuestion: {question}", shown(&passage));
             let request = call::request(definition, &[asked], schema);
             let title = place(&passage);
-            let response = call::ask(&run, "model", &*tools.model, &request, &title).await?;
+            let response = match call::ask(&run, "model", &*tools.model, &request, &title).await {
+                // Providers are not held to the words of the passage while they write, and may never
+                // keep to them: that is no answer from this passage, and not the end of the run.
+                Err(Error::Journal(journal::Error::StepFailed { .. })) => {
+                    return Ok(unanswered(passage));
+                }
+                response => response?,
+            };
             let taken = response.json::<Taken>().ok().map(|taken| taken.answer);
-            Ok::<_, crate::Error>(Judged {
+            Ok::<_, Error>(Judged {
                 passage,
                 answer: taken.filter(|_| !can_be_affirmed(question)),
                 belief: belief(&response),

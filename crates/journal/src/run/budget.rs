@@ -9,6 +9,42 @@ use crate::records::{Effect, StepKind};
 use crate::{Dimension, Error, Result, fingerprint};
 
 impl Run {
+    /// Whether the run or one of its ancestors has a limit of this kind. For a step's work that cannot
+    /// say what it costs: it had better not begin then.
+    ///
+    /// A limit is never taken away from a run, but a fork has limits of its own; so ask in the work of
+    /// a step, and let nothing that is recorded depend on it.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// use journal::{Budget, Dimension, Journal, NewRun};
+    ///
+    /// # let journal = Journal::in_memory()?;
+    /// let mut new = NewRun::new("writer", ().into());
+    /// new.budget = Budget { tokens: Some(1_000), ..Budget::default() };
+    /// let run = journal.start(new).await?;
+    /// assert!(run.is_limited(Dimension::Tokens).await?);
+    /// assert!(!run.is_limited(Dimension::Money).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn is_limited(&self, dimension: Dimension) -> Result<bool> {
+        let id = self.id().to_string();
+        self.shared
+            .store
+            .read(move |reader| {
+                let (key, _) = reader.find(&id)?;
+                for ledger in reader.ledgers(key)? {
+                    let spending = reader.spending(ledger)?;
+                    if spending.iter().any(|row| row.dimension == dimension) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })
+            .await
+    }
+
     /// Asks for a higher limit. Comes back when it has been raised, with an error when somebody said
     /// that it is not to be.
     ///
