@@ -128,14 +128,6 @@ impl Price {
     }
 }
 
-/// Sets so many tokens aside for a call, and no money.
-pub(crate) fn reserve(tokens: u64) -> StepOptions {
-    StepOptions::reserve(Cost {
-        tokens,
-        ..Cost::default()
-    })
-}
-
 /// Notes with a step what its call has taken.
 pub(crate) fn note(context: &StepContext, response: &Response) {
     let usage = &response.usage;

@@ -46,7 +46,8 @@ pub(super) async fn think(
         temperature: with.temperature,
         ..Request::default()
     };
-    let most_tokens = conversation.tokens(&*with.model) + u64::from(with.max_tokens);
+    let prompt_tokens = conversation.tokens(&*with.model);
+    let price = call::Price::of(&*with.model, prompt_tokens, with.max_tokens);
     let asked = Asked {
         model: &with.model_name,
         messages: conversation.list(),
@@ -56,23 +57,29 @@ pub(super) async fn think(
         max_tokens: request.max_tokens,
         temperature: request.temperature,
     };
-    let options = call::reserve(most_tokens);
     let answered: Answered = run
-        .step_with("model", Effect::Read, &asked, options, |context| async {
-            let context = context;
-            context.attribute("model", with.model.name());
-            let answered = answer(with, &request)
-                .await
-                .map_err(|error| match with.down {
-                    Down::Parks => call::step_error(error),
-                    Down::Fails => StepError::Failed(error.to_string()),
-                })?;
-            context.attribute("title", title(&answered));
-            if !answered.stopped {
-                call::note(&context, &answered.response);
-            }
-            Ok(answered)
-        })
+        .step_with(
+            "model",
+            Effect::Read,
+            &asked,
+            price.reserve(),
+            |context| async {
+                let context = context;
+                price.check(run, &*with.model, &context).await?;
+                context.attribute("model", with.model.name());
+                let answered = answer(with, &request)
+                    .await
+                    .map_err(|error| match with.down {
+                        Down::Parks => call::step_error(error),
+                        Down::Fails => StepError::Failed(error.to_string()),
+                    })?;
+                context.attribute("title", title(&answered));
+                if !answered.stopped {
+                    call::note(&context, &answered.response);
+                }
+                Ok(answered)
+            },
+        )
         .await?;
     let text = answered.response.text.clone();
     (with.watch)(Progress::Answered { text });

@@ -106,6 +106,10 @@ pub(super) async fn take_notes(
         if let (Some(answer), true) = (&alone.answer, alone.belief >= LIKELY) {
             let answer = answer.trim_end_matches(['.', ',', ';', ':']);
             let note = settle(question, answer, answer, &[Source::of(&alone.passage)]);
+            let note = note.map(|note| Note {
+                readings: 0,
+                ..note
+            });
             notes = gathered(notes, note);
         }
     }

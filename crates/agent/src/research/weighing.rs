@@ -19,6 +19,10 @@ const AGREEMENT: f32 = 6.0;
 /// By how much they rise when a third reading gives it: less, because the readings share passages.
 const ONE_MORE: f32 = 2.0;
 
+/// What becomes of the odds of an answer that a passage gives by itself and no reading of all of them:
+/// they were read together with it and said something else, or nothing.
+const BY_ITSELF: f32 = 0.5;
+
 /// The belief below which agreement does not help: where the documents do not answer, the two readings
 /// often agree on the same sentence beside the point.
 const DENIED: f32 = 0.12;
@@ -63,7 +67,8 @@ fn agreed(belief: f32, readings: u32) -> f32 {
     // Never quite 1, so that the odds are finite.
     let belief = belief.min(0.999);
     let more = match readings {
-        0 | 1 => 1.0,
+        0 => BY_ITSELF,
+        1 => 1.0,
         2 => AGREEMENT,
         _ => AGREEMENT * ONE_MORE,
     };
