@@ -63,6 +63,10 @@ fn word_of(user: &str, schema: &Value) -> Value {
     if let Some(first) = schema.pointer("/properties/answer/enum/0") {
         return first.clone();
     }
+    if let Some(first) = schema.pointer("/properties/answer/x-quote-from/0/0") {
+        return first.clone();
+    }
+    // A provider is not told which words it may take.
     let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
     let text = passage.split_once(":\n").map_or(passage, |(_, text)| text);
     let mut words = text.split_whitespace();
