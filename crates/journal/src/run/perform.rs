@@ -344,19 +344,18 @@ impl Run {
         let path = &asked.path;
         if kind != asked.kind {
             let name = |kind: StepKind| format!("a step of the kind {kind:?}");
+            let (path, recorded, asked) = (path.clone(), name(kind), name(asked.kind));
             return Err(Error::Diverged {
-                path: path.clone(),
-                recorded: name(kind),
-                asked: name(asked.kind),
+                path,
+                recorded,
+                asked,
             });
         }
         // What a fork shares was answered to what the code asked then; that it asks something else now
         // may be why it was forked.
         if !shared && !asked.is_as_in(&fingerprint) {
-            let was = self
-                .field(path, started, "input")
-                .await?
-                .unwrap_or_default();
+            let was = self.field(path, started, "input").await?;
+            let was = was.unwrap_or_default();
             let (recorded, asked) = excerpts(&was, &asked.whole_input());
             return Err(Error::Diverged {
                 path: path.clone(),
