@@ -13,9 +13,10 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::memory::{Recalled, Remembering};
 use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
+use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result, skills};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Input {
     pub model: String,
     /// The folder that paths in the agent's file are relative to.
     pub folder: PathBuf,
+    /// Who uses it, for a memory that is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// Whether a run is one answer or a conversation.
@@ -43,6 +47,8 @@ pub enum Kind {
     Run,
     /// A conversation.
     Chat,
+    /// Learning from another run, whose id is the text.
+    Learn,
 }
 
 impl Input {
@@ -105,6 +111,8 @@ pub struct Agent {
     pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
+    /// What it remembers from one run to the next.
+    pub memory: Option<Remembering>,
 }
 
 impl Agent {
@@ -115,6 +123,7 @@ impl Agent {
             examples: Vec::new(),
             way: Way::Act,
             acting: Acting::new(model),
+            memory: None,
         }
     }
 
@@ -139,11 +148,20 @@ impl Agent {
             (Pattern::Plan, ..) => Way::Plan,
             (Pattern::Act | Pattern::Reflect, ..) => Way::Act,
         };
+        let notes = pinned.notes.as_deref();
+        let notes = notes.map(|notes| format!("\n\nNotes of the project (AGENTS.md):\n{notes}"));
+        let skills = &pinned.skills;
+        if !skills.is_empty() {
+            acting.tools.add(skills::tool(skills)?)?;
+        }
+        let memory = kit.remembering(&definition)?;
+        let (notes, skills) = (notes.unwrap_or_default(), skills::listed(skills));
         Ok(Agent {
-            instructions: definition.instructions,
+            instructions: definition.instructions + &notes + &skills,
             examples: definition.examples,
             way,
             acting,
+            memory,
         })
     }
 
@@ -196,11 +214,72 @@ impl Agent {
     }
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
-        let mut conversation = self.begin(run)?;
         let task = said.text().into_owned();
-        conversation.push(said)?;
-        self.respond(run, &self.acting, &mut conversation, &task)
-            .await
+        let recalled = self.recall(run, &task).await?;
+        let mut conversation = self.begin(run, recalled.as_ref())?;
+        let with = self.hear(run, &self.acting, &mut conversation, said, recalled)?;
+        self.respond(run, &with, &mut conversation, &task).await
+    }
+
+    /// What comes to its mind about something; none where it has no memory.
+    pub(crate) async fn recall(&self, run: &Run, about: &str) -> Result<Option<Recalled>> {
+        match &self.memory {
+            Some(memory) => Ok(Some(memory.recall(run, about).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds what the user says to the conversation, with what came to mind before it. Gives what to work with, which
+    /// has the tools of the memory.
+    pub(crate) fn hear(
+        &self,
+        run: &Run,
+        with: &Acting,
+        conversation: &mut Conversation,
+        said: Message,
+        recalled: Option<Recalled>,
+    ) -> Result<Acting> {
+        let mut with = with.clone();
+        let (Some(memory), Some(recalled)) = (&self.memory, recalled) else {
+            conversation.push(said)?;
+            return Ok(with);
+        };
+        let texts = self.texts(conversation, &said);
+        if memory.learn.during() {
+            for tool in memory.tools(run.id().as_str(), &recalled.view, &texts) {
+                with.tools.add(tool)?;
+            }
+        }
+        let notes = recalled.notes();
+        // What was noted already in this conversation is not said again.
+        let is_new = |notes: &String| {
+            let messages = conversation.messages().iter();
+            !messages.into_iter().any(|message| message.text().starts_with(notes.as_str()))
+        };
+        match notes.filter(is_new) {
+            None => conversation.push(said)?,
+            Some(text) => {
+                let mut parts = vec![Part::Text { text }];
+                parts.extend(said.parts());
+                conversation.push(Message::of(Role::User, parts))?;
+            }
+        }
+        Ok(with)
+    }
+
+    /// What the user has said in a conversation, without the examples and the notes beside it.
+    fn texts(&self, conversation: &Conversation, said: &Message) -> Vec<String> {
+        let beginning = 1 + 2 * self.examples.len();
+        let messages = conversation.messages().iter().skip(beginning);
+        let messages = messages.filter(|message| message.role == Role::User);
+        let last_text = |message: &Message| {
+            let parts = message.parts();
+            parts.into_iter().rev().find_map(|part| match part {
+                Part::Text { text } => Some(text),
+                _ => None,
+            })
+        };
+        messages.chain([said]).filter_map(last_text).collect()
     }
 
     /// Responds to what was said last, by its pattern.
@@ -245,10 +324,12 @@ impl Agent {
     }
 
     /// A conversation that has its instructions and examples, and nothing else yet.
-    pub(crate) fn begin(&self, run: &Run) -> Result<Conversation> {
+    pub(crate) fn begin(&self, run: &Run, recalled: Option<&Recalled>) -> Result<Conversation> {
         let mut conversation = Conversation::new(run);
-        if !self.instructions.is_empty() {
-            conversation.push(Message::system(&self.instructions))?;
+        let learned = recalled.map(Recalled::instructions).unwrap_or_default();
+        let instructions = format!("{}{learned}", self.instructions);
+        if !instructions.is_empty() {
+            conversation.push(Message::system(instructions.trim_start()))?;
         }
         for example in &self.examples {
             conversation.push(Message::user(example.user.trim()))?;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tool::{Context, Effect, Function, Tool, Toolbox, builtin};
 
 use crate::definition::{LibraryTool, ToolEntry};
-use crate::{Error, Result};
+use crate::memory::{self, Remembering};
+use crate::{Definition, Error, Result};
 
 /// How many passages a search shows a model.
 const PASSAGES: usize = 5;
@@ -19,6 +20,10 @@ const PASSAGES: usize = 5;
 pub type OpenLibrary =
     Arc<dyn Fn() -> std::result::Result<knowledge::Library, String> + Send + Sync>;
 
+/// Opens the project's memory; only done where an agent has one.
+pub type OpenMemory =
+    Arc<dyn Fn() -> std::result::Result<knowledge::memory::Memory, String> + Send + Sync>;
+
 /// What the tools of an agent's file stand on.
 #[derive(Clone)]
 pub struct Kit {
@@ -26,9 +31,41 @@ pub struct Kit {
     pub folder: PathBuf,
     /// The project's library.
     pub library: OpenLibrary,
+    /// The project's memory.
+    pub memory: OpenMemory,
+    /// Who uses the agent, for a memory that is the user's.
+    pub user: Option<String>,
 }
 
 impl Kit {
+    /// The memory of an agent, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when the memory cannot be opened, or is a user's and nobody is named.
+    pub fn remembering(&self, definition: &Definition) -> Result<Option<Remembering>> {
+        let Some(settings) = &definition.memory else {
+            return Ok(None);
+        };
+        let failed = |message: String, hint: &str| Error::Tool {
+            tool: "memory".to_owned(),
+            message,
+            hint: hint.to_owned(),
+        };
+        let scope = memory::scope(settings, &definition.name, self.user.as_deref());
+        let scope = scope.ok_or_else(|| {
+            let message = "it is the user's, and nobody is named".to_owned();
+            failed(message, "say who it is with --user KEY")
+        })?;
+        let opened = (self.memory)();
+        Ok(Some(Remembering {
+            memory: opened.map_err(|error| failed(error, "the memory is .plumb/memory.db"))?,
+            scope,
+            kinds: settings.kinds.clone(),
+            learn: settings.learn,
+            as_of_ms: None,
+        }))
+    }
+
     /// The tools that are named.
     ///
     /// # Errors

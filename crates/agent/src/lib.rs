@@ -14,19 +14,24 @@ mod agents;
 pub mod call;
 pub mod chat;
 mod definition;
+pub mod directory;
 mod error;
 mod kit;
 mod lazy;
+pub mod memory;
 pub mod plan;
 pub mod reflect;
 pub mod render;
 pub mod research;
+mod skills;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    Definition, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
+    Pinned, Reflection, ToolEntry,
 };
 pub use error::{Error, Result};
-pub use kit::{Kit, OpenLibrary};
+pub use kit::{Kit, OpenLibrary, OpenMemory};
 pub use lazy::{Lazy, OpenModel};
+pub use skills::Skill;

@@ -1,5 +1,7 @@
 //! The settings of an agent's file as they are written. Editors get their JSON Schema from these types.
 
+mod memory;
+
 use std::fmt;
 
 use journal::Budget;
@@ -7,10 +9,11 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::memory::{Learn, MemoryScope, MemorySettings};
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -43,6 +46,16 @@ pub(super) struct FrontMatter {
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
+    /// What it remembers from one run to the next: kinds of memory, or those with whose it is and when it learns.
+    #[serde(default)]
+    pub(super) memory: Option<MemorySettings>,
+    /// Folders of Agent Skills (each skill a folder with a SKILL.md), relative to this file. Where nothing is said:
+    /// `skills` beside this file, and `.agents/skills` of the project, if they are there.
+    #[serde(default)]
+    pub(super) skills: Option<Vec<String>>,
+    /// Whether it is told what the nearest AGENTS.md says.
+    #[serde(default = "yes")]
+    pub(super) project_notes: bool,
     /// Where it ends, and what it may use up before it parks and asks.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -55,6 +68,10 @@ pub(super) struct FrontMatter {
     /// 0 takes the likeliest token each time.
     #[serde(default)]
     pub(super) temperature: f32,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_max_tokens() -> u32 {

@@ -5,8 +5,10 @@ mod care;
 mod chat;
 mod check;
 mod compare;
+mod directory;
 mod fork;
 mod index;
+mod memory;
 mod models;
 mod people;
 mod replay;
@@ -34,6 +36,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Run(arguments) => run::run(&project, arguments).await,
         Command::Check(arguments) => check::run(&project, arguments).await,
         Command::New(arguments) => check::new(arguments),
+        Command::Agents(arguments) => directory::run(&project, arguments),
+        Command::Memory(arguments) => memory::run(&project, arguments).await,
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
         Command::Models(arguments) => models::run(arguments).await,

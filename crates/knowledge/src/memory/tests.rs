@@ -234,7 +234,7 @@ fn meanings_are_found_with_the_embedding_model() {
     }
     let view = memory.now(20).unwrap();
     let found = memory
-        .search("What must not be in the meal?", 1, &Filter::default(), &view)
+        .search("Can I serve nuts?", 1, &Filter::default(), &view)
         .unwrap();
     assert_eq!(found[0].attribute, "allergy");
 }
@@ -272,10 +272,10 @@ impl Plain {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn at_every_time_and_generation_the_last_word_counts(acts in prop::collection::vec(act(), 1..24)) {
+    fn at_every_time_and_generation_the_last_word_counts(acts in prop::collection::vec(act(), 1..16)) {
         let (_folder, memory) = memory();
         let mut plain = Plain::default();
         for (step, act) in acts.iter().enumerate() {
@@ -318,7 +318,7 @@ proptest! {
             }
         }
         for generation in 0..=memory.generation().unwrap() {
-            for at_ms in (0..170).step_by(7).chain(1_000..1_030) {
+            for at_ms in (0..170).step_by(11).chain((1_000..1_018).step_by(3)) {
                 let view = View { generation, at_ms, run: None };
                 let filter = Filter { view: Some(view), ..Filter::default() };
                 let entries = memory.list(&filter).unwrap();
