@@ -16,7 +16,8 @@ use crate::act::{Acted, Acting, Conversation, End, act};
 use crate::memory::{Recalled, Remembering};
 use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result, skills};
+use crate::team::Member;
+use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, skills};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +135,11 @@ impl Agent {
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        for called in &pinned.agents {
+            let member = member(called, &model, kit)?;
+            member.fits(&acting)?;
+            acting.team.push(member);
+        }
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
@@ -177,6 +183,16 @@ impl Agent {
     /// [`Error::Setup`] when its name or its schema will not do, or another one has its name.
     pub fn tool(mut self, tool: Arc<dyn Tool>) -> Result<Agent> {
         self.acting.tools.add(tool)?;
+        Ok(self)
+    }
+
+    /// With one agent more that it may call.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when its name will not do, or a tool or another member has its name.
+    pub fn member(mut self, member: Member) -> Result<Agent> {
+        member.fits(&self.acting)?;
+        self.acting.team.push(member);
         Ok(self)
     }
 
@@ -337,6 +353,22 @@ impl Agent {
         }
         Ok(conversation)
     }
+}
+
+/// An agent that another one may call, on its own model or, where it names none, on that of the caller.
+fn member(called: &Called, model: &Arc<dyn Model>, kit: &Kit) -> Result<Member> {
+    let definition = called.agent.definition()?;
+    let model = match definition.models.as_slice() {
+        [] => Arc::clone(model),
+        models => (kit.model)(&models.join(",")),
+    };
+    let kit = Kit {
+        folder: called.folder.clone(),
+        ..kit.clone()
+    };
+    let agent = Agent::of(&called.agent, model, &kit)?;
+    let about = definition.description.unwrap_or(definition.name);
+    Ok(Member::new(&called.name, &about, agent))
 }
 
 /// What the loop of an agent's file works with.

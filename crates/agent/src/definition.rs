@@ -1,9 +1,10 @@
 //! An agent's definition: a Markdown file whose front matter is settings and whose body is the
 //! instructions. `front_matter` has the settings as they are written.
 
+mod calling;
 mod front_matter;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use journal::Budget;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,21 @@ pub struct Pinned {
     /// The skills that it can read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
+    /// The agents that it may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Called>,
+}
+
+/// An agent that another one may call, as a run keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// What it is called by.
+    pub name: String,
+    /// The folder that paths in its file are relative to.
+    pub folder: PathBuf,
+    /// It.
+    pub agent: Pinned,
 }
 
 impl Pinned {
@@ -185,6 +201,11 @@ impl Pinned {
     /// # Errors
     /// As [`Pinned::read`].
     pub fn read_in(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+        calling::read(path, project, &mut Vec::new())
+    }
+
+    /// The same, but for the agents that it may call.
+    fn alone(path: &Path, project: Option<&Path>) -> Result<Pinned> {
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
@@ -214,6 +235,7 @@ impl Pinned {
             critic,
             notes,
             skills,
+            agents: Vec::new(),
         })
     }
 
@@ -403,7 +425,7 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
         a.md:4: tools[0]: the tool time wants a `-` of its own

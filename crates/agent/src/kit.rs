@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Context, Effect, Function, Tool, Toolbox, builtin};
 
+use crate::chat::GiveModel;
 use crate::definition::{LibraryTool, ToolEntry};
 use crate::memory::{self, Remembering};
 use crate::{Definition, Error, Result};
@@ -33,6 +34,8 @@ pub struct Kit {
     pub library: OpenLibrary,
     /// The project's memory.
     pub memory: OpenMemory,
+    /// Gives the model of a name, for agents that another one calls.
+    pub model: GiveModel,
     /// Who uses the agent, for a memory that is the user's.
     pub user: Option<String>,
 }
@@ -98,6 +101,8 @@ impl Kit {
                 tools
             }
             ToolEntry::Library(settings) => vec![self.search(settings)?],
+            // It is no tool but a member of the team.
+            ToolEntry::Agent(_) => Vec::new(),
         })
     }
 

@@ -24,11 +24,12 @@ pub mod reflect;
 pub mod render;
 pub mod research;
 mod skills;
+pub mod team;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
+    Called, Definition, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
     Pinned, Reflection, ToolEntry,
 };
 pub use error::{Error, Result};

@@ -239,6 +239,8 @@ pub enum ToolEntry {
     Files(FilesTool),
     /// Search in documents.
     Library(LibraryTool),
+    /// Another agent, by its name: `agent:translator`.
+    Agent(String),
 }
 
 /// Which files an agent may see.
@@ -262,6 +264,9 @@ pub struct LibraryTool {
 /// The names of the tools that there are.
 const TOOLS: &[&str] = &["time", "math", "files", "library.search"];
 
+/// What stands before the name of another agent.
+const AGENT: &str = "agent:";
+
 impl ToolEntry {
     fn named(name: &str) -> Option<ToolEntry> {
         match name {
@@ -269,7 +274,10 @@ impl ToolEntry {
             "math" => Some(ToolEntry::Math),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
-            _ => None,
+            _ => {
+                let agent = name.strip_prefix(AGENT).filter(|agent| !agent.is_empty());
+                agent.map(|agent| ToolEntry::Agent(agent.to_owned()))
+            }
         }
     }
 }
@@ -279,7 +287,7 @@ impl<'de> Deserialize<'de> for ToolEntry {
         struct Read;
         fn unknown<E: serde::de::Error>(name: &str) -> E {
             E::custom(format!(
-                "there is no tool `{name}`; there are {}",
+                "there is no tool `{name}`; there are {}, and agent:NAME",
                 TOOLS.join(", ")
             ))
         }
@@ -338,6 +346,7 @@ impl JsonSchema for ToolEntry {
         };
         schemars::json_schema!({"anyOf": [
             {"enum": TOOLS},
+            {"type": "string", "pattern": "^agent:.+$"},
             one("files", files),
             one("library.search", library),
         ]})

@@ -86,6 +86,10 @@ impl Workshop {
         Kit {
             folder: folder.to_owned(),
             user: user.map(str::to_owned),
+            model: {
+                let workshop = self.clone();
+                Arc::new(move |name| workshop.model(name))
+            },
             memory: Arc::new(move || {
                 let memory = remembers.memory(models::embedding_files());
                 memory.map_err(|error| format!("{error:#}"))
@@ -101,9 +105,7 @@ impl Workshop {
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
         let kit = self.kit(&input.folder, input.user.as_deref());
         let agent = Agent::of(pinned, self.model(&input.model), &kit)?;
-        for secret in agent.acting.secrets.values() {
-            journal.add_secret(secret).context("a secret of a tool")?;
-        }
+        keep_out(journal, &agent)?;
         Ok(agent)
     }
 }
@@ -140,6 +142,15 @@ pub async fn forked_at_ms(journal: &Journal, record: &RunRecord) -> Result<Optio
         record = source;
     }
     Ok(at_ms)
+}
+
+/// Keeps the secrets of an agent, and of those that it calls, out of the journal.
+fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
+    for secret in agent.acting.secrets.values() {
+        journal.add_secret(secret).context("a secret of a tool")?;
+    }
+    let members = agent.acting.team.iter();
+    members.map(|member| keep_out(journal, &member.agent)).collect()
 }
 
 /// The folder that paths in an agent's file are relative to, which a resume elsewhere finds as well.

@@ -97,10 +97,15 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
             }
             other => other,
         })?;
-    let tools: Vec<&str> = toolbox
+    let mut tools: Vec<String> = toolbox
         .iter()
-        .map(|tool| tool.spec().name.as_str())
+        .map(|tool| tool.spec().name.clone())
         .collect();
+    for called in &pinned.agents {
+        let file = called.folder.join(Path::new(&called.agent.file).file_name().unwrap_or_default());
+        check(project, workshop, &file)?;
+        tools.push(format!("agent:{}", called.name));
+    }
     Ok(format!(
         "agent {}; models: {}; tools: {}{}",
         definition.name,

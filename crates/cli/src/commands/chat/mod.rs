@@ -95,6 +95,7 @@ async fn start(
                 critic: None,
                 notes: None,
                 skills: Vec::new(),
+                agents: Vec::new(),
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
             let model = workshop.model_name(asked, &pinned)?;
