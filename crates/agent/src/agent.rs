@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use journal::{Run, WorkflowError};
+use journal::{Question, Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use crate::memory::{Recalled, Remembering};
 use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
-use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, skills};
+use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, ToolEntry, skills};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub enum Way {
     Reflect(Arc<dyn Critic>, u32),
     /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
     Plan,
+    /// No model at all: a person is asked, and their words are the answer.
+    Person,
 }
 
 /// An agent: a model with instructions and tools.
@@ -135,8 +137,12 @@ impl Agent {
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        let asks = definition.tools.contains(&ToolEntry::Ask);
+        let mut team = Vec::from_iter(asks.then(|| asking(&model)));
         for called in &pinned.agents {
-            let member = member(called, &model, kit)?;
+            team.push(member(called, &model, kit)?);
+        }
+        for member in team {
             member.fits(&acting)?;
             acting.team.push(member);
         }
@@ -322,6 +328,15 @@ impl Agent {
                     calls: 0,
                 })
             }
+            Way::Person => {
+                let question = Question::new(task, serde_json::json!({"type": "string"}));
+                Ok(Acted {
+                    text: run.ask("person", &question).await?,
+                    end: End::Answered,
+                    rounds: 0,
+                    calls: 0,
+                })
+            }
             Way::Plan => {
                 let with = Planning {
                     instructions: self.instructions.clone(),
@@ -369,6 +384,16 @@ fn member(called: &Called, model: &Arc<dyn Model>, kit: &Kit) -> Result<Member> 
     let agent = Agent::of(&called.agent, model, &kit)?;
     let about = definition.description.unwrap_or(definition.name);
     Ok(Member::new(&called.name, &about, agent))
+}
+
+/// The person, as somebody whom an agent may call. The model is not asked.
+fn asking(model: &Arc<dyn Model>) -> Member {
+    let person = Agent {
+        way: Way::Person,
+        ..Agent::new(Arc::clone(model))
+    };
+    let about = "Asks the user one question, which is the task, and gives their answer.";
+    Member::new("ask", about, person)
 }
 
 /// What the loop of an agent's file works with.

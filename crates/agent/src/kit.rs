@@ -101,8 +101,8 @@ impl Kit {
                 tools
             }
             ToolEntry::Library(settings) => vec![self.search(settings)?],
-            // It is no tool but a member of the team.
-            ToolEntry::Agent(_) => Vec::new(),
+            // They are no tools but members of the team.
+            ToolEntry::Ask | ToolEntry::Agent(_) => Vec::new(),
         })
     }
 

@@ -239,6 +239,8 @@ pub enum ToolEntry {
     Files(FilesTool),
     /// Search in documents.
     Library(LibraryTool),
+    /// A question to the person, for which the run waits.
+    Ask,
     /// Another agent, by its name: `agent:translator`.
     Agent(String),
 }
@@ -262,7 +264,7 @@ pub struct LibraryTool {
 }
 
 /// The names of the tools that there are.
-const TOOLS: &[&str] = &["time", "math", "files", "library.search"];
+const TOOLS: &[&str] = &["time", "math", "ask", "files", "library.search"];
 
 /// What stands before the name of another agent.
 const AGENT: &str = "agent:";
@@ -272,6 +274,7 @@ impl ToolEntry {
         match name {
             "time" => Some(ToolEntry::Time),
             "math" => Some(ToolEntry::Math),
+            "ask" => Some(ToolEntry::Ask),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
             _ => {

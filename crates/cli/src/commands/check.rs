@@ -101,6 +101,9 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
         .iter()
         .map(|tool| tool.spec().name.clone())
         .collect();
+    if definition.tools.contains(&agent::ToolEntry::Ask) {
+        tools.push("ask".to_owned());
+    }
     for called in &pinned.agents {
         let file = called.folder.join(Path::new(&called.agent.file).file_name().unwrap_or_default());
         check(project, workshop, &file)?;
