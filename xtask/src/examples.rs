@@ -30,6 +30,9 @@ struct Check {
     /// Whether it is the input of the README; the others are held out.
     #[serde(default)]
     shown: bool,
+    /// What the same project's agent is told before, each in a run of its own.
+    #[serde(default)]
+    before: Vec<String>,
     #[serde(default)]
     input: Option<String>,
     /// A file of the example's folder, in place of the input.
@@ -148,12 +151,10 @@ impl Trial<'_> {
 
     /// What the agent answers; a question that it asks is answered as a person would, in another process.
     fn answer(&self, check: &Check, project: &Path) -> Result<Value> {
-        let agent = self.folder.join(format!("{}.md", self.name));
-        let mut run = self.plumb(project);
-        run.args(["run", "--json"]).arg(agent);
-        if let Some(model) = self.model {
-            run.args(["--model", model]);
+        for before in &check.before {
+            self.json(self.run(project).arg(before))?;
         }
+        let mut run = self.run(project);
         match (&check.input, &check.file) {
             (Some(input), None) => run.arg(input),
             (None, Some(file)) => run.arg("--input").arg(self.folder.join(file)),
@@ -177,6 +178,16 @@ impl Trial<'_> {
             output = self.plumb(project).args(["resume", id, "--json"]).output()?;
         }
         json(&output)
+    }
+
+    fn run(&self, project: &Path) -> Command {
+        let agent = self.folder.join(format!("{}.md", self.name));
+        let mut run = self.plumb(project);
+        run.args(["run", "--json"]).arg(agent);
+        if let Some(model) = self.model {
+            run.args(["--model", model]);
+        }
+        run
     }
 
     fn plumb(&self, project: &Path) -> Command {

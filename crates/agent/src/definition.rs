@@ -360,7 +360,7 @@ mod tests {
             .to_string();
         insta::assert_snapshot!(error, @r"
         agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -433,7 +433,7 @@ mod tests {
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: memory: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
+        a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
         a.md:3: memory: missing field `kinds`
         a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `limits`, `examples`, `max_tokens`, `temperature`
         ");

@@ -236,9 +236,21 @@ mod tests {
         ] {
             let folder = skill(folder.path(), "invoices", text);
             let error = Skill::read(&folder).unwrap_err().to_string();
-            said.push(error.rsplit('/').next().unwrap_or_default().to_owned());
+            let place = error.find(FILE).unwrap();
+            said.push(error[place..].to_owned());
         }
-        insta::assert_snapshot!(said.join("\n"));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        SKILL.md:1: the front matter is missing or has no end
+        hint: begin with `---`, `name: ...`, `description: ...`, `---`
+        SKILL.md:2: missing field `description`
+        hint: a skill has a name and a description
+        SKILL.md:2: `Invoices` cannot be the name of the skill in invoices/
+        hint: 1 to 64 small letters, digits and single hyphens, the same as its folder's name
+        SKILL.md:2: `other` cannot be the name of the skill in invoices/
+        hint: 1 to 64 small letters, digits and single hyphens, the same as its folder's name
+        SKILL.md:3: the description has 0 characters
+        hint: say in 1 to 1024 characters what it is for and when to use it
+        ");
     }
 
     #[tokio::test]

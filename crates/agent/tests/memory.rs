@@ -235,6 +235,7 @@ fn learns(request: &Request) -> Response {
         json!({"relation": "other"})
     } else {
         json!({
+            "said": "The user has moved to Basel.",
             "facts": [
                 {"subject": "user", "attribute": "residence", "value": "Basel"},
                 {"subject": "user", "attribute": "shoe size", "value": "43"},

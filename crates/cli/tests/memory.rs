@@ -39,7 +39,7 @@ fn answer(body: &Value) -> Value {
     let said = text(last);
     if !body["response_format"].is_null() {
         let fact = json!({"subject": "user", "attribute": "allergy", "value": "nuts"});
-        return json!({"content": json!({"facts": [fact], "instructions": []}).to_string()});
+        return json!({"content": json!({"said": "", "facts": [fact], "instructions": []}).to_string()});
     }
     if last["role"] == "tool" {
         return json!({"content": said});

@@ -60,7 +60,7 @@ fn find(path: &Path, name: &str, project: Option<&Path>) -> Result<PathBuf> {
     }
     let none = || Error::NoAgent {
         name: name.to_owned(),
-        message: format!("is neither {} nor in agents/ of the project", beside.display()),
+        message: format!("it is neither {} nor in agents/ of the project", beside.display()),
         hint: "plumb agents lists the project's agents".to_owned(),
     };
     match project {
@@ -117,6 +117,13 @@ mod tests {
             let error = read(file).unwrap_err().to_string();
             error.replace(&format!("{}/", root.display()), "")
         });
-        insta::assert_snapshot!(wrong.join("\n"), @r"");
+        insta::assert_snapshot!(wrong.join("\n"), @r"
+        reader.md:5: the agents call each other in a circle: editor → reader → editor
+        hint: let one of them do without the other
+        lonely.md:5: the agent nobody: it is neither nobody.md nor in agents/ of the project
+        hint: plumb agents lists the project's agents
+        5.md:5: agents call each other more than 5 deep
+        hint: let fewer agents do more
+        ");
     }
 }

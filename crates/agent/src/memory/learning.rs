@@ -55,6 +55,10 @@ struct Line {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Learned {
+    /// What the user said about themselves or their world, in a sentence; nothing where they only asked.
+    #[schemars(length(max = 200))]
+    #[expect(dead_code, reason = "a small model finds facts better once it has said this")]
+    said: String,
     /// What to know about the user or the world in later conversations; none where nothing is worth it.
     #[schemars(length(max = 5))]
     facts: Vec<Fact>,
