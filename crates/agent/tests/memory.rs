@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::{Event, Journal, Moment, NewRun, Options, Outcome, StoreFault};
-use knowledge::memory::{Entry, Filter, Memory, MemoryKind, NewEntry, Said, Source, State};
+use knowledge::memory::{
+    Entry, Filter, Memory, MemoryKind, NewEntry, Outcome as Became, Said, Source, State,
+};
 use model::{Message, Model, Part, Request, Response, Scripted, Stop, ToolCall};
 use plumb_agent::act::Acting;
-use plumb_agent::memory::{Learner, Lessons, Outcome as Became, Remembering};
+use plumb_agent::memory::{Learner, Lessons, Remembering};
 use plumb_agent::{Agent, Input, Kind, Learn};
 use serde_json::{Value, json};
 
@@ -231,6 +233,8 @@ fn learns(request: &Request) -> Response {
     let said = request.messages.last().unwrap().text().into_owned();
     let text = if said.starts_with("Known: user, city: Bern\nNew: user, residence: Basel") {
         json!({"relation": "replaces"})
+    } else if said.starts_with("Known: user, city: Basel\nNew: user, residence: Basel") {
+        json!({"relation": "same"})
     } else if said.starts_with("Known:") {
         json!({"relation": "other"})
     } else {
@@ -308,4 +312,7 @@ async fn a_run_is_learned_from_once_it_has_ended() {
     let again = learn("learned-again").await;
     let saved = again.lessons.iter().filter(|lesson| lesson.outcome == Became::Saved);
     assert_eq!(saved.count(), 0, "{}", shown(&again));
+    let waiting = memory.list(&Filter::default()).unwrap();
+    let waiting = waiting.iter().filter(|entry| entry.state == State::Proposed);
+    assert_eq!(waiting.count(), 1);
 }

@@ -10,7 +10,7 @@
 //! another name is for the model to say, and its answer is a step that can be looked at.
 
 use journal::{Effect, Journal, Run, RunId, StepKind, StepRecord, WorkflowError};
-use knowledge::memory::{Entry, Filter, MemoryKind, NewEntry, Said, Saved, Source, View};
+use knowledge::memory::{Entry, Filter, MemoryKind, NewEntry, Outcome, Said, Saved, Source, View};
 use model::{Message, Output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,18 +123,6 @@ pub struct Lesson {
     pub outcome: Outcome,
     /// The entry.
     pub id: String,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// It is remembered.
-    Saved,
-    /// It was known already.
-    Known,
-    /// It waits for a person.
-    Proposed,
 }
 
 /// What a run of the learner comes to.
@@ -316,11 +304,7 @@ impl Learner {
         Ok(Lesson {
             kind,
             text: sentence,
-            outcome: match saved.outcome {
-                knowledge::memory::Outcome::Saved => Outcome::Saved,
-                knowledge::memory::Outcome::Known => Outcome::Known,
-                knowledge::memory::Outcome::Proposed => Outcome::Proposed,
-            },
+            outcome: saved.outcome,
             id: saved.id,
         })
     }

@@ -25,7 +25,7 @@ use knowledge::memory::{Entry, Filter, Memory, MemoryKind, Said, View};
 use serde::{Deserialize, Serialize};
 
 pub use self::dates::time;
-pub use self::learning::{Learner, Lesson, Lessons, Outcome};
+pub use self::learning::{Learner, Lesson, Lessons};
 use crate::Result;
 use crate::definition::{Learn, MemoryScope, MemorySettings};
 

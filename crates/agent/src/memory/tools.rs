@@ -195,6 +195,7 @@ fn told(saved: &Saved) -> String {
         (Outcome::Saved, true) => "It is remembered.",
         (Outcome::Saved, false) => "It is remembered in place of what was known before.",
         (Outcome::Known, _) => "That was known already.",
+        (Outcome::Refused, _) => "A person has refused that before.",
         (Outcome::Proposed, _) => "A person will be asked whether that is to count.",
     }
     .to_owned()

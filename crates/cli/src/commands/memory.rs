@@ -118,7 +118,9 @@ fn shown(entries: &[Entry], json: bool) -> Result<ExitCode> {
 
 /// How an entry stands, where it does not simply count.
 fn standing(entry: &Entry) -> String {
+    let over = entry.valid_to_ms.filter(|end| *end <= view::now_ms());
     match (entry.state, &entry.superseded_by) {
+        (State::Live, None) if over.is_some() => format!("  [until {}]", at(over.unwrap_or_default())),
         (State::Live, None) if entry.is_trusted() => String::new(),
         (State::Live, None) => format!("  [{}, not confirmed]", entry.source.said_by.as_str()),
         (State::Live, Some(by)) => format!("  [superseded by {by}]"),
@@ -151,10 +153,11 @@ fn history(versions: &[Entry], json: bool) -> Result<ExitCode> {
         if let Some(of) = &entry.version_of {
             line("repeats", of);
         }
-        let until = entry.valid_to_ms.map_or("for good".to_owned(), at);
-        line("holds", &format!("from {} to {until}", at(entry.valid_from_ms)));
-        let until = entry.superseded_ms.map_or("now".to_owned(), at);
-        line("known", &format!("from {} to {until}", at(entry.recorded_ms)));
+        let until = |end_ms: Option<i64>| end_ms.map_or(" on".to_owned(), |end| format!(" to {}", at(end)));
+        let (from, end) = (at(entry.valid_from_ms), until(entry.valid_to_ms));
+        line("holds", &format!("from {from}{end}"));
+        let (from, end) = (at(entry.recorded_ms), until(entry.superseded_ms));
+        line("known", &format!("from {from}{end}"));
         view::print(text.trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
@@ -209,11 +212,12 @@ pub fn told(lessons: &Lessons, json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for lesson in &lessons.lessons {
-        use agent::memory::Outcome::{Known, Proposed, Saved};
+        use knowledge::memory::Outcome::{Known, Proposed, Refused, Saved};
         let what = match lesson.outcome {
             Saved => "remembered",
             Known => "known already",
             Proposed => "waits for you (plumb memory accept)",
+            Refused => "was refused before",
         };
         view::say(&format!("{} {what}: {}", lesson.id, plain(&lesson.text)));
     }

@@ -162,6 +162,8 @@ pub enum Outcome {
     Known,
     /// It waits for a person to accept it.
     Proposed,
+    /// A person has refused the same before; it is not asked again.
+    Refused,
 }
 
 /// An entry of the memory.

@@ -73,8 +73,13 @@ impl Version {
         let is_over = self
             .superseded
             .is_some_and(|generation| generation <= view.generation || own(&self.superseder));
-        let holds = self.entry.valid_from_ms <= view.at_ms
-            && self.entry.valid_to_ms.is_none_or(|end| end > view.at_ms);
+        // What the run has written itself holds since then, which is after it began to look.
+        let at_ms = match own(&self.writer) {
+            true => view.at_ms.max(self.entry.recorded_ms),
+            false => view.at_ms,
+        };
+        let holds = self.entry.valid_from_ms <= at_ms
+            && self.entry.valid_to_ms.is_none_or(|end| end > at_ms);
         self.entry.state == State::Live && is_known && !is_over && holds
     }
 }

@@ -137,7 +137,9 @@ fn instructions_wait_for_a_person() {
     assert!(seen(&memory, memory.as_of(25).unwrap()).is_empty());
     rule.text = "Offer two vouchers.".to_owned();
     let other = memory.save(&rule, 50).unwrap();
+    assert_eq!(memory.save(&rule, 55).unwrap(), other);
     memory.reject(&other.id, 60).unwrap();
+    assert_eq!(memory.save(&rule, 65).unwrap().outcome, Outcome::Refused);
     assert_eq!(known(&memory, 70), ["Offer a voucher first."]);
 }
 
@@ -194,8 +196,12 @@ fn a_run_sees_the_memory_as_it_was_and_what_it_wrote_itself() {
     assert_eq!(seen(&memory, view.clone()), ["user, city: Bern"]);
     let mut own = fact("name", "Ada");
     own.source.run = Some("mine".to_owned());
-    memory.save(&own, 10).unwrap();
-    assert_eq!(seen(&memory, view), ["user, city: Bern", "user, name: Ada"]);
+    memory.save(&own, 20).unwrap();
+    assert_eq!(seen(&memory, view.clone()), ["user, city: Bern", "user, name: Ada"]);
+    // What it says against the memory is seen at once.
+    own.text = "Bo".to_owned();
+    memory.save(&own, 30).unwrap();
+    assert_eq!(seen(&memory, view), ["user, city: Bern", "user, name: Bo"]);
 }
 
 #[test]

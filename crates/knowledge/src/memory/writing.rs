@@ -69,42 +69,10 @@ impl Memory {
                     outcome: Outcome::Known,
                     supersedes: Vec::new(),
                 },
-                None => self.write_new(connection, new, &identity, &touched, (now_ms, from_ms))?,
+                None => write_new(connection, new, &identity, &versions, (now_ms, from_ms))?,
             };
             keep_key(connection, new.key.as_deref(), &saved)?;
             Ok(saved)
-        })
-    }
-
-    fn write_new(
-        &self,
-        connection: &Connection,
-        new: &NewEntry,
-        identity: &str,
-        touched: &[&Version],
-        (now_ms, from_ms): (i64, i64),
-    ) -> Result<Saved> {
-        let (generation, at_ms) = store::next_generation(connection, now_ms)?;
-        let write = Write {
-            connection,
-            generation,
-            at_ms,
-            writer: new.source.run.as_deref(),
-        };
-        let against = touched.iter().any(|version| version.entry.is_trusted());
-        let by_person = new.source.said_by == super::Said::Person;
-        let waits = (new.kind == MemoryKind::Procedural && !by_person)
-            || (against && !new.source.said_by.is_trusted());
-        let state = if waits { State::Proposed } else { State::Live };
-        let number = write.insert(new, identity, state, from_ms, None)?;
-        let supersedes = match waits {
-            true => Vec::new(),
-            false => write.supersede(touched, number, from_ms, new.valid_to_ms)?,
-        };
-        Ok(Saved {
-            id: store::name(number),
-            outcome: if waits { Outcome::Proposed } else { Outcome::Saved },
-            supersedes,
         })
     }
 
@@ -352,6 +320,65 @@ impl Write<'_> {
         )?;
         Ok(())
     }
+}
+
+fn write_new(
+    connection: &Connection,
+    new: &NewEntry,
+    identity: &str,
+    versions: &[Version],
+    (now_ms, from_ms): (i64, i64),
+) -> Result<Saved> {
+    let current = versions.iter().filter(|version| version.is_current());
+    let touched: Vec<&Version> = current
+        .filter(|version| overlaps(version, from_ms, new.valid_to_ms))
+        .collect();
+    let against = touched.iter().any(|version| version.entry.is_trusted());
+    let by_person = new.source.said_by == super::Said::Person;
+    let waits = (new.kind == MemoryKind::Procedural && !by_person)
+        || (against && !new.source.said_by.is_trusted());
+    let of_before = match waits {
+        true => versions.iter().find_map(|version| before(version, new)),
+        false => None,
+    };
+    if let Some(saved) = of_before {
+        return Ok(saved);
+    }
+    let (generation, at_ms) = store::next_generation(connection, now_ms)?;
+    let write = Write {
+        connection,
+        generation,
+        at_ms,
+        writer: new.source.run.as_deref(),
+    };
+    let state = if waits { State::Proposed } else { State::Live };
+    let number = write.insert(new, identity, state, from_ms, None)?;
+    let (outcome, supersedes) = match waits {
+        true => (Outcome::Proposed, Vec::new()),
+        false => {
+            let supersedes = write.supersede(&touched, number, from_ms, new.valid_to_ms)?;
+            (Outcome::Saved, supersedes)
+        }
+    };
+    Ok(Saved {
+        id: store::name(number),
+        outcome,
+        supersedes,
+    })
+}
+
+/// What became of the same proposal before: a person is asked once.
+fn before(version: &Version, new: &NewEntry) -> Option<Saved> {
+    let outcome = match version.entry.state {
+        State::Proposed => Outcome::Proposed,
+        State::Rejected => Outcome::Refused,
+        State::Live | State::Forgotten => return None,
+    };
+    same_text(&version.entry.text, &new.text).then(|| Saved {
+        id: version.entry.id.clone(),
+        outcome,
+        supersedes: Vec::new(),
+    })
 }
 
 fn entry_is_as_good(known: &Version, new: &NewEntry) -> bool {
