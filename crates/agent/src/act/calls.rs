@@ -73,7 +73,7 @@ pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> R
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
-        content: answer.text(),
+        content: with.tools.shown(&call.name, answer),
         is_error: answer.is_error(),
     });
     Ok(Done {
