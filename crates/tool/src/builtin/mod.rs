@@ -2,10 +2,14 @@
 
 mod files;
 mod math;
+mod net;
 mod sql;
 mod time;
+mod web;
 
 pub use files::Files;
 pub use math::tool as math;
+pub use net::{Reach, RequestLimits};
 pub use sql::{Database, Sql, SqlLimits};
 pub use time::tool as time;
+pub use web::{Engine, Page, ReadPage, WebFetch, WebSearch};
