@@ -1,6 +1,7 @@
 //! Tools that come with Plumb.
 
 mod files;
+mod http;
 mod math;
 mod net;
 mod sql;
@@ -8,6 +9,7 @@ mod time;
 mod web;
 
 pub use files::Files;
+pub use http::{Auth, AuthPlace, Http};
 pub use math::tool as math;
 pub use net::{Reach, RequestLimits};
 pub use sql::{Database, Sql, SqlLimits};
