@@ -2,6 +2,7 @@
 //! instructions. `front_matter` has the settings as they are written.
 
 mod front_matter;
+mod tool_settings;
 
 use std::path::Path;
 
@@ -11,6 +12,9 @@ use serde_json::Value;
 
 pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::tool_settings::{
+    HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
+};
 use crate::{Error, Result, act};
 
 /// An agent as its file describes it.

@@ -25,8 +25,9 @@ pub mod research;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern, Pinned, PythonTool,
+    Reflection, SaidEffect, ShellTool, SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
 pub use lazy::{Lazy, OpenModel};

@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::tools::{Tools, ToolsCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -44,6 +46,8 @@ pub enum Command {
     Index(Index),
     /// Search the library
     Search(Search),
+    /// List tools, look at one, or call one
+    Tools(Tools),
     /// List models, or fetch one
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
@@ -80,6 +84,7 @@ impl Command {
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)
+            | Command::Tools(_)
             | Command::Models(_)
             | Command::Runs(_)
             | Command::Replay(_)

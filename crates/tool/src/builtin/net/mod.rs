@@ -201,14 +201,14 @@ impl Net {
         let may_be_private = self.reach.may_be_private(&name, port);
         for address in &addresses {
             let address = address.ip();
-            if self.offline && !is_this_machine(address) {
-                return Err(refused("PLUMB_OFFLINE=1 forbids other machines".to_owned()));
-            }
             if !may_be_private && !address::is_public(address) {
                 return Err(refused(
                     "that is an address of this machine or of a private network, which the agent's file does not allow"
                         .to_owned(),
                 ));
+            }
+            if self.offline && !is_this_machine(address) {
+                return Err(refused("PLUMB_OFFLINE=1 forbids other machines".to_owned()));
             }
         }
         Ok(addresses)
