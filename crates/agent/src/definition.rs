@@ -3,6 +3,7 @@
 
 mod calling;
 mod front_matter;
+mod tool_settings;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ pub use self::front_matter::{
     ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::tool_settings::{
+    HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
+};
 use crate::skills::Skill;
 use crate::{Error, Result, act, directory};
 
@@ -425,7 +429,7 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, and agent:NAME
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
         a.md:4: tools[0]: the tool time wants a `-` of its own

@@ -29,10 +29,11 @@ pub mod team;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Called, Definition, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
-    Pinned, Reflection, ToolEntry,
+    Called, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool, MemoryScope,
+    MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool,
+    ToolEntry, WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{Kit, OpenLibrary, OpenMemory};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};
 pub use lazy::{Lazy, OpenModel};
 pub use skills::Skill;

@@ -77,6 +77,12 @@ impl Function {
         self
     }
 
+    /// As one that sends out of the machine what a model gives it.
+    pub fn sends_out(mut self) -> Function {
+        self.spec.sends_out = true;
+        self
+    }
+
     /// This schema in place of the one made from the type, which is then best a
     /// [`serde_json::Value`].
     pub fn parameters(mut self, schema: Value) -> Function {

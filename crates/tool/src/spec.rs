@@ -21,6 +21,8 @@ pub struct Spec {
     pub parameters: Value,
     /// What it does to the world, and so what a crash, a replay and a fork do with its calls.
     pub effect: Effect,
+    /// Whether what a model gives it leaves the machine, as the address of a page to fetch does.
+    pub sends_out: bool,
     /// How long a call may take and how much it may answer.
     pub limits: Limits,
     /// Names of the secrets that it asks its [`Context`](crate::Context) for. They are looked for before
@@ -36,7 +38,8 @@ pub struct Spec {
 pub struct Limits {
     /// How long a call may take; 60 s.
     pub time: Duration,
-    /// The longest answer in bytes; what is longer is cut off, and the model is told. 20,000.
+    /// The longest answer, in bytes, that a model is shown whole; of a longer one it is shown the beginning and an
+    /// outline, and can read on. 20,000.
     pub answer_bytes: usize,
 }
 
@@ -57,6 +60,7 @@ impl Spec {
             description: description.to_owned(),
             parameters: json!({"type": "object", "properties": {}, "additionalProperties": false}),
             effect: Effect::Irreversible,
+            sends_out: false,
             limits: Limits::default(),
             secrets: Vec::new(),
             secret_fields: Vec::new(),
@@ -69,6 +73,12 @@ impl Spec {
             parameters: schema::<A>(),
             ..Spec::new(name, description)
         }
+    }
+
+    /// As one that sends out of the machine what a model gives it.
+    pub fn sends_out(mut self) -> Spec {
+        self.sends_out = true;
+        self
     }
 
     /// The name that models are shown: many providers take no dots.

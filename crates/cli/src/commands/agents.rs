@@ -81,11 +81,11 @@ impl Workshop {
         }
     }
 
-    pub fn kit(&self, folder: &Path, user: Option<&str>) -> Kit {
+    pub fn kit(&self, folder: &Path) -> Kit {
         let (project, remembers) = (self.project.clone(), self.project.clone());
         Kit {
             folder: folder.to_owned(),
-            user: user.map(str::to_owned),
+            user: None,
             model: {
                 let workshop = self.clone();
                 Arc::new(move |name| workshop.model(name))
@@ -103,7 +103,7 @@ impl Workshop {
 
     /// The agent that a run has pinned. Its secrets are kept out of the journal.
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
-        let kit = self.kit(&input.folder, input.user.as_deref());
+        let kit = self.kit_for(input);
         let agent = Agent::of(pinned, self.model(&input.model), &kit)?;
         keep_out(journal, &agent)?;
         Ok(agent)
@@ -111,10 +111,18 @@ impl Workshop {
 }
 
 impl Workshop {
+    /// What the tools of a run stand on.
+    fn kit_for(&self, input: &Input) -> Kit {
+        Kit {
+            user: input.user.clone(),
+            ..self.kit(&input.folder)
+        }
+    }
+
     /// What learns from the run `of`.
     pub fn learner(&self, journal: &Journal, of: &RunRecord, input: &Input) -> Result<Learner> {
         let pinned = Pinned::from_text(&of.definition)?;
-        let kit = self.kit(&input.folder, input.user.as_deref());
+        let kit = self.kit_for(input);
         let Some(remembering) = kit.remembering(&pinned.definition()?)? else {
             bail!(
                 "the agent of run {} has no memory\nhint: memory: [semantic] in its file gives it one",

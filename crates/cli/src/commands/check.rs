@@ -73,7 +73,7 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
             definition.wrong(&pinned.file, "output:", error.to_string(), hint)
         })?;
     }
-    let kit = workshop.kit(&agents::folder_of(file)?, None);
+    let kit = workshop.kit(&agents::folder_of(file)?);
     let toolbox = kit
         .toolbox(&definition.tools)
         .map_err(|error| match error {
