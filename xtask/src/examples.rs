@@ -100,7 +100,11 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             serde_json::from_str(&checks).with_context(|| format!("{name}/checks.json"))?;
         for check in &checks {
             let right = trial.right(check)?;
-            let (all, good) = if check.shown { &mut shown } else { &mut held_out };
+            let (all, good) = if check.shown {
+                &mut shown
+            } else {
+                &mut held_out
+            };
             *all += 1;
             *good += u32::from(right);
         }
@@ -127,7 +131,8 @@ impl Trial<'_> {
         let wrong: Vec<String> = match &answer {
             Ok(answer) => {
                 let places = check.expect.iter();
-                let wrong = places.filter(|(place, expected)| !fits(answer.pointer(place), expected));
+                let wrong =
+                    places.filter(|(place, expected)| !fits(answer.pointer(place), expected));
                 wrong
                     .map(|(place, expected)| {
                         let found = answer.pointer(place).unwrap_or(&Value::Null);
@@ -167,15 +172,25 @@ impl Trial<'_> {
             }
             let questions = self.json(self.plumb(project).args(["questions", "--json"]))?;
             let question = &questions[0];
-            let (Some(id), Some(step)) = (question["run"].as_str(), question["path"].as_str()) else {
-                bail!("it asks nothing: {}", String::from_utf8_lossy(&output.stderr));
+            let (Some(id), Some(step)) = (question["run"].as_str(), question["path"].as_str())
+            else {
+                bail!(
+                    "it asks nothing: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
             };
             eprintln!("  {} asks: {}", self.name, question["text"]);
-            let answered = self.plumb(project).args(["answer", id, step, said]).output()?;
+            let answered = self
+                .plumb(project)
+                .args(["answer", id, step, said])
+                .output()?;
             if !answered.status.success() {
                 bail!("{}", String::from_utf8_lossy(&answered.stderr));
             }
-            output = self.plumb(project).args(["resume", id, "--json"]).output()?;
+            output = self
+                .plumb(project)
+                .args(["resume", id, "--json"])
+                .output()?;
         }
         json(&output)
     }
@@ -192,7 +207,10 @@ impl Trial<'_> {
 
     fn plumb(&self, project: &Path) -> Command {
         let mut plumb = Command::new(self.binary);
-        plumb.arg("--project").arg(project).env("PLUMB_OFFLINE", "1");
+        plumb
+            .arg("--project")
+            .arg(project)
+            .env("PLUMB_OFFLINE", "1");
         plumb.env_remove("PLUMB_MODEL");
         plumb
     }

@@ -276,7 +276,9 @@ impl Agent {
         // What was noted already in this conversation is not said again.
         let is_new = |notes: &String| {
             let messages = conversation.messages().iter();
-            !messages.into_iter().any(|message| message.text().starts_with(notes.as_str()))
+            !messages
+                .into_iter()
+                .any(|message| message.text().starts_with(notes.as_str()))
         };
         match notes.filter(is_new) {
             None => conversation.push(said)?,

@@ -112,7 +112,9 @@ impl Chat {
             with.watch = Arc::new(move |progress| events(number, Event::Progress(progress)));
             let answered = async {
                 let recalled = self.agent.recall(&turn, &task).await?;
-                let with = self.agent.hear(&turn, &with, &mut conversation, message, recalled)?;
+                let with = self
+                    .agent
+                    .hear(&turn, &with, &mut conversation, message, recalled)?;
                 let agent = &self.agent;
                 agent.respond(&turn, &with, &mut conversation, &task).await
             };

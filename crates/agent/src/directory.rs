@@ -122,9 +122,14 @@ pub fn find(called: &Path, project: &Path) -> Result<PathBuf> {
             "plumb agents lists them; plumb new agent NAME begins one".to_owned(),
         )),
         several => {
-            let files = several.iter().map(|listed| listed.file.display().to_string());
+            let files = several
+                .iter()
+                .map(|listed| listed.file.display().to_string());
             Err(none(
-                format!("several files have that name: {}", files.collect::<Vec<_>>().join(", ")),
+                format!(
+                    "several files have that name: {}",
+                    files.collect::<Vec<_>>().join(", ")
+                ),
                 "name the file, or give one of them another name".to_owned(),
             ))
         }
@@ -181,16 +186,39 @@ mod tests {
             .into_iter()
             .map(|listed| (listed.name, listed.problem.is_some()))
             .collect();
-        let expected = [("support", false), ("twice", false), ("twice", false), ("wrong", true)];
-        assert_eq!(names, expected.map(|(name, wrong)| (name.to_owned(), wrong)));
-        let found = |called: &str| find(&root.join(called), root).map(|file| file.strip_prefix(root).unwrap().to_owned());
+        let expected = [
+            ("support", false),
+            ("twice", false),
+            ("twice", false),
+            ("wrong", true),
+        ];
+        assert_eq!(
+            names,
+            expected.map(|(name, wrong)| (name.to_owned(), wrong))
+        );
+        let found = |called: &str| {
+            find(&root.join(called), root).map(|file| file.strip_prefix(root).unwrap().to_owned())
+        };
         assert_eq!(found("tutor").unwrap(), Path::new("tutor/tutor.md"));
-        assert_eq!(found("agents/desk.md").unwrap(), Path::new("agents/desk.md"));
+        assert_eq!(
+            found("agents/desk.md").unwrap(),
+            Path::new("agents/desk.md")
+        );
         assert!(found("agents").is_err());
         let by_name = |name: &str| find(Path::new(name), root);
         assert_eq!(by_name("support").unwrap(), root.join("agents/desk.md"));
-        assert!(by_name("twice").unwrap_err().to_string().contains("several files"));
-        assert!(by_name("nobody").unwrap_err().to_string().contains("hint: plumb agents"));
+        assert!(
+            by_name("twice")
+                .unwrap_err()
+                .to_string()
+                .contains("several files")
+        );
+        assert!(
+            by_name("nobody")
+                .unwrap_err()
+                .to_string()
+                .contains("hint: plumb agents")
+        );
     }
 
     #[test]
@@ -203,12 +231,21 @@ mod tests {
         let desk = root.join("repository/desk");
         assert_eq!(notes(&desk, None), None);
         write(root, "repository/AGENTS.md", "Of the repository.");
-        assert_eq!(notes(&desk, Some(&desk)).as_deref(), Some("Of the repository."));
+        assert_eq!(
+            notes(&desk, Some(&desk)).as_deref(),
+            Some("Of the repository.")
+        );
         write(root, "repository/desk/AGENTS.md", " Of the desk.\n");
         assert_eq!(notes(&desk, None).as_deref(), Some("Of the desk."));
         // Without a repository the project's folder is the last.
         write(root, "plain/desk/help.md", "");
-        assert_eq!(notes(&root.join("plain/desk"), Some(&root.join("plain"))), None);
-        assert_eq!(notes(&root.join("plain/desk"), Some(root)).as_deref(), Some("Outside."));
+        assert_eq!(
+            notes(&root.join("plain/desk"), Some(&root.join("plain"))),
+            None
+        );
+        assert_eq!(
+            notes(&root.join("plain/desk"), Some(root)).as_deref(),
+            Some("Outside.")
+        );
     }
 }

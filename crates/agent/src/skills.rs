@@ -63,7 +63,11 @@ impl Skill {
         let text = text.replace("\r\n", "\n");
         let Some((matter, _)) = split(&text) else {
             let hint = "begin with `---`, `name: ...`, `description: ...`, `---`";
-            return Err(error(1, "the front matter is missing or has no end".to_owned(), hint));
+            return Err(error(
+                1,
+                "the front matter is missing or has no end".to_owned(),
+                hint,
+            ));
         };
         let Matter { name, description } = serde_yaml_ng::from_str(matter).map_err(|e| {
             let line = e.location().map_or(1, |l| l.line()) + 1;
@@ -75,7 +79,8 @@ impl Skill {
         };
         let folder_name = folder.file_name().unwrap_or_default().to_string_lossy();
         if !is_name(&name) || name != folder_name {
-            let hint = "1 to 64 small letters, digits and single hyphens, the same as its folder's name";
+            let hint =
+                "1 to 64 small letters, digits and single hyphens, the same as its folder's name";
             let message = format!("`{name}` cannot be the name of the skill in {folder_name}/");
             return Err(error(line("name:"), message, hint));
         }
@@ -172,7 +177,8 @@ pub(crate) fn tool(skills: &[Skill]) -> Result<Arc<dyn Tool>> {
             let opened = Arc::clone(&opened);
             async move {
                 let found = opened.iter().find(|(name, _)| *name == reading.skill);
-                let (_, readers) = found.ok_or_else(|| format!("there is no skill {}", reading.skill))?;
+                let (_, readers) =
+                    found.ok_or_else(|| format!("there is no skill {}", reading.skill))?;
                 let call = |tool: &str, arguments: Value| {
                     let tool = readers.iter().find(|known| known.spec().name == tool);
                     tool.map(|tool| tool.call(arguments, context.clone()))

@@ -56,8 +56,14 @@ fn told(request: &Request) -> Vec<String> {
 fn saves(request: &Request) -> Response {
     let told = told(request);
     match told.len() {
-        0 => call("memory_save", json!({"subject": "user", "attribute": "favourite colour", "value": "green"})),
-        1 => call("memory_save", json!({"subject": "user", "attribute": "city", "value": "Basel", "since": "2026-01-02"})),
+        0 => call(
+            "memory_save",
+            json!({"subject": "user", "attribute": "favourite colour", "value": "green"}),
+        ),
+        1 => call(
+            "memory_save",
+            json!({"subject": "user", "attribute": "city", "value": "Basel", "since": "2026-01-02"}),
+        ),
         2 => call("memory_search", json!({"question": "colour"})),
         _ => Response {
             text: told[2].clone(),
@@ -96,7 +102,8 @@ async fn work(journal: &Journal, id: &str, text: &str, agent: Agent) -> journal:
         Ok(_) => journal.resume(id).await?,
         Err(_) => journal.start(new_run(id, text)).await?,
     };
-    run.execute(|run| async move { agent.workflow(run).await }).await
+    run.execute(|run| async move { agent.workflow(run).await })
+        .await
 }
 
 fn entries(folder: &Path) -> Vec<Entry> {
@@ -107,35 +114,67 @@ fn entries(folder: &Path) -> Vec<Entry> {
 async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::in_memory().unwrap();
-    let outcome = work(&journal, "first", SAID, agent(folder.path(), saves)).await.unwrap();
-    let Outcome::Finished(output) = outcome else { panic!("{outcome:?}") };
+    let outcome = work(&journal, "first", SAID, agent(folder.path(), saves))
+        .await
+        .unwrap();
+    let Outcome::Finished(output) = outcome else {
+        panic!("{outcome:?}")
+    };
     // What it has written itself it finds at once.
-    assert!(output["text"].as_str().unwrap().contains("green"), "{output}");
+    assert!(
+        output["text"].as_str().unwrap().contains("green"),
+        "{output}"
+    );
 
     let entries = entries(folder.path());
     let about: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.sentence(), entry.source.said_by, entry.source.step.clone().unwrap()))
+        .map(|entry| {
+            (
+                entry.sentence(),
+                entry.source.said_by,
+                entry.source.step.clone().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         about,
         [
-            ("user, favourite colour: green".to_owned(), Said::User, "memory.save[0]".to_owned()),
+            (
+                "user, favourite colour: green".to_owned(),
+                Said::User,
+                "memory.save[0]".to_owned()
+            ),
             // The user has said nothing of Basel.
-            ("user, city: Basel".to_owned(), Said::Agent, "memory.save[1]".to_owned()),
+            (
+                "user, city: Basel".to_owned(),
+                Said::Agent,
+                "memory.save[1]".to_owned()
+            ),
         ]
     );
-    assert!(entries.iter().all(|entry| entry.source.run.as_deref() == Some("first")));
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry.source.run.as_deref() == Some("first"))
+    );
     assert_eq!(entries[1].valid_from_ms, 1_767_312_000_000);
 
     let echo = agent(folder.path(), |request| Response {
         text: request.messages.last().unwrap().text().into_owned(),
         ..Response::default()
     });
-    let outcome = work(&journal, "second", "What do I like?", echo.clone()).await.unwrap();
-    let Outcome::Finished(output) = outcome else { panic!("{outcome:?}") };
+    let outcome = work(&journal, "second", "What do I like?", echo.clone())
+        .await
+        .unwrap();
+    let Outcome::Finished(output) = outcome else {
+        panic!("{outcome:?}")
+    };
     let day = plumb_agent::memory::time(entries[0].valid_from_ms);
-    let shown = output["text"].as_str().unwrap().replace(&day[..10], "[today]");
+    let shown = output["text"]
+        .as_str()
+        .unwrap()
+        .replace(&day[..10], "[today]");
     insta::assert_snapshot!(shown);
     for (id, agent) in [("first", agent(folder.path(), saves)), ("second", echo)] {
         let replay = journal.replay(id, |run| async move { agent.workflow(run).await });
@@ -153,8 +192,13 @@ async fn a_run_that_is_cut_off_anywhere_saves_each_fact_once() {
         let probe = {
             let counted = Arc::clone(&counted);
             move |moment, _: &Event| {
-                let is_it = moment == Moment::Before && counted.fetch_add(1, Ordering::SeqCst) + 1 >= stop;
-                if is_it { Err(StoreFault::Write) } else { Ok(()) }
+                let is_it =
+                    moment == Moment::Before && counted.fetch_add(1, Ordering::SeqCst) + 1 >= stop;
+                if is_it {
+                    Err(StoreFault::Write)
+                } else {
+                    Ok(())
+                }
             }
         };
         let file = folder.path().join("plumb.db");
@@ -170,13 +214,27 @@ async fn a_run_that_is_cut_off_anywhere_saves_each_fact_once() {
         }
         cuts += 1;
         let journal = Journal::open(&file).unwrap();
-        let outcome = work(&journal, "run", SAID, agent(folder.path(), saves)).await.unwrap();
-        let Outcome::Finished(output) = outcome else { panic!("{stop}: {outcome:?}") };
-        assert!(output["text"].as_str().unwrap().contains("green"), "{stop}: {output}");
+        let outcome = work(&journal, "run", SAID, agent(folder.path(), saves))
+            .await
+            .unwrap();
+        let Outcome::Finished(output) = outcome else {
+            panic!("{stop}: {outcome:?}")
+        };
+        assert!(
+            output["text"].as_str().unwrap().contains("green"),
+            "{stop}: {output}"
+        );
         let entries = entries(folder.path());
         assert_eq!(entries.len(), 2, "cut off at event {stop}: {entries:#?}");
-        assert!(entries.iter().all(|entry| entry.superseded_ms.is_none()), "{stop}");
-        assert_eq!(remembering(folder.path()).memory.generation().unwrap(), 2, "{stop}");
+        assert!(
+            entries.iter().all(|entry| entry.superseded_ms.is_none()),
+            "{stop}"
+        );
+        assert_eq!(
+            remembering(folder.path()).memory.generation().unwrap(),
+            2,
+            "{stop}"
+        );
     }
     // A start, a recall, four answers of the model, three calls, each with two events at least.
     assert!(cuts >= 14, "{cuts}");
@@ -187,17 +245,24 @@ async fn what_was_learned_as_an_instruction_counts_once_a_person_has_accepted_it
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::in_memory().unwrap();
     let proposes = agent(folder.path(), |request| match told(request).first() {
-        None => call("memory_propose", json!({"topic": "length", "instruction": "Answer in one word."})),
+        None => call(
+            "memory_propose",
+            json!({"topic": "length", "instruction": "Answer in one word."}),
+        ),
         Some(told) => Response {
             text: told.clone(),
             ..Response::default()
         },
     });
-    work(&journal, "first", "Be brief from now on.", proposes).await.unwrap();
-    let system = || agent(folder.path(), |request| Response {
-        text: request.messages[0].text().into_owned(),
-        ..Response::default()
-    });
+    work(&journal, "first", "Be brief from now on.", proposes)
+        .await
+        .unwrap();
+    let system = || {
+        agent(folder.path(), |request| Response {
+            text: request.messages[0].text().into_owned(),
+            ..Response::default()
+        })
+    };
     let shown = async |id: &str| match work(&journal, id, "Hello", system()).await.unwrap() {
         Outcome::Finished(output) => output["text"].as_str().unwrap().to_owned(),
         other => panic!("{other:?}"),
@@ -206,8 +271,13 @@ async fn what_was_learned_as_an_instruction_counts_once_a_person_has_accepted_it
     let memory = remembering(folder.path()).memory;
     let waits = memory.list(&Filter::default()).unwrap();
     assert_eq!((waits.len(), waits[0].state), (1, State::Proposed));
-    memory.accept(&waits[0].id, "Bo", waits[0].recorded_ms).unwrap();
-    assert_eq!(shown("after").await, "You help.\n\nAlso:\n- Answer in one word.");
+    memory
+        .accept(&waits[0].id, "Bo", waits[0].recorded_ms)
+        .unwrap();
+    assert_eq!(
+        shown("after").await,
+        "You help.\n\nAlso:\n- Answer in one word."
+    );
 }
 
 fn new_entry(attribute: &str, text: &str) -> NewEntry {
@@ -267,7 +337,9 @@ async fn a_run_is_learned_from_once_it_has_ended() {
     work(&journal, "first", said, answers).await.unwrap();
 
     let learn = async |id: &str| {
-        let model: Arc<dyn Model> = Arc::new(Scripted::with_calls("scripted:learner", |request| Ok(learns(request))));
+        let model: Arc<dyn Model> = Arc::new(Scripted::with_calls("scripted:learner", |request| {
+            Ok(learns(request))
+        }));
         let learner = Learner {
             remembering: remembering(folder.path()),
             acting: Acting::new(model),
@@ -280,7 +352,10 @@ async fn a_run_is_learned_from_once_it_has_ended() {
         let mut new = NewRun::new("memory", json!(input));
         new.id = Some(id.to_owned());
         let run = journal.start(new).await.unwrap();
-        let outcome = run.execute(|run| async move { learner.workflow(run).await }).await.unwrap();
+        let outcome = run
+            .execute(|run| async move { learner.workflow(run).await })
+            .await
+            .unwrap();
         let replay = journal.replay(id, |run| async move { again.workflow(run).await });
         assert!(replay.await.unwrap().complete);
         match outcome {
@@ -290,29 +365,43 @@ async fn a_run_is_learned_from_once_it_has_ended() {
     };
     let shown = |lessons: &Lessons| {
         let lines = lessons.lessons.iter();
-        lines.map(|lesson| format!("{} {:?}: {}", lesson.id, lesson.outcome, lesson.text)).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|lesson| format!("{} {:?}: {}", lesson.id, lesson.outcome, lesson.text))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     let lessons = learn("learned").await;
     insta::assert_snapshot!(shown(&lessons));
     let now = remembering(folder.path()).memory.now(i64::MAX).unwrap();
-    let filter = Filter { view: Some(now), kinds: vec![MemoryKind::Semantic], scope: None };
-    let known: Vec<_> = memory.list(&filter).unwrap().iter().map(|entry| (entry.sentence(), entry.source.said_by)).collect();
-    assert_eq!(
-        known,
-        [
-            ("user, city: Basel".to_owned(), Said::User),
-            // The model has made it up: it is kept as its own word.
-            ("user, shoe size: 43".to_owned(), Said::Agent),
-        ]
-    );
-    let steps = journal.steps(&journal.run("learned").await.unwrap().id).await.unwrap();
+    let filter = Filter {
+        view: Some(now),
+        kinds: vec![MemoryKind::Semantic],
+        scope: None,
+    };
+    let known: Vec<_> = memory
+        .list(&filter)
+        .unwrap()
+        .iter()
+        .map(|entry| (entry.sentence(), entry.source.said_by))
+        .collect();
+    // The shoe size is nobody's word but the model's.
+    assert_eq!(known, [("user, city: Basel".to_owned(), Said::User)]);
+    let steps = journal
+        .steps(&journal.run("learned").await.unwrap().id)
+        .await
+        .unwrap();
     assert!(steps.iter().any(|step| step.path == "fact[0]/model[0]"));
 
     // From the same run once more: nothing new.
     let again = learn("learned-again").await;
-    let saved = again.lessons.iter().filter(|lesson| lesson.outcome == Became::Saved);
+    let saved = again
+        .lessons
+        .iter()
+        .filter(|lesson| lesson.outcome == Became::Saved);
     assert_eq!(saved.count(), 0, "{}", shown(&again));
     let waiting = memory.list(&Filter::default()).unwrap();
-    let waiting = waiting.iter().filter(|entry| entry.state == State::Proposed);
+    let waiting = waiting
+        .iter()
+        .filter(|entry| entry.state == State::Proposed);
     assert_eq!(waiting.count(), 1);
 }

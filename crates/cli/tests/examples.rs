@@ -83,14 +83,23 @@ fn schema(body: &Value) -> &Value {
 fn scripted(agent: &str, input: &[&str], answer: fn(&Value) -> Value) -> Value {
     let project = Project::new(&[]);
     let address = support::server(answer);
-    run(&project, agent, input, &["--model", "openai:test", "--base-url", &address])
+    run(
+        &project,
+        agent,
+        input,
+        &["--model", "openai:test", "--base-url", &address],
+    )
 }
 
 #[test]
 fn an_email_is_sorted() {
     let input = "Subject: smoke\nThe lamp smokes!";
     let answer = scripted("email-triage/email-triage.md", &[input], |body| {
-        assert_eq!(schema(body)["properties"]["urgency"]["enum"][0], "today", "{body}");
+        assert_eq!(
+            schema(body)["properties"]["urgency"]["enum"][0],
+            "today",
+            "{body}"
+        );
         assert!(last(body).contains("The lamp smokes!"), "{body}");
         let triage = json!({"about": "smoke", "category": "defect", "urgency": "today", "reply_needed": true});
         json!({"content": triage.to_string()})
@@ -101,13 +110,23 @@ fn an_email_is_sorted() {
 #[test]
 fn code_is_reviewed() {
     let file = example("code-reviewer/discount.txt");
-    let answer = scripted("code-reviewer/code-reviewer.md", &["--input", &file], |body| {
-        assert!(schema(body)["required"].as_array().unwrap().contains(&json!("line")), "{body}");
-        assert!(last(body).contains("shell=True"), "{body}");
-        let review = json!({"purpose": "p", "code": "6 ...", "line": 6, "problem": "runs what it is told",
+    let answer = scripted(
+        "code-reviewer/code-reviewer.md",
+        &["--input", &file],
+        |body| {
+            assert!(
+                schema(body)["required"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!("line")),
+                "{body}"
+            );
+            assert!(last(body).contains("shell=True"), "{body}");
+            let review = json!({"purpose": "p", "code": "6 ...", "line": 6, "problem": "runs what it is told",
             "kind": "security", "severity": "high", "suggestion": "s"});
-        json!({"content": review.to_string()})
-    });
+            json!({"content": review.to_string()})
+        },
+    );
     assert_eq!(answer["answer"]["line"], 6, "{answer}");
 }
 
@@ -115,7 +134,11 @@ fn code_is_reviewed() {
 fn a_tutor_suggests_a_question() {
     let file = example("tutor/largest.txt");
     let answer = scripted("tutor/tutor.md", &["--input", &file], |body| {
-        assert_eq!(schema(body)["properties"]["question"]["pattern"], "^[A-Z][^?]+\\?$", "{body}");
+        assert_eq!(
+            schema(body)["properties"]["question"]["pattern"],
+            "^[A-Z][^?]+\\?$",
+            "{body}"
+        );
         assert!(last(body).contains("largest number of a list"), "{body}");
         let hint = json!({"does": "d", "bug": "begins at 0", "line": 2, "idea": "i", "question": "What of [-1]?"});
         json!({"content": hint.to_string()})
@@ -142,7 +165,10 @@ fn a_translation_is_written_again_until_the_critic_accepts_it() {
 /// The tool is called with these arguments first; then `answer` has the last word on what the tool said.
 fn calls(body: &Value, name: &str, arguments: &Value, answer: impl Fn(&str) -> Value) -> Value {
     let messages = body["messages"].as_array().unwrap();
-    let told = messages.iter().rev().find(|message| message["role"] == "tool");
+    let told = messages
+        .iter()
+        .rev()
+        .find(|message| message["role"] == "tool");
     match told {
         None => {
             assert_eq!(body["tool_choice"], "required", "{body}");
@@ -157,10 +183,17 @@ fn calls(body: &Value, name: &str, arguments: &Value, answer: impl Fn(&str) -> V
 fn goods_are_classified_once_the_person_has_said_what_they_are_of() {
     let project = Project::new(&[]);
     let address = support::server(|body| {
-        calls(body, "ask", &json!({"task": "What are the cups made of?"}), |told| {
-            assert_eq!(told, "Porcelain.");
-            json!({"goods": "cups", "chapter": "69 ceramic products", "reason": "porcelain"}).to_string().into()
-        })
+        calls(
+            body,
+            "ask",
+            &json!({"task": "What are the cups made of?"}),
+            |told| {
+                assert_eq!(told, "Porcelain.");
+                json!({"goods": "cups", "chapter": "69 ceramic products", "reason": "porcelain"})
+                    .to_string()
+                    .into()
+            },
+        )
     });
     let agent = example("import-classifier/import-classifier.md");
     let model = ["--model", "openai:test", "--base-url", &address];
@@ -168,10 +201,21 @@ fn goods_are_classified_once_the_person_has_said_what_they_are_of() {
     assert_eq!(parked.status.code(), Some(1), "{}", support::shown(&parked));
     let asked = &project.json(&["questions", "--json"])[0];
     assert_eq!(asked["text"], "What are the cups made of?", "{asked}");
-    let (id, step) = (asked["run"].as_str().unwrap(), asked["path"].as_str().unwrap());
-    assert!(project.output(&["answer", id, step, "Porcelain."]).status.success());
+    let (id, step) = (
+        asked["run"].as_str().unwrap(),
+        asked["path"].as_str().unwrap(),
+    );
+    assert!(
+        project
+            .output(&["answer", id, step, "Porcelain."])
+            .status
+            .success()
+    );
     let answer = project.json(&["resume", id, "--json", "--base-url", &address]);
-    assert_eq!(answer["answer"]["chapter"], "69 ceramic products", "{answer}");
+    assert_eq!(
+        answer["answer"]["chapter"], "69 ceramic products",
+        "{answer}"
+    );
 }
 
 #[test]
@@ -188,7 +232,8 @@ fn a_companion_remembers_what_it_was_told() {
         }
     });
     let model = ["--model", "openai:test", "--base-url", &address];
-    let said = |text: &str| run(&project, "companion/companion.md", &[text], &model)["answer"].clone();
+    let said =
+        |text: &str| run(&project, "companion/companion.md", &[text], &model)["answer"].clone();
     assert_eq!(said("I am allergic to peanuts."), "noted: false");
     assert_eq!(said("Which food must I not eat?"), "noted: true");
 }
@@ -223,26 +268,42 @@ fn a_refund_is_decided_by_the_order() {
 #[test]
 fn the_sample_databases_are_made_of_their_scripts() {
     for (script, database, tables) in [
-        ("sql-analyst/shop.sql", "sql-analyst/shop.db", &["customers", "products", "orders"][..]),
-        ("refund-desk/orders.sql", "refund-desk/orders.db", &["orders"]),
+        (
+            "sql-analyst/shop.sql",
+            "sql-analyst/shop.db",
+            &["customers", "products", "orders"][..],
+        ),
+        (
+            "refund-desk/orders.sql",
+            "refund-desk/orders.db",
+            &["orders"],
+        ),
     ] {
         let made = rusqlite::Connection::open_in_memory().unwrap();
-        made.execute_batch(&std::fs::read_to_string(example(script)).unwrap()).unwrap();
+        made.execute_batch(&std::fs::read_to_string(example(script)).unwrap())
+            .unwrap();
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let kept = rusqlite::Connection::open_with_flags(example(database), flags).unwrap();
         let rows = |connection: &rusqlite::Connection, table: &str| {
-            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let mut statement = connection
+                .prepare(&format!("SELECT * FROM {table}"))
+                .unwrap();
             let columns = statement.column_count();
             let mut rows = statement.query([]).unwrap();
             let mut all = Vec::new();
             while let Some(row) = rows.next().unwrap() {
-                let values = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column).unwrap());
+                let values = (0..columns)
+                    .map(|column| row.get::<_, rusqlite::types::Value>(column).unwrap());
                 all.push(values.collect::<Vec<_>>());
             }
             all
         };
         for table in tables {
-            assert_eq!(rows(&kept, table), rows(&made, table), "{database}: {table}");
+            assert_eq!(
+                rows(&kept, table),
+                rows(&made, table),
+                "{database}: {table}"
+            );
         }
     }
 }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Project, shown};
 
-const HELPER: &str = "---\nname: helper\nmodel: openai:test\nmemory: [semantic, procedural]\n---\nYou help.\n";
+const HELPER: &str =
+    "---\nname: helper\nmodel: openai:test\nmemory: [semantic, procedural]\n---\nYou help.\n";
 
 fn text(message: &Value) -> String {
     match &message["content"] {
@@ -44,13 +45,21 @@ fn answer(body: &Value) -> Value {
     if last["role"] == "tool" {
         return json!({"content": said});
     }
-    let (word, rest) = said.rsplit('\n').next().unwrap().split_once(' ').unwrap_or((&said, ""));
+    let (word, rest) = said
+        .rsplit('\n')
+        .next()
+        .unwrap()
+        .split_once(' ')
+        .unwrap_or((&said, ""));
     match (word, rest.split_once('=')) {
         ("remember", Some((attribute, value))) => {
             let fact = json!({"subject": "user", "attribute": attribute, "value": value});
             call("memory_save", &fact)
         }
-        ("be", _) => call("memory_propose", &json!({"topic": "manner", "instruction": format!("Be {rest}.")})),
+        ("be", _) => call(
+            "memory_propose",
+            &json!({"topic": "manner", "instruction": format!("Be {rest}.")}),
+        ),
         ("skill", _) => call("skill_read", &json!({"skill": rest})),
         ("slowly", _) => {
             std::thread::sleep(Duration::from_millis(300));
@@ -108,7 +117,13 @@ fn facts_are_listed_shown_searched_reverted_and_forgotten() {
         plumb(&["memory"]),
         plumb(&["memory", "list", "--all"]),
         plumb(&["memory", "list", "--waiting"]),
-        plumb(&["memory", "search", "Which colour?", "--scope", "agent:helper"]),
+        plumb(&[
+            "memory",
+            "search",
+            "Which colour?",
+            "--scope",
+            "agent:helper",
+        ]),
         plumb(&["memory", "show", "m1"]),
         plumb(&["memory", "revert", "m1"]),
         plumb(&["memory", "accept", "m5"]),
@@ -127,7 +142,10 @@ fn facts_are_listed_shown_searched_reverted_and_forgotten() {
     assert_eq!(entry["step"], "memory.save[0]");
     assert_ne!(entry["run"], first["run"]);
     for run in [&first, &told] {
-        assert_eq!(project.json(&["replay", run["run"].as_str().unwrap(), "--json"])["complete"], true);
+        assert_eq!(
+            project.json(&["replay", run["run"].as_str().unwrap(), "--json"])["complete"],
+            true
+        );
     }
 }
 
@@ -141,14 +159,24 @@ fn a_fork_sees_the_memory_as_of_its_fork_point() {
     let now = said("Where do I live?");
     let id = asked["run"].as_str().unwrap();
     let fork = |at: &[&str]| {
-        let forked = run(&project, &address, &[&["fork", id, "--set", "text=And now?"], at].concat());
+        let forked = run(
+            &project,
+            &address,
+            &[&["fork", id, "--set", "text=And now?"], at].concat(),
+        );
         forked["answer"].as_str().unwrap().to_owned()
     };
-    assert!(now["answer"].as_str().unwrap().contains("city: Basel"), "{now}");
+    assert!(
+        now["answer"].as_str().unwrap().contains("city: Basel"),
+        "{now}"
+    );
     // From the start, the memory is asked anew, as of then; at the model, it is answered from the journal.
     for at in [&[][..], &["--at", "memory[0]"], &["--at", "model[0]"]] {
         let answer = fork(at);
-        assert!(answer.contains("city: Bern") && !answer.contains("Basel"), "{at:?}: {answer}");
+        assert!(
+            answer.contains("city: Bern") && !answer.contains("Basel"),
+            "{at:?}: {answer}"
+        );
     }
 }
 
@@ -174,30 +202,62 @@ fn a_run_that_is_killed_saves_a_fact_once() {
         let versions = project.json(&["memory", "list", "--all", "--json"]);
         let number = delay_ms.to_string();
         let versions = versions.as_array().unwrap().iter();
-        assert_eq!(versions.filter(|entry| entry["text"] == number.as_str()).count(), 1, "{delay_ms} ms");
+        assert_eq!(
+            versions
+                .filter(|entry| entry["text"] == number.as_str())
+                .count(),
+            1,
+            "{delay_ms} ms"
+        );
     }
 }
 
 #[test]
 fn what_was_said_is_learned_after_the_run() {
     let (project, address) = project();
-    let agent = HELPER.replace("[semantic, procedural]", "{kinds: [semantic, episodic], scope: user, learn: after}");
+    let agent = HELPER.replace(
+        "[semantic, procedural]",
+        "{kinds: [semantic, episodic], scope: user, learn: after}",
+    );
     std::fs::write(project.path("helper.md"), agent).unwrap();
     let nobody = project.shown(&["run", "helper.md", "Hello", "--base-url", &address]);
-    assert!(nobody.contains("hint: say who it is with --user KEY"), "{nobody}");
-    let arguments = ["run", "helper.md", "I may eat no nuts.", "--user", "ada", "--base-url", &address];
+    assert!(
+        nobody.contains("hint: say who it is with --user KEY"),
+        "{nobody}"
+    );
+    let arguments = [
+        "run",
+        "helper.md",
+        "I may eat no nuts.",
+        "--user",
+        "ada",
+        "--base-url",
+        &address,
+    ];
     insta::assert_snapshot!(settled(&project, &project.shown(&arguments)));
     let listed = project.json(&["memory", "list", "--scope", "user:ada", "--json"]);
     assert_eq!(listed[1]["said_by"], "user", "{listed:#}");
     // It is a run like any other.
     let runs = project.json(&["runs", "--json"]);
-    let learned = runs.as_array().unwrap().iter().find(|run| run["agent"] == "memory").unwrap();
+    let learned = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|run| run["agent"] == "memory")
+        .unwrap();
     let id = learned["id"].as_str().unwrap();
     assert_eq!(project.json(&["replay", id, "--json"])["complete"], true);
-    assert_eq!(project.json(&["resume", id, "--json"])["lessons"][1]["kind"], "semantic");
+    assert_eq!(
+        project.json(&["resume", id, "--json"])["lessons"][1]["kind"],
+        "semantic"
+    );
     let others = project.json(&["memory", "list", "--scope", "user:bo", "--json"]);
     assert_eq!(others, json!([]));
-    assert!(project.shown(&["memory", "forget", "--scope", "user:ada"]).contains("forgotten: m1, m2"));
+    assert!(
+        project
+            .shown(&["memory", "forget", "--scope", "user:ada"])
+            .contains("forgotten: m1, m2")
+    );
 }
 
 #[test]
@@ -207,24 +267,43 @@ fn a_project_tells_its_agents_about_itself_and_gives_them_skills() {
     let skill = project.path("skills/invoices");
     std::fs::create_dir_all(&skill).unwrap();
     let head = "---\nname: invoices\ndescription: How invoices are written.\n---\n";
-    std::fs::write(skill.join("SKILL.md"), format!("{head}Write the sum last.\n")).unwrap();
+    std::fs::write(
+        skill.join("SKILL.md"),
+        format!("{head}Write the sum last.\n"),
+    )
+    .unwrap();
     std::fs::create_dir_all(project.path("agents/more")).unwrap();
     let agent = "---\nname: desk\ndescription: Answers.\nmodel: openai:test\ntools: [ask, 'agent:translator']\n---\nYou answer.\n";
     std::fs::write(project.path("agents/desk.md"), agent).unwrap();
     let agent = "---\nname: translator\ndescription: Translates.\n---\nYou translate.\n";
     std::fs::write(project.path("agents/more/translator.md"), agent).unwrap();
 
-    insta::assert_snapshot!(run(&project, &address, &["run", "helper.md", "What now?"])["answer"].as_str().unwrap());
+    insta::assert_snapshot!(
+        run(&project, &address, &["run", "helper.md", "What now?"])["answer"]
+            .as_str()
+            .unwrap()
+    );
     let read = run(&project, &address, &["run", "helper.md", "skill invoices"]);
     assert_eq!(read["answer"], "Write the sum last.");
     // An agent is called by its name.
     let desk = run(&project, &address, &["run", "desk", "Hello"]);
-    assert!(desk["answer"].as_str().unwrap().starts_with("You answer."), "{desk}");
+    assert!(
+        desk["answer"].as_str().unwrap().starts_with("You answer."),
+        "{desk}"
+    );
 
-    std::fs::write(project.path("agents/wrong.md"), "---\nname: wrong\ntools: ['agent:nobody']\n---\nHelp.\n").unwrap();
+    std::fs::write(
+        project.path("agents/wrong.md"),
+        "---\nname: wrong\ntools: ['agent:nobody']\n---\nHelp.\n",
+    )
+    .unwrap();
     let circle = "---\nname: circle\ntools:\n  - time\n  - agent:circle\n---\nHelp.\n";
     std::fs::write(project.path("agents/circle.md"), circle).unwrap();
-    std::fs::write(skill.join("SKILL.md"), head.replace("invoices\nd", "Invoices\nd") + "x\n").unwrap();
+    std::fs::write(
+        skill.join("SKILL.md"),
+        head.replace("invoices\nd", "Invoices\nd") + "x\n",
+    )
+    .unwrap();
     let shown = [
         project.shown(&["agents"]),
         project.shown(&["check", "desk"]),

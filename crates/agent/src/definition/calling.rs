@@ -9,7 +9,11 @@ use crate::{Error, Result, directory};
 const DEPTH: usize = 5;
 
 /// Reads an agent's file with those of all agents that it may call. `above` are the files of those that call it.
-pub(super) fn read(path: &Path, project: Option<&Path>, above: &mut Vec<PathBuf>) -> Result<Pinned> {
+pub(super) fn read(
+    path: &Path,
+    project: Option<&Path>,
+    above: &mut Vec<PathBuf>,
+) -> Result<Pinned> {
     let mut pinned = Pinned::alone(path, project)?;
     let definition = pinned.definition()?;
     let own = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -32,7 +36,10 @@ pub(super) fn read(path: &Path, project: Option<&Path>, above: &mut Vec<PathBuf>
         })?;
         let called = file.canonicalize().unwrap_or_else(|_| file.clone());
         if above.contains(&called) {
-            let message = format!("the agents call each other in a circle: {}", circle(above, &called));
+            let message = format!(
+                "the agents call each other in a circle: {}",
+                circle(above, &called)
+            );
             return Err(wrong(message, "let one of them do without the other"));
         }
         if above.len() >= DEPTH {
@@ -60,12 +67,17 @@ fn find(path: &Path, name: &str, project: Option<&Path>) -> Result<PathBuf> {
     }
     let none = || Error::NoAgent {
         name: name.to_owned(),
-        message: format!("it is neither {} nor in agents/ of the project", beside.display()),
+        message: format!(
+            "it is neither {} nor in agents/ of the project",
+            beside.display()
+        ),
         hint: "plumb agents lists the project's agents".to_owned(),
     };
     match project {
         Some(project) => match directory::find(Path::new(name), project) {
-            Err(Error::NoAgent { message, .. }) if message.starts_with("there is no") => Err(none()),
+            Err(Error::NoAgent { message, .. }) if message.starts_with("there is no") => {
+                Err(none())
+            }
             found => found,
         },
         None => Err(none()),
@@ -73,7 +85,10 @@ fn find(path: &Path, name: &str, project: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn circle(above: &[PathBuf], called: &Path) -> String {
-    let names = above.iter().map(PathBuf::as_path).skip_while(|file| *file != called);
+    let names = above
+        .iter()
+        .map(PathBuf::as_path)
+        .skip_while(|file| *file != called);
     let names = names.chain([called]).map(|file| {
         let name = file.file_stem().unwrap_or_default();
         name.to_string_lossy().into_owned()
@@ -94,14 +109,22 @@ mod tests {
             let path = root.join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            std::fs::write(path, format!("---\nname: {name}\ntools:\n  - time\n{calls}---\nDo it.\n")).unwrap();
+            std::fs::write(
+                path,
+                format!("---\nname: {name}\ntools:\n  - time\n{calls}---\nDo it.\n"),
+            )
+            .unwrap();
         };
         write("editor.md", "  - agent:reader\n  - agent:writer\n");
         write("reader.md", "");
         write("agents/writer.md", "");
         let read = |file: &str| Pinned::read_in(&root.join(file), Some(root));
         let pinned = read("editor.md").unwrap();
-        let names: Vec<&str> = pinned.agents.iter().map(|called| called.name.as_str()).collect();
+        let names: Vec<&str> = pinned
+            .agents
+            .iter()
+            .map(|called| called.name.as_str())
+            .collect();
         assert_eq!(names, ["reader", "writer"]);
         assert_eq!(Pinned::from_text(&pinned.to_text()).unwrap(), pinned);
 

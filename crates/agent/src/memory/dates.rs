@@ -45,7 +45,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }
@@ -61,8 +65,19 @@ mod tests {
         assert_eq!(begin_ms("1970-01-01"), Some(0));
         assert_eq!(begin_ms("2026-11-27"), Some(1_795_737_600_000));
         assert_eq!(day(1_795_737_600_000 + 5), "2026-11-27");
-        assert_eq!(begin_ms("2024-02-29").map(day).as_deref(), Some("2024-02-29"));
-        for wrong in ["", "2026", "2026-02-30", "2026-13-01", "soon", "2026-00-10", "0-1-1"] {
+        assert_eq!(
+            begin_ms("2024-02-29").map(day).as_deref(),
+            Some("2024-02-29")
+        );
+        for wrong in [
+            "",
+            "2026",
+            "2026-02-30",
+            "2026-13-01",
+            "soon",
+            "2026-00-10",
+            "0-1-1",
+        ] {
             assert_eq!(begin_ms(wrong), None, "{wrong}");
         }
     }

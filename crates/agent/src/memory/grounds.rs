@@ -6,8 +6,9 @@ use knowledge::memory::Said;
 
 /// Words that say nothing about where something comes from.
 const LITTLE: &[&str] = &[
-    "a", "an", "the", "of", "to", "in", "on", "at", "for", "and", "or", "is", "are", "was", "be", "by", "with", "i",
-    "my", "me", "you", "your", "user", "his", "her", "their", "it", "its", "as", "that",
+    "a", "an", "the", "of", "to", "in", "on", "at", "for", "and", "or", "is", "are", "was", "be",
+    "by", "with", "i", "my", "me", "you", "your", "user", "his", "her", "their", "it", "its", "as",
+    "that",
 ];
 
 /// What was said by whom.

@@ -57,7 +57,10 @@ struct Line {
 struct Learned {
     /// What the user said about themselves or their world, in a sentence; nothing where they only asked.
     #[schemars(length(max = 200))]
-    #[expect(dead_code, reason = "a small model finds facts better once it has said this")]
+    #[expect(
+        dead_code,
+        reason = "a small model finds facts better once it has said this"
+    )]
     said: String,
     /// What to know about the user or the world in later conversations; none where nothing is worth it.
     #[schemars(length(max = 5))]
@@ -172,16 +175,23 @@ impl Learner {
             let grounds = Grounds::new(by(Said::User), by(Said::Tool));
             let learned = self.ask(run, &lines).await?;
             for (place, fact) in learned.facts.into_iter().enumerate() {
-                if wants(MemoryKind::Semantic) {
+                let new = self.fact(of, &grounds, &lines, fact);
+                // What the model made up, or said itself, is no fact.
+                if wants(MemoryKind::Semantic) && new.source.said_by != Said::Agent {
                     let scope = run.scope("fact", place);
-                    let new = self.fact(of, &grounds, &lines, fact);
                     lessons.extend(self.settle(&scope, new).await?);
                 }
             }
             for instruction in learned.instructions {
                 if wants(MemoryKind::Procedural) {
                     let Instruction { topic, instruction } = instruction;
-                    let new = self.entry(of, MemoryKind::Procedural, "instructions", &topic, &instruction);
+                    let new = self.entry(
+                        of,
+                        MemoryKind::Procedural,
+                        "instructions",
+                        &topic,
+                        &instruction,
+                    );
                     lessons.push(self.save(run, new).await?);
                 }
             }
@@ -231,7 +241,9 @@ impl Learner {
                         id: known.id,
                     }));
                 }
-                Relation::Replaces => (new.subject, new.attribute) = (known.subject, known.attribute),
+                Relation::Replaces => {
+                    (new.subject, new.attribute) = (known.subject, known.attribute)
+                }
                 Relation::Other => {}
             }
         }
@@ -256,7 +268,9 @@ impl Learner {
                 let by_rule = found.iter().any(|entry| {
                     same(&entry.subject, &new.subject) && same(&entry.attribute, &new.attribute)
                 });
-                let mut others = found.into_iter().filter(|entry| same(&entry.subject, &new.subject));
+                let mut others = found
+                    .into_iter()
+                    .filter(|entry| same(&entry.subject, &new.subject));
                 Ok(if by_rule { None } else { others.next() })
             })
             .await
@@ -293,13 +307,18 @@ impl Learner {
             MemoryKind::Episodic | MemoryKind::Procedural => text,
         };
         let saved: Saved = run
-            .step("save", Effect::Idempotent, &sentence, |context| async move {
-                let new = NewEntry {
-                    key: Some(context.key().to_owned()),
-                    ..new
-                };
-                blocking(move || memory.save(&new, now_ms())).await
-            })
+            .step(
+                "save",
+                Effect::Idempotent,
+                &sentence,
+                |context| async move {
+                    let new = NewEntry {
+                        key: Some(context.key().to_owned()),
+                        ..new
+                    };
+                    blocking(move || memory.save(&new, now_ms())).await
+                },
+            )
             .await?;
         Ok(Lesson {
             kind,
@@ -316,7 +335,13 @@ impl Learner {
             line.said_by == who && text.contains(&fact.value.to_lowercase())
         };
         let step = lines.iter().rev().find(has).map(|line| line.step.clone());
-        let mut new = self.entry(of, MemoryKind::Semantic, &fact.subject, &fact.attribute, &fact.value);
+        let mut new = self.entry(
+            of,
+            MemoryKind::Semantic,
+            &fact.subject,
+            &fact.attribute,
+            &fact.value,
+        );
         new.source.said_by = who;
         new.source.step = step;
         new
@@ -326,7 +351,10 @@ impl Learner {
     fn episode(&self, of: &str, lines: &[Line]) -> Option<NewEntry> {
         let wanted = self.remembering.kinds.contains(&MemoryKind::Episodic);
         let task = lines.iter().find(|line| line.said_by == Said::User)?;
-        let answer = lines.iter().rev().find(|line| line.said_by == Said::Agent)?;
+        let answer = lines
+            .iter()
+            .rev()
+            .find(|line| line.said_by == Said::Agent)?;
         let text = format!(
             "Asked: {} Answered: {}",
             begin(&task.text, EPISODE_CHARACTERS),
@@ -337,7 +365,14 @@ impl Learner {
         wanted.then_some(new)
     }
 
-    fn entry(&self, of: &str, kind: MemoryKind, subject: &str, attribute: &str, text: &str) -> NewEntry {
+    fn entry(
+        &self,
+        of: &str,
+        kind: MemoryKind,
+        subject: &str,
+        attribute: &str,
+        text: &str,
+    ) -> NewEntry {
         NewEntry {
             scope: self.remembering.scope.clone(),
             kind,
@@ -362,7 +397,11 @@ fn lines(input: &Value, output: Option<&Value>, steps: &[StepRecord]) -> Vec<Lin
     let mut say = |said_by, text: &Value, step: &str| {
         if let Some(text) = text.as_str().filter(|text| !text.trim().is_empty()) {
             let (text, step) = (text.to_owned(), step.to_owned());
-            lines.push(Line { said_by, text, step });
+            lines.push(Line {
+                said_by,
+                text,
+                step,
+            });
         }
     };
     say(Said::User, &input["text"], "");
@@ -376,7 +415,11 @@ fn lines(input: &Value, output: Option<&Value>, steps: &[StepRecord]) -> Vec<Lin
             (StepKind::Call, "memory" | "memory.save" | "memory.search" | "memory.propose") => {}
             (StepKind::Call, _) => {
                 let text = tool::Answer::from(answer.clone()).text();
-                say(Said::Tool, &begin(&text, TOOL_CHARACTERS).into(), &step.path);
+                say(
+                    Said::Tool,
+                    &begin(&text, TOOL_CHARACTERS).into(),
+                    &step.path,
+                );
             }
             (StepKind::Question | StepKind::Timer | StepKind::Child | StepKind::Version, _) => {}
         }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use knowledge::memory::{
-    Filter, Memory, MemoryKind, NewEntry, Outcome, Saved, Source, View,
-};
+use knowledge::memory::{Filter, Memory, MemoryKind, NewEntry, Outcome, Saved, Source, View};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Context, Effect, Function, Tool};
@@ -105,7 +103,12 @@ impl Desk {
                     let new = NewEntry {
                         valid_from_ms: day(&save.since)?,
                         valid_to_ms: day(&save.until)?,
-                        ..desk.entry(MemoryKind::Semantic, &save.subject, &save.attribute, &save.value)
+                        ..desk.entry(
+                            MemoryKind::Semantic,
+                            &save.subject,
+                            &save.attribute,
+                            &save.value,
+                        )
                     };
                     desk.write(new, &context).await
                 }
@@ -122,7 +125,8 @@ impl Desk {
                 let desk = self.clone();
                 async move {
                     let Propose { topic, instruction } = propose;
-                    let new = desk.entry(MemoryKind::Procedural, "instructions", &topic, &instruction);
+                    let new =
+                        desk.entry(MemoryKind::Procedural, "instructions", &topic, &instruction);
                     desk.write(new, &context).await
                 }
             },
@@ -178,7 +182,10 @@ impl Desk {
             kinds: self.with.kinds.clone(),
             view: None,
         };
-        let found = self.with.memory.search(question, super::FACTS, &filter, &self.view)?;
+        let found = self
+            .with
+            .memory
+            .search(question, super::FACTS, &filter, &self.view)?;
         let found = found.iter().map(|entry| Found {
             about: format!("{}, {}", entry.subject, entry.attribute),
             text: entry.text.clone(),

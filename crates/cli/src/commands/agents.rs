@@ -145,7 +145,9 @@ pub async fn forked_at_ms(journal: &Journal, record: &RunRecord) -> Result<Optio
     while let Some(from) = record.forked_from {
         let source = journal.run(from.run.as_str()).await?;
         let steps = journal.outline(&source.id).await?;
-        let step = steps.iter().find(|step| Some(&step.path) == from.at.as_ref());
+        let step = steps
+            .iter()
+            .find(|step| Some(&step.path) == from.at.as_ref());
         at_ms = Some(step.map_or(source.created_ms, |step| step.started_ms));
         record = source;
     }
@@ -158,7 +160,9 @@ fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
         journal.add_secret(secret).context("a secret of a tool")?;
     }
     let members = agent.acting.team.iter();
-    members.map(|member| keep_out(journal, &member.agent)).collect()
+    members
+        .map(|member| keep_out(journal, &member.agent))
+        .collect()
 }
 
 /// The folder that paths in an agent's file are relative to, which a resume elsewhere finds as well.
@@ -207,7 +211,10 @@ pub async fn work(
     if let Some(memory) = &mut agent.memory {
         memory.as_of_ms = forked_at_ms(journal, &record).await?;
     }
-    let learns = agent.memory.as_ref().is_some_and(|memory| memory.learn.after());
+    let learns = agent
+        .memory
+        .as_ref()
+        .is_some_and(|memory| memory.learn.after());
     let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
     let outcome = match input.kind {
         Kind::Run => {
@@ -254,7 +261,9 @@ pub async fn learned(workshop: &Workshop, journal: &Journal, id: &str) {
     match learned.await {
         Ok(lessons) => drop(memory::told(&lessons, false)),
         Err(error) => {
-            view::say(&format!("note: nothing was learned from it (plumb memory learn {id})"));
+            view::say(&format!(
+                "note: nothing was learned from it (plumb memory learn {id})"
+            ));
             view::failed(&error);
         }
     }

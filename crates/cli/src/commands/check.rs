@@ -105,7 +105,11 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
         tools.push("ask".to_owned());
     }
     for called in &pinned.agents {
-        let file = called.folder.join(Path::new(&called.agent.file).file_name().unwrap_or_default());
+        let file = called.folder.join(
+            Path::new(&called.agent.file)
+                .file_name()
+                .unwrap_or_default(),
+        );
         check(project, workshop, &file)?;
         tools.push(format!("agent:{}", called.name));
     }
@@ -123,11 +127,17 @@ fn beside(pinned: &Pinned, definition: &Definition) -> String {
     let mut text = String::new();
     if let Some(memory) = &definition.memory {
         let kinds = memory.kinds.iter().map(|kind| kind.as_str());
-        text.push_str(&format!("; memory: {}", kinds.collect::<Vec<_>>().join(", ")));
+        text.push_str(&format!(
+            "; memory: {}",
+            kinds.collect::<Vec<_>>().join(", ")
+        ));
     }
     if !pinned.skills.is_empty() {
         let names = pinned.skills.iter().map(|skill| skill.name.as_str());
-        text.push_str(&format!("; skills: {}", names.collect::<Vec<_>>().join(", ")));
+        text.push_str(&format!(
+            "; skills: {}",
+            names.collect::<Vec<_>>().join(", ")
+        ));
     }
     if pinned.notes.is_some() {
         text.push_str("; with the notes of AGENTS.md");

@@ -26,9 +26,15 @@ pub fn run(project: &Project, arguments: Agents) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if listed.is_empty() {
-        view::say("the project has no agents\nhint: an agent is a file in agents/; plumb new agent NAME begins one");
+        view::say(
+            "the project has no agents\nhint: an agent is a file in agents/; plumb new agent NAME begins one",
+        );
     }
-    let width = listed.iter().map(|agent| agent.name.len()).max().unwrap_or(0);
+    let width = listed
+        .iter()
+        .map(|agent| agent.name.len())
+        .max()
+        .unwrap_or(0);
     for agent in &listed {
         let about = match (&agent.problem, &agent.description) {
             (Some(problem), _) => format!("error: {}", problem.lines().next().unwrap_or_default()),

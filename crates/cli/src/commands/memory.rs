@@ -101,7 +101,9 @@ fn shown(entries: &[Entry], json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if entries.is_empty() {
-        view::say("nothing is remembered that fits\nhint: an agent's file says what it remembers, memory: [semantic]");
+        view::say(
+            "nothing is remembered that fits\nhint: an agent's file says what it remembers, memory: [semantic]",
+        );
     }
     for entry in entries {
         view::print(&format!(
@@ -120,7 +122,9 @@ fn shown(entries: &[Entry], json: bool) -> Result<ExitCode> {
 fn standing(entry: &Entry) -> String {
     let over = entry.valid_to_ms.filter(|end| *end <= view::now_ms());
     match (entry.state, &entry.superseded_by) {
-        (State::Live, None) if over.is_some() => format!("  [until {}]", at(over.unwrap_or_default())),
+        (State::Live, None) if over.is_some() => {
+            format!("  [until {}]", at(over.unwrap_or_default()))
+        }
         (State::Live, None) if entry.is_trusted() => String::new(),
         (State::Live, None) => format!("  [{}, not confirmed]", entry.source.said_by.as_str()),
         (State::Live, Some(by)) => format!("  [superseded by {by}]"),
@@ -137,7 +141,12 @@ fn history(versions: &[Entry], json: bool) -> Result<ExitCode> {
     }
     for entry in versions {
         let source = &entry.source;
-        let mut text = format!("{}  {}{}\n", entry.id, plain(&entry.sentence()), standing(entry));
+        let mut text = format!(
+            "{}  {}{}\n",
+            entry.id,
+            plain(&entry.sentence()),
+            standing(entry)
+        );
         let mut line = |name: &str, value: &str| text.push_str(&format!("      {name}: {value}\n"));
         line("scope", &entry.scope);
         line("said by", source.said_by.as_str());
@@ -153,7 +162,8 @@ fn history(versions: &[Entry], json: bool) -> Result<ExitCode> {
         if let Some(of) = &entry.version_of {
             line("repeats", of);
         }
-        let until = |end_ms: Option<i64>| end_ms.map_or(" on".to_owned(), |end| format!(" to {}", at(end)));
+        let until =
+            |end_ms: Option<i64>| end_ms.map_or(" on".to_owned(), |end| format!(" to {}", at(end)));
         let (from, end) = (at(entry.valid_from_ms), until(entry.valid_to_ms));
         line("holds", &format!("from {from}{end}"));
         let (from, end) = (at(entry.recorded_ms), until(entry.superseded_ms));
@@ -179,7 +189,11 @@ fn saved(saved: &Saved, json: bool) -> Result<ExitCode> {
         true => String::new(),
         false => format!(", in place of {}", saved.supersedes.join(", ")),
     };
-    said(&json!(saved), &format!("{} counts from now on{instead}", saved.id), json)
+    said(
+        &json!(saved),
+        &format!("{} counts from now on{instead}", saved.id),
+        json,
+    )
 }
 
 fn forgot(forgotten: &Forgotten, json: bool) -> Result<ExitCode> {
@@ -259,11 +273,7 @@ pub async fn learn(
 }
 
 /// Works on a run that learns.
-pub async fn work(
-    workshop: &Workshop,
-    journal: &Journal,
-    run: &journal::Run,
-) -> Result<Outcome> {
+pub async fn work(workshop: &Workshop, journal: &Journal, run: &journal::Run) -> Result<Outcome> {
     let learner = of(workshop, journal, run).await?;
     let outcome = run.execute(|run| async move { learner.workflow(run).await });
     Ok(outcome.await?)

@@ -105,8 +105,7 @@ impl Memory {
 
     fn kept_vectors(&self) -> Result<HashMap<u64, Vec<u8>>> {
         self.0.store.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT content, vector FROM vectors")?;
+            let mut statement = connection.prepare_cached("SELECT content, vector FROM vectors")?;
             let rows = statement.query_map([], |row| {
                 Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
             })?;
@@ -118,9 +117,14 @@ impl Memory {
     fn keep_vectors(&self, vectors: &[(u64, Vec<u8>)]) -> Result<()> {
         self.0.store.write(|connection| {
             let there = store::all(connection, &Filter::default())?;
-            let there: std::collections::HashSet<u64> =
-                there.iter().map(|version| content(&version.entry)).collect();
-            for (content, vector) in vectors.iter().filter(|(content, _)| there.contains(content)) {
+            let there: std::collections::HashSet<u64> = there
+                .iter()
+                .map(|version| content(&version.entry))
+                .collect();
+            for (content, vector) in vectors
+                .iter()
+                .filter(|(content, _)| there.contains(content))
+            {
                 connection.execute(
                     "INSERT OR REPLACE INTO vectors VALUES (?1, ?2)",
                     (content.cast_signed(), vector),
@@ -153,7 +157,10 @@ fn bm25(query: &str, texts: &[String]) -> Vec<u64> {
     let mean = (lengths.iter().sum::<f32>() / all).max(1.0);
     let mut scores = vec![0.0_f32; texts.len()];
     for (word, weight) in query_terms(query, &Weights::default()) {
-        let with = counts.iter().filter(|words| words.contains_key(&word)).count() as f32;
+        let with = counts
+            .iter()
+            .filter(|words| words.contains_key(&word))
+            .count() as f32;
         let rare = (1.0 + (all - with + 0.5) / (with + 0.5)).ln();
         for ((score, words), length) in scores.iter_mut().zip(&counts).zip(&lengths) {
             if let Some(times) = words.get(&word) {

@@ -183,14 +183,16 @@ pub(super) fn versions(
 pub(super) fn version_of(connection: &Connection, number: i64) -> Result<Option<Version>> {
     let query = format!("SELECT {COLUMNS} FROM entries WHERE id = ?1");
     let mut statement = connection.prepare_cached(&query)?;
-    statement.query_row([number], version).optional()?.transpose()
+    statement
+        .query_row([number], version)
+        .optional()?
+        .transpose()
 }
 
 /// All versions that pass the filter, oldest first.
 pub(super) fn all(connection: &Connection, filter: &Filter) -> Result<Vec<Version>> {
-    let query = format!(
-        "SELECT {COLUMNS} FROM entries WHERE (?1 IS NULL OR scope = ?1) ORDER BY id"
-    );
+    let query =
+        format!("SELECT {COLUMNS} FROM entries WHERE (?1 IS NULL OR scope = ?1) ORDER BY id");
     let mut statement = connection.prepare_cached(&query)?;
     let rows = statement.query_map([&filter.scope], version)?;
     let mut versions = collect(rows)?;
@@ -202,9 +204,7 @@ pub(super) fn all(connection: &Connection, filter: &Filter) -> Result<Vec<Versio
     Ok(versions)
 }
 
-fn collect(
-    rows: impl Iterator<Item = rusqlite::Result<Result<Version>>>,
-) -> Result<Vec<Version>> {
+fn collect(rows: impl Iterator<Item = rusqlite::Result<Result<Version>>>) -> Result<Vec<Version>> {
     let mut versions = Vec::new();
     for row in rows {
         versions.push(row??);
@@ -227,9 +227,11 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Result<Version>> {
     let (kind, said_by, state) = (word("kind")?, word("said_by")?, word("state")?);
     let number: i64 = row.get("id")?;
     let unreadable = |what: &str| Error::DamagedMemory(format!("entry m{number}: {what}"));
-    let (Some(kind), Some(said_by), Some(state)) =
-        (parse(&kind), parse::<Said>(&said_by), parse::<State>(&state))
-    else {
+    let (Some(kind), Some(said_by), Some(state)) = (
+        parse(&kind),
+        parse::<Said>(&said_by),
+        parse::<State>(&state),
+    ) else {
         return Ok(Err(unreadable(&format!("{kind} {said_by} {state}"))));
     };
     let entry = Entry {

@@ -1,4 +1,8 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 
 use proptest::prelude::*;
 
@@ -62,7 +66,14 @@ fn what_contradicts_supersedes_and_both_stay() {
     let history = memory.history(&second.id).unwrap();
     let versions: Vec<_> = history
         .iter()
-        .map(|entry| (entry.id.as_str(), entry.text.as_str(), entry.valid_to_ms, entry.superseded_by.as_deref()))
+        .map(|entry| {
+            (
+                entry.id.as_str(),
+                entry.text.as_str(),
+                entry.valid_to_ms,
+                entry.superseded_by.as_deref(),
+            )
+        })
         .collect();
     assert_eq!(
         versions,
@@ -110,7 +121,10 @@ fn a_tool_or_a_model_does_not_overrule_a_human_being() {
     assert_eq!(page.outcome, Outcome::Proposed);
     assert_eq!(known(&memory, 30), ["user, bank account: DE11"]);
     // A person may.
-    assert_eq!(memory.accept(&page.id, "Bo", 40).unwrap().supersedes, ["m1"]);
+    assert_eq!(
+        memory.accept(&page.id, "Bo", 40).unwrap().supersedes,
+        ["m1"]
+    );
     assert_eq!(known(&memory, 50), ["user, bank account: XX99"]);
     assert!(memory.accept(&page.id, "Bo", 60).is_err());
     // Where nobody has said anything, it is kept with who said it.
@@ -120,7 +134,10 @@ fn a_tool_or_a_model_does_not_overrule_a_human_being() {
     let entry = memory.history("m4").unwrap().remove(0);
     assert!(!entry.is_trusted() && entry.source.said_by == Said::Agent);
     // And becomes more when the user says it.
-    assert_eq!(memory.save(&fact("city", "Bern"), 80).unwrap().supersedes, ["m4"]);
+    assert_eq!(
+        memory.save(&fact("city", "Bern"), 80).unwrap().supersedes,
+        ["m4"]
+    );
 }
 
 #[test]
@@ -151,7 +168,10 @@ fn an_earlier_version_is_restored() {
     let restored = memory.revert("m1", 30).unwrap();
     assert_eq!(known(&memory, 40), ["user, city: Bern"]);
     let history = memory.history(&restored.id).unwrap();
-    let entry = history.iter().find(|entry| entry.id == restored.id).unwrap();
+    let entry = history
+        .iter()
+        .find(|entry| entry.id == restored.id)
+        .unwrap();
     assert_eq!(entry.version_of.as_deref(), Some("m1"));
     assert_eq!(entry.source.said_by, Said::Person);
     let error = memory.revert(&restored.id, 50).unwrap_err().to_string();
@@ -179,7 +199,10 @@ fn what_is_forgotten_is_gone_from_the_disk() {
     }
     assert_eq!(known(&memory, 50), ["user, city: Bern"]);
     let left = memory.history("m1").unwrap();
-    assert_eq!((left[0].state, left[0].text.as_str()), (State::Forgotten, ""));
+    assert_eq!(
+        (left[0].state, left[0].text.as_str()),
+        (State::Forgotten, "")
+    );
     assert_eq!(memory.forget_scope("user:ada", 60).unwrap().ids, ["m4"]);
     assert!(known(&memory, 70).is_empty());
 }
@@ -197,7 +220,10 @@ fn a_run_sees_the_memory_as_it_was_and_what_it_wrote_itself() {
     let mut own = fact("name", "Ada");
     own.source.run = Some("mine".to_owned());
     memory.save(&own, 20).unwrap();
-    assert_eq!(seen(&memory, view.clone()), ["user, city: Bern", "user, name: Ada"]);
+    assert_eq!(
+        seen(&memory, view.clone()),
+        ["user, city: Bern", "user, name: Ada"]
+    );
     // What it says against the memory is seen at once.
     own.text = "Bo".to_owned();
     memory.save(&own, 30).unwrap();
@@ -217,7 +243,10 @@ fn the_best_entry_is_found() {
     let view = memory.now(20).unwrap();
     let found = |query: &str| {
         let found = memory.search(query, 2, &Filter::default(), &view).unwrap();
-        found.into_iter().map(|entry| entry.attribute).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|entry| entry.attribute)
+            .collect::<Vec<_>>()
     };
     assert_eq!(found("Which shop does she work for?"), ["employer"]);
     assert_eq!(found("drinks"), ["favourite drink"]);
@@ -271,7 +300,10 @@ struct Plain(Vec<(u64, u8, u8, i64, Option<i64>)>);
 impl Plain {
     fn at(&self, generation: u64, at: i64, attribute: u8) -> Option<u8> {
         let said = self.0.iter().rev().find(|(since, about, _, from, to)| {
-            *since <= generation && *about == attribute && *from <= at && to.is_none_or(|to| to > at)
+            *since <= generation
+                && *about == attribute
+                && *from <= at
+                && to.is_none_or(|to| to > at)
         });
         said.map(|(_, _, text, ..)| *text)
     }

@@ -299,7 +299,10 @@ impl Write<'_> {
                 self.go_on(version.number, to_ms, entry.valid_to_ms)?;
             }
         }
-        Ok(touched.iter().map(|version| version.entry.id.clone()).collect())
+        Ok(touched
+            .iter()
+            .map(|version| version.entry.id.clone())
+            .collect())
     }
 
     /// A version that says the same about a part of the time.
@@ -399,7 +402,10 @@ fn empty(connection: &Connection, versions: &[Version], now_ms: i64) -> Result<F
         runs.extend(version.entry.source.run.clone());
     }
     Ok(Forgotten {
-        ids: versions.iter().map(|version| version.entry.id.clone()).collect(),
+        ids: versions
+            .iter()
+            .map(|version| version.entry.id.clone())
+            .collect(),
         runs: runs.into_iter().collect(),
     })
 }
