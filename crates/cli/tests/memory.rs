@@ -1,14 +1,17 @@
 //! What agents remember, skills, notes of the project and directories of agents, as a user has them, with a model on
-//! the loopback whose answers are known.
+//! the loopback whose answers are known, and with a small real one. Without its file that test says so and passes; with
+//! `PLUMB_REQUIRE_MODELS=1`, as in `make test`, it fails.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     reason = "tests may fail loudly"
 )]
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -312,4 +315,57 @@ fn a_project_tells_its_agents_about_itself_and_gives_them_skills() {
         project.shown(&["run", "nobody", "Hello"]),
     ];
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_real_model_remembers_what_it_was_told() {
+    let models: PathBuf = match std::env::var_os("PLUMB_MODELS") {
+        Some(folder) => folder.into(),
+        None => Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/plumb/models"),
+    };
+    if !models.join("qwen2.5-coder-0.5b.gguf").exists() {
+        let required = std::env::var_os("PLUMB_REQUIRE_MODELS").is_some_and(|value| value == "1");
+        assert!(!required, "plumb models pull qwen2.5-coder-0.5b");
+        eprintln!("skipped: qwen2.5-coder-0.5b is missing");
+        return;
+    }
+    let project = Project::new(&[]).with_models(models);
+    let write = |file: &str, settings: &str, instructions: &str| {
+        let head = format!(
+            "---\nname: helper\nmodel: local:qwen2.5-coder-0.5b\n{settings}\nmax_tokens: 80\n---\n"
+        );
+        std::fs::write(project.path(file), format!("{head}{instructions}\n")).unwrap();
+    };
+    write(
+        "listens.md",
+        "memory: [semantic]\ncalls_first: true\nlimits: {rounds: 1}",
+        "You remember what the user tells you about themselves: save it with memory_save.",
+    );
+    write(
+        "answers.md",
+        "memory: {kinds: [semantic], learn: never}",
+        "Answer in one short sentence.",
+    );
+    project.json(&[
+        "run",
+        "listens.md",
+        "My favourite colour is green.",
+        "--json",
+    ]);
+    let known = project.json(&["memory", "list", "--json"]);
+    assert!(
+        known[0]["text"].as_str().unwrap().contains("green"),
+        "{known:#}"
+    );
+    assert_eq!(known[0]["said_by"], "user", "{known:#}");
+    let answer = project.json(&[
+        "run",
+        "answers.md",
+        "What is my favourite colour?",
+        "--json",
+    ]);
+    assert!(
+        answer["answer"].as_str().unwrap().contains("green"),
+        "{answer:#}"
+    );
 }

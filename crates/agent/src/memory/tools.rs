@@ -20,9 +20,9 @@ struct Save {
     attribute: String,
     /// What is so, such as green.
     value: String,
-    /// The day from which on it is so, such as 2026-11-27; today where not given.
+    /// Only where the user names a day: from which on it is so, as YYYY-MM-DD.
     since: Option<String>,
-    /// The day until which it is so.
+    /// Only where the user names a day: until which it is so, as YYYY-MM-DD.
     until: Option<String>,
 }
 
@@ -96,9 +96,9 @@ impl Desk {
                 async move {
                     let day = |text: &Option<String>| match text.as_deref() {
                         None | Some("") => Ok(None),
-                        Some(text) => dates::begin_ms(text)
-                            .map(Some)
-                            .ok_or_else(|| format!("`{text}` is no day; write 2026-11-27")),
+                        Some(text) => dates::begin_ms(text).map(Some).ok_or_else(|| {
+                            format!("`{text}` is no day; write YYYY-MM-DD, or leave it out")
+                        }),
                     };
                     let new = NewEntry {
                         valid_from_ms: day(&save.since)?,
