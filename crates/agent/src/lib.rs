@@ -11,6 +11,7 @@
 pub mod act;
 mod agent;
 mod agents;
+pub mod audit;
 pub mod call;
 pub mod chat;
 mod definition;
@@ -25,7 +26,7 @@ pub mod research;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    Checks, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
 };
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};
