@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use knowledge::{Passage, SearchOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tool::{Context, Effect, Function, Tool, Toolbox, builtin};
+use tool::{Context, Effect, Function, Source, Tool, Toolbox, builtin};
 
 use crate::definition::{LibraryTool, ToolEntry};
 use crate::{Error, Result};
@@ -54,6 +54,10 @@ impl Kit {
                     message: format!("{}: {error}", root.display()),
                     hint: "name a folder that there is, relative to the agent's file".to_owned(),
                 })?;
+                let files = match settings.untrusted {
+                    true => files.untrusted(),
+                    false => files,
+                };
                 let mut tools = files.readers();
                 if settings.write {
                     tools.push(files.writer());
@@ -92,7 +96,11 @@ impl Kit {
                 }
             },
         );
-        Ok(Arc::new(search.effect(Effect::Read)))
+        let source = match settings.untrusted {
+            true => Source::Elsewhere,
+            false => Source::Document,
+        };
+        Ok(Arc::new(search.effect(Effect::Read).source(source)))
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod act;
 mod agent;
 mod agents;
+pub mod audit;
 pub mod call;
 pub mod chat;
 mod definition;
@@ -26,7 +27,7 @@ pub mod team;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    Checks, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
 };
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};

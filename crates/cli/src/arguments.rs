@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod policy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::policy::{Policy, PolicyCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -60,6 +62,8 @@ pub enum Command {
     Questions(Questions),
     /// Answer a question that a run asks
     Answer(Answer),
+    /// Look at a policy, check it, or test it with cases
+    Policy(Policy),
     /// Delete old runs that nothing points at
     Gc(Gc),
     /// Check the whole journal for damage
@@ -85,6 +89,7 @@ impl Command {
             | Command::Replay(_)
             | Command::Questions(_)
             | Command::Answer(_)
+            | Command::Policy(_)
             | Command::Gc(_)
             | Command::Doctor(_) => false,
         }
@@ -346,6 +351,14 @@ pub enum RunsCommand {
         /// The run's id or the beginning of it
         id: String,
         /// Print the run as JSON, with the inputs and outputs of its steps
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a run's agents called, who allowed it, what left the machine, and what it cost
+    Audit {
+        /// The run's id or the beginning of it
+        id: String,
+        /// Print the audit as JSON
         #[arg(long)]
         json: bool,
     },
