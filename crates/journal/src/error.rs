@@ -90,8 +90,8 @@ pub enum Error {
     },
     /// A limit of the budget is reached and nobody wants to raise it.
     #[error(
-        "the budget of run {run} is exhausted: {used} of {most} {} are used or set aside, {asked} \
-         more are needed",
+        "the budget of run {run} is exhausted: {used} of {most} {} are used or set aside, and the \
+         step needs {asked} more",
         dimension.unit()
     )]
     OverBudget {

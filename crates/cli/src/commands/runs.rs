@@ -38,20 +38,27 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
             ..Page::default()
         })
         .await?;
+    let mut worked = Vec::with_capacity(runs.len());
+    for run in &runs {
+        // What is damaged in one run does not keep the others from being listed.
+        worked.push(journal.worked_ms(&run.id).await.ok());
+    }
     if json {
-        return view::print_json(&runs.iter().map(run_json).collect::<Vec<_>>());
+        let all = runs.iter().zip(worked);
+        let all = all.map(|(run, worked_ms)| run_json(run, worked_ms));
+        return view::print_json(&all.collect::<Vec<_>>());
     }
     if runs.is_empty() {
         view::say("no runs yet\nhint: start one with plumb research \"QUESTION\" PATH");
         return Ok(());
     }
     let mut text = String::new();
-    for run in &runs {
+    for (run, worked_ms) in runs.iter().zip(worked) {
         text.push_str(&format!(
-            "{}  {:<8}  {:>8}  {}\n",
+            "{}  {:<9}  {:>8}  {}\n",
             run.id,
             status(run),
-            duration(run.created_ms, run.updated_ms),
+            worked_ms.map_or("damaged".to_owned(), duration),
             title(run)
         ));
     }
@@ -62,16 +69,17 @@ async fn show(journal: &Journal, id: &str, json: bool) -> Result<()> {
     let run = journal.run(id).await?;
     let questions = journal.questions(Some(run.id.as_str())).await?;
     let spending = journal.spending(&run.id).await?;
+    let worked_ms = journal.worked_ms(&run.id).await.ok();
     if json {
         let steps = journal.steps(&run.id).await?;
-        let mut value = run_json(&run);
+        let mut value = run_json(&run, worked_ms);
         value["budget"] = json!(spending);
         value["questions"] = json!(questions);
         value["steps"] = steps.iter().map(step_json).collect();
         return view::print_json(&value);
     }
     let steps = journal.outline(&run.id).await?;
-    let mut text = tree(&run, &steps);
+    let mut text = tree(&run, worked_ms, &steps);
     for row in &spending {
         text.push_str(&format!(
             "budget: {} of {} {} used, {} set aside\n",
@@ -112,12 +120,12 @@ fn how_to_go_on(run: &RunRecord, steps: &[StepRecord]) -> String {
 }
 
 /// A run as a tree of its steps.
-fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
+fn tree(run: &RunRecord, worked_ms: Option<i64>, steps: &[StepRecord]) -> String {
     let mut text = format!(
         "{}  {}  {}\n{}\n",
         run.id,
         status(run),
-        duration(run.created_ms, run.updated_ms),
+        worked_ms.map_or("damaged".to_owned(), duration),
         title(run)
     );
     if let Some(reason) = &run.reason {
@@ -193,7 +201,7 @@ fn detail(step: &StepRecord) -> String {
     let attribute = |name: &str| step.attributes.get(name);
     let mut parts = vec![match (step.finished_ms, &step.error) {
         (Some(_), Some(error)) => format!("FAILED: {error}"),
-        (Some(finished_ms), None) => duration(step.started_ms, finished_ms),
+        (Some(finished_ms), None) => duration(finished_ms - step.started_ms),
         (None, _) => "not finished".to_owned(),
     }];
     if let Some(model) = attribute("model").and_then(Value::as_str) {
@@ -225,11 +233,12 @@ fn detail(step: &StepRecord) -> String {
     format!("  {}", parts.join("  "))
 }
 
-fn run_json(run: &RunRecord) -> Value {
+fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {
     json!({
         "id": run.id, "agent": run.agent, "status": status(run), "reason": run.reason,
         "input": run.input, "output": run.output,
         "created_ms": run.created_ms, "updated_ms": run.updated_ms,
+        "worked_ms": worked_ms,
         "steps_started": run.steps, "steps_finished": run.finished_steps,
         "held_by": run.held_by, "ready_ms": run.ready_ms, "parent": run.parent, "forked_from": run.forked_from,
     })
@@ -258,8 +267,8 @@ fn title(run: &RunRecord) -> String {
     }
 }
 
-fn duration(from_ms: i64, to_ms: i64) -> String {
-    let ms = (to_ms - from_ms).max(0);
+fn duration(ms: i64) -> String {
+    let ms = ms.max(0);
     if ms < 1000 {
         format!("{ms} ms")
     } else {

@@ -16,6 +16,7 @@ use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
 pub(in crate::store) use self::source::unpack;
 use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
+use super::blocks::{IN_BLOCK, blocks};
 use super::event::EventRow;
 use crate::lease::Holder;
 use crate::list::Recalled;
@@ -176,13 +177,15 @@ impl Reader<'_> {
         before: i64,
         mut each: impl FnMut(i64, EventRow) -> Result<()>,
     ) -> Result<i64> {
-        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 AND seq < ?2 ORDER BY seq");
+        let sql = format!("{EVENT_COLUMNS} WHERE {IN_BLOCK} AND seq < ?3 ORDER BY seq");
         let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
-        let mut rows = statement.query([key, before]).map_err(at)?;
         let mut last_seq = 0;
-        while let Some(row) = rows.next().map_err(at)? {
-            last_seq = row.get(7).map_err(at)?;
-            each(last_seq, event_columns(row, id)?)?;
+        for block in blocks(self.connection, key).map_err(at)? {
+            let mut rows = statement.query([block, key, before]).map_err(at)?;
+            while let Some(row) = rows.next().map_err(at)? {
+                last_seq = row.get(7).map_err(at)?;
+                each(last_seq, event_columns(row, id)?)?;
+            }
         }
         Ok(last_seq)
     }
