@@ -399,8 +399,9 @@ pub(crate) fn decode<N: Nodes>(text: &[u8], nodes: &mut N) -> Result<Map<String,
     match parse(text, nodes)? {
         Value::Object(fields) => {
             let mut body = Map::with_capacity(fields.len());
-            for (key, value) in fields {
-                body.insert(plain_key(key), resolve(value, 1, nodes)?);
+            for (key, mut value) in fields {
+                resolve(&mut value, 1, nodes)?;
+                body.insert(plain_key(key), value);
             }
             Ok(body)
         }
@@ -421,7 +422,10 @@ pub(crate) fn decode_field<N: Nodes>(
         .map_err(|error| nodes.malformed(format!("not JSON: {error}")))?;
     match found {
         // Most bodies refer to nothing, and have no key that had to be told apart.
-        Some(value) if text.as_bytes().contains(&b'$') => resolve(value, 1, nodes).map(Some),
+        Some(mut value) if text.as_bytes().contains(&b'$') => {
+            resolve(&mut value, 1, nodes)?;
+            Ok(Some(value))
+        }
         found => Ok(found),
     }
 }
@@ -515,45 +519,43 @@ fn plain_key(key: String) -> String {
 }
 
 /// Replaces references by what they refer to. `above` is how many arrays and objects this stands in.
-fn resolve<N: Nodes>(mut value: Value, above: usize, nodes: &mut N) -> Result<Value, N::Error> {
+fn resolve<N: Nodes>(value: &mut Value, above: usize, nodes: &mut N) -> Result<(), N::Error> {
     if above > MOST_DEPTH {
         let what = format!("it goes deeper than {MOST_DEPTH} arrays and objects");
         return Err(nodes.malformed(what));
     }
-    match &mut value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(value),
+    while let Some(target) = value.get(REFERENCE) {
+        let hash = target.as_str().and_then(from_hex);
+        *value = match hash.filter(|_| value.as_object().is_some_and(|all| all.len() == 1)) {
+            Some(hash) => load(&hash, nodes)?,
+            None => return Err(nodes.malformed(format!("not a reference: {target}"))),
+        };
+    }
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         Value::Array(items) => {
             for item in items {
-                *item = resolve(item.take(), above + 1, nodes)?;
+                resolve(item, above + 1, nodes)?;
             }
-            Ok(value)
         }
         Value::Object(fields) => {
-            if let Some(target) = fields.get(REFERENCE) {
-                let hash = target
-                    .as_str()
-                    .and_then(from_hex)
-                    .filter(|_| fields.len() == 1);
-                let Some(hash) = hash else {
-                    return Err(nodes.malformed(format!("not a reference: {target}")));
-                };
-                return follow(&hash, above, nodes);
+            if fields.keys().any(|key| looks_like_reference(key)) {
+                let all = std::mem::take(fields).into_iter();
+                *fields = all.map(|(key, field)| (plain_key(key), field)).collect();
             }
-            let mut plain = Map::with_capacity(fields.len());
-            for (key, field) in std::mem::take(fields) {
-                plain.insert(plain_key(key), resolve(field, above + 1, nodes)?);
+            for field in fields.values_mut() {
+                resolve(field, above + 1, nodes)?;
             }
-            Ok(Value::Object(plain))
         }
     }
+    Ok(())
 }
 
-/// Reads the node with this hash and, for a list, all the nodes before it.
-fn follow<N: Nodes>(hash: &Hash, above: usize, nodes: &mut N) -> Result<Value, N::Error> {
+/// Reads the node with this hash and, for a list, all the nodes before it; what they refer to is left.
+fn load<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
     let mut node = nodes.node(hash)?;
     if node.kind == NodeKind::Value {
-        let value = parse(&node.text, nodes)?;
-        return resolve(value, above, nodes);
+        return parse(&node.text, nodes);
     }
     let mut chunks = Vec::new();
     loop {
@@ -574,11 +576,7 @@ fn follow<N: Nodes>(hash: &Hash, above: usize, nodes: &mut N) -> Result<Value, N
             other => return Err(nodes.malformed(format!("not a hash: {other}"))),
         }
     }
-    let mut all = Vec::with_capacity(chunks.iter().map(Vec::len).sum());
-    for item in chunks.into_iter().rev().flatten() {
-        all.push(resolve(item, above + 1, nodes)?);
-    }
-    Ok(Value::Array(all))
+    Ok(Value::Array(chunks.into_iter().rev().flatten().collect()))
 }
 
 /// What a text refers to.

@@ -225,6 +225,9 @@ pub struct StepRecord {
     pub effect: Effect,
     /// Where it stands.
     pub status: StepStatus,
+    /// Whether nobody knows if it has happened: an irreversible step that was begun and has no end. While
+    /// somebody works on the run it may only be under way.
+    pub in_doubt: bool,
     /// How often it was begun.
     pub attempts: u32,
     /// What it was asked.

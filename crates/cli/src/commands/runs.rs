@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use journal::{Effect, Journal, Page, RunRecord, StepRecord, StepStatus};
+use journal::{Journal, Page, RunRecord, StepRecord};
 use serde_json::{Value, json};
 
 use crate::arguments::{Runs, RunsCommand};
@@ -102,11 +102,9 @@ fn how_to_go_on(run: &RunRecord, steps: &[StepRecord]) -> String {
     if matches!(run.status, Finished | Cancelled) {
         return String::new();
     }
-    let doubtful = steps.iter().filter(|step| {
-        step.status == StepStatus::Started
-            && step.effect == Effect::Irreversible
-            && run.held_by.is_none()
-    });
+    let doubtful = steps
+        .iter()
+        .filter(|step| step.in_doubt && run.held_by.is_none());
     let mut text = String::new();
     for step in doubtful {
         text.push_str(&format!(
@@ -145,9 +143,9 @@ fn tree(run: &RunRecord, worked_ms: Option<i64>, steps: &[StepRecord]) -> String
     root.draw("", &mut text);
     let usage = agent::research::Usage::of(steps);
     text.push_str(&format!(
-        "{} steps; {} model calls, {} prompt tokens ({} from cache), {} output tokens\n",
-        steps.len(),
-        usage.model_calls,
+        "{}; {}, {} prompt tokens ({} from cache), {} output tokens\n",
+        view::count(steps.len(), "step"),
+        view::count(usage.model_calls, "model call"),
         usage.prompt_tokens,
         usage.cached_tokens,
         usage.output_tokens
@@ -202,7 +200,8 @@ fn detail(step: &StepRecord) -> String {
     let mut parts = vec![match (step.finished_ms, &step.error) {
         (Some(_), Some(error)) => format!("FAILED: {error}"),
         (Some(finished_ms), None) => duration(finished_ms - step.started_ms),
-        (None, _) => "not finished".to_owned(),
+        (None, Some(fault)) => format!("not finished: {fault}"),
+        (None, None) => "not finished".to_owned(),
     }];
     if let Some(model) = attribute("model").and_then(Value::as_str) {
         let tokens = |name: &str| attribute(name).and_then(Value::as_u64).unwrap_or(0);
@@ -247,6 +246,7 @@ fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {
 fn step_json(step: &StepRecord) -> Value {
     json!({
         "path": step.path, "kind": step.kind, "effect": step.effect, "status": step.status,
+        "in_doubt": step.in_doubt,
         "attempts": step.attempts, "shared": step.shared,
         "input": step.input, "output": step.output, "error": step.error,
         "started_ms": step.started_ms, "finished_ms": step.finished_ms, "attributes": step.attributes,
