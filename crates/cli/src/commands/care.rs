@@ -56,8 +56,8 @@ pub async fn check(project: &Project, arguments: Doctor) -> Result<ExitCode> {
         });
         view::print(&lines.collect::<String>())?;
         view::say(&format!(
-            "{} findings\nhint: runs that are not named are not affected; restore the others from a backup, or delete them",
-            findings.len()
+            "{}\nhint: runs that are not named are not affected; restore the others from a backup, or delete them",
+            view::count(findings.len(), "finding")
         ));
     }
     Ok(ExitCode::from(u8::from(!findings.is_empty())))

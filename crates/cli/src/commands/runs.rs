@@ -57,8 +57,8 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
         text.push_str(&format!(
             "{}  {:<9}  {:>8}  {}\n",
             run.id,
-            status(run),
-            worked_ms.map_or("damaged".to_owned(), duration),
+            if run.damage.is_some() { "damaged" } else { status(run) },
+            worked_ms.map_or("-".to_owned(), duration),
             title(run)
         ));
     }
@@ -123,7 +123,7 @@ fn tree(run: &RunRecord, worked_ms: Option<i64>, steps: &[StepRecord]) -> String
         "{}  {}  {}\n{}\n",
         run.id,
         status(run),
-        worked_ms.map_or("damaged".to_owned(), duration),
+        worked_ms.map_or("-".to_owned(), duration),
         title(run)
     );
     if let Some(reason) = &run.reason {
@@ -144,12 +144,29 @@ fn tree(run: &RunRecord, worked_ms: Option<i64>, steps: &[StepRecord]) -> String
     let usage = agent::research::Usage::of(steps);
     text.push_str(&format!(
         "{}; {}, {} prompt tokens ({} from cache), {} output tokens\n",
-        view::count(steps.len(), "step"),
+        counted(steps),
         view::count(usage.model_calls, "model call"),
         usage.prompt_tokens,
         usage.cached_tokens,
         usage.output_tokens
     ));
+    text
+}
+
+/// How many steps there are, and how many of them were not done by the run itself.
+fn counted(steps: &[StepRecord]) -> String {
+    let mut text = view::count(steps.len(), "step");
+    let shared = steps.iter().filter(|step| step.shared).count();
+    let marked = |mark: &str| {
+        let with = steps.iter().filter(|step| step.attributes.contains_key(mark));
+        with.count()
+    };
+    let marks = ["reused", "drift", "given"].map(|mark| (mark, marked(mark)));
+    for (mark, count) in std::iter::once(("shared", shared)).chain(marks) {
+        if count > 0 {
+            text.push_str(&format!(", {count} {mark}"));
+        }
+    }
     text
 }
 
@@ -237,7 +254,7 @@ fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {
         "id": run.id, "agent": run.agent, "status": status(run), "reason": run.reason,
         "input": run.input, "output": run.output,
         "created_ms": run.created_ms, "updated_ms": run.updated_ms,
-        "worked_ms": worked_ms,
+        "worked_ms": worked_ms, "damage": run.damage,
         "steps_started": run.steps, "steps_finished": run.finished_steps,
         "held_by": run.held_by, "ready_ms": run.ready_ms, "parent": run.parent, "forked_from": run.forked_from,
     })

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 pub(crate) use self::history::{Outcome, Recorded};
-use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
+use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns, unreadable};
 pub(in crate::store) use self::source::unpack;
 use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
@@ -109,11 +109,20 @@ impl Reader<'_> {
         let mut records = Vec::new();
         while let Some(row) = rows.next().map_err(at)? {
             let key: i64 = row.get("key").map_err(at)?;
-            let (mut record, started, ended) = run_columns(row).map_err(at)??;
-            match self.complete(key, &mut record, started, ended) {
-                Ok(()) => {}
-                Err(error @ Error::Damaged { .. }) => record.damage = Some(error.to_string()),
-                Err(error) => return Err(error),
+            let (mut record, started, ended) = match run_columns(row) {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    records.push(unreadable(row, key, &error.to_string()));
+                    continue;
+                }
+                // A column of another type than it has to be.
+                Err(error) => {
+                    records.push(unreadable(row, key, &error.to_string()));
+                    continue;
+                }
+            };
+            if let Err(error) = self.complete(key, &mut record, started, ended) {
+                record.damage = Some(error.to_string());
             }
             records.push(record);
         }

@@ -31,8 +31,12 @@ impl Reader<'_> {
         let mut rows = statement.query([]).map_err(at)?;
         let mut ready = Vec::new();
         while let Some(row) = rows.next().map_err(at)? {
-            let ready_ms: i64 = row.get(3).map_err(at)?;
-            let agent: String = row.get(2).map_err(at)?;
+            // A damaged row is found by whoever looks at that run; it does not keep the others waiting.
+            let fields = (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))();
+            let fields: rusqlite::Result<(i64, String, String, i64)> = fields;
+            let Ok((key, id, agent, ready_ms)) = fields else {
+                continue;
+            };
             if !agents.contains(&agent) {
                 continue;
             }
@@ -42,10 +46,12 @@ impl Reader<'_> {
             if ready.len() == limit {
                 return Ok((ready, None));
             }
-            let (key, id): (i64, String) = (row.get(0).map_err(at)?, row.get(1).map_err(at)?);
             let held = holder_of(self.connection, key, self.now_ms, self.holder).map_err(at)?;
-            if held.is_none() && !skip(&id) {
-                ready.push(RunId::parse(&id)?);
+            if let Ok(id) = RunId::parse(&id)
+                && held.is_none()
+                && !skip(id.as_str())
+            {
+                ready.push(id);
             }
         }
         Ok((ready, None))
