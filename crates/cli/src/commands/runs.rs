@@ -57,7 +57,11 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
         text.push_str(&format!(
             "{}  {:<9}  {:>8}  {}\n",
             run.id,
-            if run.damage.is_some() { "damaged" } else { status(run) },
+            if run.damage.is_some() {
+                "damaged"
+            } else {
+                status(run)
+            },
             worked_ms.map_or("-".to_owned(), duration),
             title(run)
         ));
@@ -158,7 +162,9 @@ fn counted(steps: &[StepRecord]) -> String {
     let mut text = view::count(steps.len(), "step");
     let shared = steps.iter().filter(|step| step.shared).count();
     let marked = |mark: &str| {
-        let with = steps.iter().filter(|step| step.attributes.contains_key(mark));
+        let with = steps
+            .iter()
+            .filter(|step| step.attributes.contains_key(mark));
         with.count()
     };
     let marks = ["reused", "drift", "given"].map(|mark| (mark, marked(mark)));

@@ -33,8 +33,7 @@ pub async fn import(journal: &Journal, path: &Path) -> Result<()> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         journal.import(BufReader::new(file)).await
     };
-    let runs = imported
-        .with_context(|| format!("cannot import {}", path.display()))?;
+    let runs = imported.with_context(|| format!("cannot import {}", path.display()))?;
     for run in runs {
         view::print(&format!("{run}\n"))?;
     }
