@@ -404,7 +404,7 @@ pub enum RunsCommand {
     },
     /// Read a run from a file that `plumb runs export` wrote
     Import {
-        /// The file
+        /// The file; - is the standard input
         file: PathBuf,
     },
 }
