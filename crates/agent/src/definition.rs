@@ -77,7 +77,10 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = format!("known keys: {KEYS}");
+            let hint = match key_at(matter, line - 1) {
+                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
+                _ => format!("known keys: {KEYS}"),
+            };
             error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
@@ -240,6 +243,13 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
         return Err(wrong(message, hint));
     }
     Ok(schema)
+}
+
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
 }
 
 /// The parser's message without its own, front-matter-relative, line number.

@@ -217,7 +217,7 @@ async fn only_reads(server: &Server, sql: &Sql, client: &tokio_postgres::Client)
     let made = client.query_one("SELECT count(*) FROM pg_largeobject_metadata", &[]);
     assert_eq!(made.await.unwrap().get::<_, i64>(0), 0);
     let two = server.ask(sql, "SELECT 1; SELECT 2").await;
-    assert_eq!(two.text(), "one statement at a time");
+    assert!(two.text().contains("multiple commands"), "{}", two.text());
 }
 
 async fn ends(server: &Server, mut sql: Sql) {

@@ -285,3 +285,21 @@ fn what_a_file_has_wrong_is_told() {
         assert!(error.starts_with(told), "{error}\n{told}");
     }
 }
+
+#[test]
+fn no_file_that_lacks_a_line_or_two_is_too_much() {
+    let lines: Vec<&str> = PETS.lines().collect();
+    let mut read = 0;
+    for first in 0..lines.len() {
+        for second in [first, (first * 7 + 3) % lines.len()] {
+            let left = lines.iter().enumerate();
+            let left = left.filter(|(index, _)| *index != first && *index != second);
+            let left: Vec<&str> = left.map(|(_, line)| *line).collect();
+            match pets(None).tools(&left.join("\n")) {
+                Ok(tools) => read += tools.len(),
+                Err(told) => assert!(!told.is_empty()),
+            }
+        }
+    }
+    assert!(read > 0);
+}
