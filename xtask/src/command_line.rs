@@ -18,7 +18,7 @@ variables and exit status are in [Configuration](configuration.md).
 ";
 
 /// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["research"],
     &["chat"],
@@ -33,6 +33,11 @@ const COMMANDS: [&[&str]; 15] = [
     &["serve"],
     &["runs"],
     &["runs", "show"],
+    &["runs", "audit"],
+    &["policy"],
+    &["policy", "show"],
+    &["policy", "check"],
+    &["policy", "test"],
     &["resume"],
 ];
 

@@ -43,7 +43,6 @@ pub(super) async fn carry_out(
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
-    let mut carried_out = 0;
     let mut any_wrong = false;
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
@@ -60,7 +59,6 @@ pub(super) async fn carry_out(
         from.push(working.len());
         match (tool, problem) {
             (Some(tool), None) if index < with.limits.calls => {
-                carried_out += 1;
                 working.push(Box::pin(guarding::call(
                     run,
                     with,
@@ -74,13 +72,14 @@ pub(super) async fn carry_out(
                 let most = with.limits.calls;
                 let reason = problem
                     .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
-                let told = Called::refused(&call.name, format!("Not done: {reason}."));
+                let told = Called::refused(format!("Not done: {reason}."));
                 working.push(Box::pin(async { Ok(told) }));
             }
         }
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
     let called: Vec<Called> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let made = called.iter().filter(|called| called.is_made()).count();
     let answers = from
         .into_iter()
         .filter_map(|place| Some(called.get(place)?.answer.clone()));
@@ -95,7 +94,7 @@ pub(super) async fn carry_out(
         results: results.collect(),
         answers,
         called,
-        carried_out,
+        carried_out: u32::try_from(made).unwrap_or(u32::MAX),
         any_wrong,
     })
 }

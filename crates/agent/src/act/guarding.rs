@@ -113,7 +113,7 @@ enum Outcome {
 
 impl Called {
     /// A call that is not made because something is wrong with it.
-    pub(super) fn refused(_tool: &str, told: String) -> Called {
+    pub(super) fn refused(told: String) -> Called {
         Called {
             answer: Answer::Error(told),
             label: Label::System,
@@ -324,7 +324,7 @@ impl Wish<'_> {
                     true => "Not done: a person did not allow it.".to_owned(),
                     false => format!("Not done: a person did not allow it: {reason}"),
                 };
-                return Ok(Gate::Closed(Called::refused(&self.spec.name, told)));
+                return Ok(Gate::Closed(Called::refused(told)));
             }
         };
         Ok(Gate::Open(GoneThrough {
