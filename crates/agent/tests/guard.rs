@@ -354,7 +354,7 @@ async fn a_person_can_allow_a_tool_from_now_on() {
     let with = scripted(&world, |heard, _| match heard {
         0..=2 => calls(&[(
             "files_delete",
-            json!({"file": ["a.md", "b.md", "c.md"][heard]}),
+            json!({"file": format!("{}.md", ["a", "b", "c"][heard])}),
         )]),
         _ => says("Gone."),
     });

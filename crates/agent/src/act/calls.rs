@@ -18,32 +18,29 @@ use crate::{Error, Result};
 const TITLE_CHARACTERS: usize = 80;
 
 /// What came of the calls of one answer, in their order.
-pub(super) struct Done {
-    pub(super) answers: Vec<Answer>,
-    /// In their order, each once: what was heard and done.
+pub(crate) struct Done {
+    pub(crate) answers: Vec<Answer>,
+    /// Those that were carried out or refused, each once: what was heard and done.
     pub(super) called: Vec<Called>,
     pub(super) results: Vec<ToolResult>,
-    pub(super) carried_out: u32,
+    pub(crate) carried_out: u32,
     pub(super) any_wrong: bool,
 }
 
-/// Carries the calls out side by side; those that are wrong are answered with the reason.
-pub(super) async fn carry_out(
+/// Carries the calls out side by side, after `before` earlier ones; those that are wrong are answered with the
+/// reason. `heard` is what the model has heard.
+pub(crate) async fn carry_out(
     run: &Run,
     with: &Acting,
     heard: &Heard,
     calls: &[ToolCall],
+    before: u32,
 ) -> Result<Done> {
-    let shown: Vec<model::Tool> = with
-        .tools
-        .iter()
-        .map(|tool| super::thinking::shown(tool.spec()))
-        .collect();
-    let problems = model::tools::problems(calls, &shown).map_err(|error| Error::Model {
+    let problems = model::tools::problems(calls, &with.shown()).map_err(|error| Error::Model {
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
-    let mut any_wrong = false;
+    let (mut tried, mut any_wrong) = (0, false);
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
     let mut working: Vec<BoxFuture<'_, Result<Called>>> = Vec::new();
@@ -57,17 +54,18 @@ pub(super) async fn carry_out(
             continue;
         }
         from.push(working.len());
-        match (tool, problem) {
-            (Some(tool), None) if index < with.limits.calls => {
-                working.push(Box::pin(guarding::call(
-                    run,
-                    with,
-                    heard,
-                    tool,
-                    &call.arguments,
-                )));
+        match (tool, with.member(&call.name), problem) {
+            (Some(tool), _, None) if index < with.limits.calls => {
+                tried += 1;
+                let arguments = &call.arguments;
+                working.push(Box::pin(guarding::call(run, with, heard, tool, arguments)));
             }
-            (_, problem) => {
+            (None, Some(member), None) if index < with.limits.calls => {
+                let place = usize::try_from(before + tried).unwrap_or(usize::MAX);
+                tried += 1;
+                working.push(member.call(run, with, heard, place, &call.arguments));
+            }
+            (_, _, problem) => {
                 any_wrong = true;
                 let most = with.limits.calls;
                 let reason = problem
@@ -79,7 +77,6 @@ pub(super) async fn carry_out(
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
     let called: Vec<Called> = join_all(working).await.into_iter().collect::<Result<_>>()?;
-    let made = called.iter().filter(|called| called.is_made()).count();
     let answers = from
         .into_iter()
         .filter_map(|place| Some(called.get(place)?.answer.clone()));
@@ -94,7 +91,7 @@ pub(super) async fn carry_out(
         results: results.collect(),
         answers,
         called,
-        carried_out: u32::try_from(made).unwrap_or(u32::MAX),
+        carried_out: tried,
         any_wrong,
     })
 }

@@ -107,13 +107,15 @@ enum Outcome {
     Made { deed: Deed, granted: bool },
     /// Nobody had said what it names.
     Doubted { tool: String, arguments: Value },
+    /// An agent was called, that had heard this in the end.
+    Member(Box<Heard>),
     /// It was not made.
     Refused,
 }
 
 impl Called {
     /// A call that is not made because something is wrong with it.
-    pub(super) fn refused(told: String) -> Called {
+    pub(crate) fn refused(told: String) -> Called {
         Called {
             answer: Answer::Error(told),
             label: Label::System,
@@ -121,9 +123,18 @@ impl Called {
         }
     }
 
-    /// Whether the tool was called.
+    /// An agent that was called; what it answers comes from all that it has heard.
+    pub(crate) fn member(answer: Answer, heard: Heard) -> Called {
+        Called {
+            answer,
+            label: Label::Agent,
+            outcome: Outcome::Member(Box::new(heard)),
+        }
+    }
+
+    /// Whether the call was made.
     pub fn is_made(&self) -> bool {
-        matches!(self.outcome, Outcome::Made { .. })
+        matches!(self.outcome, Outcome::Made { .. } | Outcome::Member(_))
     }
 
     /// Adds it to what has been heard and done.
@@ -141,6 +152,7 @@ impl Called {
                 }
             }
             Outcome::Doubted { tool, arguments } => heard.doubt(tool, arguments),
+            Outcome::Member(learnt) => heard.join(learnt),
             Outcome::Refused => {}
         }
     }
