@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard::{Heard, Label};
 use journal::{Question, Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
@@ -12,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Tool;
 
-use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
 use crate::memory::{Recalled, Remembering};
-use crate::plan::{Planning, plan};
+use crate::plan::{Planning, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
 use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, ToolEntry, skills};
@@ -72,7 +73,7 @@ pub enum Way {
     Act,
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
-    /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
+    /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
     Plan,
     /// No model at all: a person is asked, and their words are the answer.
     Person,
@@ -146,13 +147,16 @@ impl Agent {
             member.fits(&acting)?;
             acting.team.push(member);
         }
+        acting.guard.policy = Arc::new(pinned.policy()?);
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
         let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
             (Pattern::Reflect, Some(critic), Some(reflect)) => {
+                let mut judging = self::acting(&critic, model, kit)?;
+                judging.guard.policy = Arc::clone(&acting.guard.policy);
                 let judge = ModelCritic {
-                    acting: self::acting(&critic, model, kit)?,
+                    acting: judging,
                     criteria: critic.instructions,
                 };
                 Way::Reflect(Arc::new(judge), reflect.drafts)
@@ -190,6 +194,12 @@ impl Agent {
     pub fn tool(mut self, tool: Arc<dyn Tool>) -> Result<Agent> {
         self.acting.tools.add(tool)?;
         Ok(self)
+    }
+
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
     }
 
     /// With one agent more that it may call.
@@ -235,6 +245,26 @@ impl Agent {
         }
     }
 
+    /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
+    pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let recalled = self.recall(run, task).await?;
+        let mut conversation = self.begin(run, recalled.as_ref())?;
+        conversation.heard_mut().join(heard);
+        let message = Message::user(task);
+        // The user has said nothing of it.
+        let (with, message) = self.reminded(
+            run,
+            &self.acting,
+            &mut conversation,
+            message,
+            (recalled, &[]),
+        )?;
+        conversation.made(message)?;
+        let acted = self.respond(run, &with, &mut conversation, task).await;
+        heard.join(conversation.heard());
+        acted
+    }
+
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let task = said.text().into_owned();
         let recalled = self.recall(run, &task).await?;
@@ -261,34 +291,45 @@ impl Agent {
         said: Message,
         recalled: Option<Recalled>,
     ) -> Result<Acting> {
+        let texts = self.texts(conversation, &said);
+        conversation.hear(&said, &Label::User.into());
+        let (with, message) = self.reminded(run, with, conversation, said, (recalled, &texts))?;
+        conversation.made(message)?;
+        Ok(with)
+    }
+
+    /// A message with what came to mind before it, of which the conversation hears from whom it is; and what to work
+    /// with. `texts` is what the user has said.
+    fn reminded(
+        &self,
+        run: &Run,
+        with: &Acting,
+        conversation: &mut Conversation,
+        message: Message,
+        (recalled, texts): (Option<Recalled>, &[String]),
+    ) -> Result<(Acting, Message)> {
         let mut with = with.clone();
         let (Some(memory), Some(recalled)) = (&self.memory, recalled) else {
-            conversation.push(said)?;
-            return Ok(with);
+            return Ok((with, message));
         };
-        let texts = self.texts(conversation, &said);
         if memory.learn.during() {
-            for tool in memory.tools(run.id().as_str(), &recalled.view, &texts) {
+            for tool in memory.tools(run.id().as_str(), &recalled.view, texts) {
                 with.tools.add(tool)?;
             }
         }
+        recalled.tell(conversation.heard_mut());
         let notes = recalled.notes();
         // What was noted already in this conversation is not said again.
         let is_new = |notes: &String| {
-            let messages = conversation.messages().iter();
-            !messages
-                .into_iter()
-                .any(|message| message.text().starts_with(notes.as_str()))
+            let mut messages = conversation.messages().iter();
+            !messages.any(|message| message.text().starts_with(notes.as_str()))
         };
-        match notes.filter(is_new) {
-            None => conversation.push(said)?,
-            Some(text) => {
-                let mut parts = vec![Part::Text { text }];
-                parts.extend(said.parts());
-                conversation.push(Message::of(Role::User, parts))?;
-            }
-        }
-        Ok(with)
+        let Some(text) = notes.filter(is_new) else {
+            return Ok((with, message));
+        };
+        let mut parts = vec![Part::Text { text }];
+        parts.extend(message.parts());
+        Ok((with, Message::of(Role::User, parts)))
     }
 
     /// What the user has said in a conversation, without the examples and the notes beside it.
@@ -328,15 +369,19 @@ impl Agent {
                     end: reflected.end,
                     rounds: reflected.drafts,
                     calls: 0,
+                    unkept: reflected.unkept,
                 })
             }
             Way::Person => {
                 let question = Question::new(task, serde_json::json!({"type": "string"}));
+                let text: String = run.ask("person", &question).await?;
+                conversation.heard_mut().text(&text, &Label::User.into());
                 Ok(Acted {
-                    text: run.ask("person", &question).await?,
+                    text,
                     end: End::Answered,
                     rounds: 0,
                     calls: 0,
+                    unkept: Vec::new(),
                 })
             }
             Way::Plan => {
@@ -344,13 +389,14 @@ impl Agent {
                     instructions: self.instructions.clone(),
                     ..Planning::new(with.clone())
                 };
-                let planned = plan(run, &with, task).await?;
+                let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;
                 let plans = u32::try_from(planned.plans).unwrap_or(u32::MAX);
                 Ok(Acted {
                     text: planned.text,
                     end: planned.trouble.map_or(End::Answered, |_| End::Rounds),
                     rounds: plans,
                     calls: 0,
+                    unkept: planned.unkept,
                 })
             }
         }
@@ -365,8 +411,9 @@ impl Agent {
             conversation.push(Message::system(instructions.trim_start()))?;
         }
         for example in &self.examples {
-            conversation.push(Message::user(example.user.trim()))?;
-            conversation.push(Message::assistant(example.assistant.trim()))?;
+            // Nobody has said what an example says: a call must not take its order's number from there.
+            conversation.made(Message::user(example.user.trim()))?;
+            conversation.made(Message::assistant(example.assistant.trim()))?;
         }
         Ok(conversation)
     }
@@ -408,6 +455,12 @@ fn acting(definition: &Definition, model: Arc<dyn Model>, kit: &Kit) -> Result<A
         limits: definition.limits,
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
+        guard: Guarding {
+            agent: definition.name.clone(),
+            grounded: definition.checks.grounded,
+            promises: definition.checks.promises,
+            ..Guarding::default()
+        },
         ..Acting::new(model)
     })
 }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::front_matter::{
-    Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern, Reflection,
-    ToolEntry,
+    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
+    Reflection, ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::tool_settings::{
@@ -49,6 +49,10 @@ pub struct Definition {
     pub skills: Option<Vec<String>>,
     /// Whether it is told what the nearest `AGENTS.md` says.
     pub project_notes: bool,
+    /// The file of its policy, as it is written.
+    pub policy: Option<String>,
+    /// Which checks it is held to.
+    pub checks: Checks,
     /// Exchanges shown to the model before the real question, oldest first.
     pub examples: Vec<Example>,
     /// The most tokens that one answer may have.
@@ -88,7 +92,10 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = format!("known keys: {KEYS}");
+            let hint = match key_at(matter, line - 1) {
+                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
+                _ => format!("known keys: {KEYS}"),
+            };
             error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
@@ -126,6 +133,8 @@ impl Definition {
             memory: settings.memory,
             skills: settings.skills,
             project_notes: settings.project_notes,
+            policy: settings.policy,
+            checks: settings.checks,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
@@ -177,6 +186,9 @@ pub struct Pinned {
     /// The agents that it may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<Called>,
+    /// The text of its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// An agent that another one may call, as a run keeps it.
@@ -232,6 +244,10 @@ impl Pinned {
             false => None,
         };
         let skills = skills(&file, folder, project, &definition)?;
+        let policy = match &definition.policy {
+            Some(name) => Some(read_policy(path, name, &definition)?),
+            None => None,
+        };
         Ok(Pinned {
             file,
             text: definition.text,
@@ -240,7 +256,20 @@ impl Pinned {
             notes,
             skills,
             agents: Vec::new(),
+            policy,
         })
+    }
+
+    /// What it may do.
+    ///
+    /// # Errors
+    /// [`Error::Policy`], with file and line, and as [`Definition::parse`].
+    pub fn policy(&self) -> Result<guard::Policy> {
+        let Some(text) = &self.policy else {
+            return Ok(guard::Policy::default());
+        };
+        let file = self.definition()?.policy.unwrap_or_default();
+        Ok(guard::Policy::read(&file, text)?)
     }
 
     /// The agent.
@@ -334,6 +363,25 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
     Ok(schema)
 }
 
+/// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
+fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
+    let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("the policy {name} cannot be read: {error}");
+        let hint = "name a file beside the agent's file";
+        definition.wrong(&agent.display().to_string(), "policy:", message, hint)
+    })?;
+    guard::Policy::read(&path.display().to_string(), &text)?;
+    Ok(text)
+}
+
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -363,8 +411,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -391,6 +439,7 @@ mod tests {
         let files = ToolEntry::Files(FilesTool {
             root: Some("notes".to_owned()),
             write: true,
+            untrusted: false,
         });
         let library = ToolEntry::Library(LibraryTool::default());
         assert_eq!(read.tools, [ToolEntry::Time, files, library]);
@@ -431,7 +480,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r"
         a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
-        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
@@ -439,7 +488,7 @@ mod tests {
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
         a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
         a.md:3: memory: missing field `kinds`
-        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

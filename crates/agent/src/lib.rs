@@ -11,6 +11,7 @@
 pub mod act;
 mod agent;
 mod agents;
+pub mod audit;
 pub mod call;
 pub mod chat;
 mod definition;
@@ -29,9 +30,9 @@ pub mod team;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Called, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool, MemoryScope,
-    MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool,
-    ToolEntry, WebFetchTool, WebSearchTool,
+    Called, Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool,
+    MemoryScope, MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool,
+    SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
 pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};

@@ -195,7 +195,8 @@ pub(crate) fn tool(skills: &[Skill]) -> Result<Arc<dyn Tool>> {
             }
         },
     );
-    Ok(Arc::new(read.effect(Effect::Read).parameters(parameters)))
+    let read = read.effect(Effect::Read).source(tool::Source::Document);
+    Ok(Arc::new(read.parameters(parameters)))
 }
 
 /// The instructions of a skill, and which further files there are.

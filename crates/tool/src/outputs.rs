@@ -25,7 +25,10 @@ const PLACES: (usize, usize) = (8, 300);
 
 /// Long answers by their handles. Cheap to clone; clones share what they keep.
 #[derive(Clone, Default)]
-pub(crate) struct Outputs(Arc<Mutex<VecDeque<(String, Arc<str>)>>>);
+pub(crate) struct Outputs(Arc<Mutex<Kept>>);
+
+/// Texts with their handles, the newest last.
+type Kept = VecDeque<(String, Arc<str>)>;
 
 /// What to read.
 #[derive(Deserialize, JsonSchema)]
@@ -160,7 +163,7 @@ impl Outputs {
         Ok(shown.join("\n"))
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<(String, Arc<str>)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

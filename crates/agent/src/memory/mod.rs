@@ -12,6 +12,7 @@
 //! `tools.rs` has the tools, `learning.rs` what is learned after a run, `grounds.rs` who said something, and
 //! `dates.rs` days as people write them.
 //!
+//! **Invariant**: what nobody has confirmed makes a conversation untrusted, as a tool's answer does.
 //! **Invariant**: facts and episodes reach a model as data beside what the user says, never as instructions; what was
 //! learned as an instruction is only one once a person has accepted it.
 
@@ -20,6 +21,7 @@ mod grounds;
 mod learning;
 mod tools;
 
+use guard::{Heard, Label};
 use journal::{Effect, Run, StepError};
 use knowledge::memory::{Entry, Filter, Memory, MemoryKind, Said, View};
 use serde::{Deserialize, Serialize};
@@ -171,6 +173,19 @@ impl Recalled {
         match lines.is_empty() {
             true => String::new(),
             false => format!("\n\nAlso:{}", lines.concat()),
+        }
+    }
+
+    /// Tells a conversation from whom each note is: what nobody has confirmed stays untrusted.
+    pub(crate) fn tell(&self, heard: &mut Heard) {
+        for entry in self.facts.iter().chain(&self.episodes) {
+            let label = match entry.source.said_by {
+                _ if entry.is_trusted() => Label::User,
+                Said::User | Said::Person => Label::User,
+                Said::Agent => Label::Agent,
+                Said::Tool => Label::Tool,
+            };
+            heard.text(&entry.sentence(), &label.into());
         }
     }
 

@@ -114,7 +114,7 @@ impl Desk {
                 }
             },
         );
-        Arc::new(save.effect(Effect::Idempotent))
+        Arc::new(stays_here(save))
     }
 
     fn propose(self) -> Arc<dyn Tool> {
@@ -131,7 +131,7 @@ impl Desk {
                 }
             },
         );
-        Arc::new(propose.effect(Effect::Idempotent))
+        Arc::new(stays_here(propose))
     }
 
     fn search(self) -> Arc<dyn Tool> {
@@ -194,6 +194,12 @@ impl Desk {
         });
         Ok(found.collect())
     }
+}
+
+/// It writes to this machine alone, and answers in words of its own.
+fn stays_here(tool: Function) -> Function {
+    let tool = tool.effect(Effect::Idempotent).sends_out(false);
+    tool.source(tool::Source::Computed)
 }
 
 /// What became of it, for a model.

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod agents;
+mod audit;
 mod care;
 mod chat;
 mod check;
@@ -11,6 +12,7 @@ mod index;
 mod memory;
 mod models;
 mod people;
+mod policy;
 mod replay;
 mod research;
 mod resume;
@@ -50,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Fork(arguments) => fork::run(&project, arguments).await,
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Gc(arguments) => care::collect(&project, arguments).await,
         Command::Doctor(arguments) => care::check(&project, arguments).await,
     }

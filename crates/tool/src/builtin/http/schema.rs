@@ -191,10 +191,10 @@ fn nullable(given: &Map<String, Value>, schema: &mut Map<String, Value>) {
     if let Some(Value::String(kind)) = schema.get("type").cloned() {
         schema.insert("type".to_owned(), json!([kind, "null"]));
     }
-    if let Some(Value::Array(values)) = schema.get_mut("enum") {
-        if !values.contains(&Value::Null) {
-            values.push(Value::Null);
-        }
+    if let Some(Value::Array(values)) = schema.get_mut("enum")
+        && !values.contains(&Value::Null)
+    {
+        values.push(Value::Null);
     }
 }
 

@@ -87,7 +87,7 @@ fn each_operation_is_a_tool_with_a_schema_in_one_piece() {
         .iter()
         .map(|tool| {
             let spec = tool.spec();
-            assert!(spec.sends_out);
+            assert!(spec.is_outgoing());
             json!([
                 spec.name,
                 spec.description,
@@ -284,4 +284,22 @@ fn what_a_file_has_wrong_is_told() {
         let error = Http::default().tools(file).err().unwrap();
         assert!(error.starts_with(told), "{error}\n{told}");
     }
+}
+
+#[test]
+fn no_file_that_lacks_a_line_or_two_is_too_much() {
+    let lines: Vec<&str> = PETS.lines().collect();
+    let mut read = 0;
+    for first in 0..lines.len() {
+        for second in [first, (first * 7 + 3) % lines.len()] {
+            let left = lines.iter().enumerate();
+            let left = left.filter(|(index, _)| *index != first && *index != second);
+            let left: Vec<&str> = left.map(|(_, line)| *line).collect();
+            match pets(None).tools(&left.join("\n")) {
+                Ok(tools) => read += tools.len(),
+                Err(told) => assert!(!told.is_empty()),
+            }
+        }
+    }
+    assert!(read > 0);
 }

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::{Context, Effect, Function, Result, Tool};
 
-/// The longest program, in bytes.
-const MOST_PROGRAM_BYTES: usize = 200_000;
+/// The longest program with its arguments, in bytes: systems take no longer ones.
+const MOST_PROGRAM_BYTES: usize = 100_000;
 
 /// Where programs run.
 #[derive(Clone, Debug)]
@@ -147,8 +147,8 @@ impl Sandbox {
                 "shell",
                 "Runs shell commands in a sandbox without network and gives what they print.",
                 move |script: Script, context: Context| {
-                    let run = ["sh", "-s"].map(str::to_owned).to_vec();
-                    Arc::clone(&sandbox).run(run, script.script, context)
+                    let run = vec!["sh".to_owned(), "-c".to_owned(), script.script];
+                    Arc::clone(&sandbox).run(run, String::new(), context)
                 },
             )
         } else {
@@ -171,7 +171,7 @@ impl Sandbox {
             .parameters(json!({
                 "type": "object",
                 "properties": {
-                    "command": {"enum": commands},
+                    "command": {"type": "string", "enum": commands},
                     "arguments": {"type": "array", "items": {"type": "string"}, "description": "Each in a text of its own."},
                 },
                 "required": ["command"],
@@ -208,7 +208,7 @@ impl Sandbox {
             true => Effect::Irreversible,
             false => Effect::Read,
         };
-        let mut tool = tool.effect(effect);
+        let mut tool = tool.effect(effect).sends_out(false);
         tool.spec.limits.time = self.limits.time + Duration::from_secs(10);
         Arc::new(tool)
     }
@@ -219,7 +219,8 @@ impl Sandbox {
         input: String,
         context: Context,
     ) -> Result<Ran> {
-        if input.len() > MOST_PROGRAM_BYTES {
+        let length = input.len() + command.iter().map(String::len).sum::<usize>();
+        if length > MOST_PROGRAM_BYTES {
             return Err(format!("the program is longer than {MOST_PROGRAM_BYTES} bytes").into());
         }
         run::run(self, command, input, context).await

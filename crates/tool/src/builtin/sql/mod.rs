@@ -268,9 +268,6 @@ fn wrong_number(wanted: usize, given: usize) -> Error {
     ))
 }
 
-/// One statement too many, told the same for both.
-const ONE_STATEMENT: &str = "one statement at a time";
-
 fn too_long(limits: &SqlLimits) -> Error {
     Error::Failed(format!(
         "the statement was stopped: it took longer than {} s; ask for less",

@@ -17,7 +17,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ONE_STATEMENT, Rows, SqlLimits, Statement, Written, too_long, wrong_number};
+use super::{Rows, SqlLimits, Statement, Written, too_long, wrong_number};
 use crate::{Error, Result};
 
 /// How long connecting may take.
@@ -294,10 +294,6 @@ fn told(error: &tokio_postgres::Error, limits: &SqlLimits) -> Error {
         return too_long(limits);
     }
     let message = said.message();
-    // The server's own words for it are about prepared statements.
-    if *said.code() == SqlState::SYNTAX_ERROR && message.contains("multiple commands") {
-        return ONE_STATEMENT.into();
-    }
     let hint = said.hint().map(|hint| format!(" ({hint})"));
     Error::Failed(format!("{message}{}", hint.unwrap_or_default()))
 }
@@ -306,7 +302,9 @@ fn told(error: &tokio_postgres::Error, limits: &SqlLimits) -> Error {
 fn reason(error: &tokio_postgres::Error) -> String {
     let mut said = error.to_string();
     let mut source = error.source();
+    let mut distrusts = false;
     while let Some(behind) = source {
+        distrusts |= is_about_certificates(behind);
         let behind_said = behind.to_string();
         if !said.contains(&behind_said) {
             said.push_str(": ");
@@ -314,10 +312,18 @@ fn reason(error: &tokio_postgres::Error) -> String {
         }
         source = behind.source();
     }
-    if said.contains("certificate") {
+    if distrusts {
         said.push_str("; where the server is this machine, add sslmode=disable to its connection string, else SSL_CERT_FILE names the certificate to trust");
     }
     said
+}
+
+fn is_about_certificates(error: &(dyn StdError + 'static)) -> bool {
+    let carried = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(|error| error.get_ref());
+    let carried = carried.and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(carried, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]

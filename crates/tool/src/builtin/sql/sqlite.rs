@@ -10,7 +10,7 @@ use rusqlite::types::{Value as Sqlite, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde_json::Value;
 
-use super::{ONE_STATEMENT, Rows, SqlLimits, Statement, Written, too_long, wrong_number};
+use super::{Rows, SqlLimits, Statement, Written, too_long, wrong_number};
 use crate::{Context, Error, Result};
 
 /// The longest text or blob that a statement may make, in bytes.
@@ -271,7 +271,7 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>
 /// In words for the model.
 fn told(error: &rusqlite::Error, limits: &SqlLimits) -> Error {
     if matches!(error, rusqlite::Error::MultipleStatement) {
-        return ONE_STATEMENT.into();
+        return "one statement at a time".into();
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => too_long(limits),
