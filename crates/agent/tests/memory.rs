@@ -80,7 +80,8 @@ fn agent(folder: &Path, script: fn(&Request) -> Response) -> Agent {
     }
 }
 
-const SAID: &str = "My favourite colour is green.";
+// The day is the user's: a call that writes may not take one from nowhere.
+const SAID: &str = "My favourite colour is green, and I moved on 2026-01-02.";
 
 fn new_run(id: &str, text: &str) -> NewRun {
     let input = Input {
