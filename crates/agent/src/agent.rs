@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Tool;
 
-use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
 use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
@@ -126,13 +126,16 @@ impl Agent {
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        acting.guard.policy = Arc::new(pinned.policy()?);
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
         let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
             (Pattern::Reflect, Some(critic), Some(reflect)) => {
+                let mut judging = self::acting(&critic, model, kit)?;
+                judging.guard.policy = Arc::clone(&acting.guard.policy);
                 let judge = ModelCritic {
-                    acting: self::acting(&critic, model, kit)?,
+                    acting: judging,
                     criteria: critic.instructions,
                 };
                 Way::Reflect(Arc::new(judge), reflect.drafts)
@@ -171,6 +174,12 @@ impl Agent {
         member.fits(&self.acting)?;
         self.acting.team.push(member);
         Ok(self)
+    }
+
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
     }
 
     /// With answers that are a `T`.
@@ -236,6 +245,7 @@ impl Agent {
                     end: reflected.end,
                     rounds: reflected.drafts,
                     calls: 0,
+                    unkept: reflected.unkept,
                 })
             }
             Way::Plan => {
@@ -250,6 +260,7 @@ impl Agent {
                     end: planned.trouble.map_or(End::Answered, |_| End::Rounds),
                     rounds: plans,
                     calls: 0,
+                    unkept: planned.unkept,
                 })
             }
         }
@@ -262,8 +273,9 @@ impl Agent {
             conversation.push(Message::system(&self.instructions))?;
         }
         for example in &self.examples {
-            conversation.push(Message::user(example.user.trim()))?;
-            conversation.push(Message::assistant(example.assistant.trim()))?;
+            // Nobody has said what an example says: a call must not take its order's number from there.
+            conversation.made(Message::user(example.user.trim()))?;
+            conversation.made(Message::assistant(example.assistant.trim()))?;
         }
         Ok(conversation)
     }
@@ -279,6 +291,12 @@ fn acting(definition: &Definition, model: Arc<dyn Model>, kit: &Kit) -> Result<A
         limits: definition.limits,
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
+        guard: Guarding {
+            agent: definition.name.clone(),
+            grounded: definition.checks.grounded,
+            promises: definition.checks.promises,
+            ..Guarding::default()
+        },
         ..Acting::new(model)
     })
 }

@@ -10,7 +10,9 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
+pub use self::front_matter::{
+    Checks, Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry,
+};
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
@@ -38,6 +40,10 @@ pub struct Definition {
     pub reflect: Option<Reflection>,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// The file of its policy, as it is written.
+    pub policy: Option<String>,
+    /// Which checks it is held to.
+    pub checks: Checks,
     /// Exchanges shown to the model before the real question, oldest first.
     pub examples: Vec<Example>,
     /// The most tokens that one answer may have.
@@ -115,6 +121,8 @@ impl Definition {
             pattern: settings.pattern,
             reflect: settings.reflect,
             output: settings.output,
+            policy: settings.policy,
+            checks: settings.checks,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
@@ -157,6 +165,9 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+    /// The text of its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Pinned {
@@ -178,12 +189,29 @@ impl Pinned {
             }
             None => None,
         };
+        let policy = match &definition.policy {
+            Some(name) => Some(read_policy(path, name, &definition)?),
+            None => None,
+        };
         Ok(Pinned {
             file,
             text: definition.text,
             output,
             critic,
+            policy,
         })
+    }
+
+    /// What it may do.
+    ///
+    /// # Errors
+    /// [`Error::Policy`], with file and line, and as [`Definition::parse`].
+    pub fn policy(&self) -> Result<guard::Policy> {
+        let Some(text) = &self.policy else {
+            return Ok(guard::Policy::default());
+        };
+        let file = self.definition()?.policy.unwrap_or_default();
+        Ok(guard::Policy::read(&file, text)?)
     }
 
     /// The agent.
@@ -252,6 +280,18 @@ fn key_at(matter: &str, line: usize) -> Option<&str> {
     keys.last()?.split(':').next()
 }
 
+/// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
+fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
+    let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("the policy {name} cannot be read: {error}");
+        let hint = "name a file beside the agent's file";
+        definition.wrong(&agent.display().to_string(), "policy:", message, hint)
+    })?;
+    guard::Policy::read(&path.display().to_string(), &text)?;
+    Ok(text)
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -281,8 +321,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -309,6 +349,7 @@ mod tests {
         let files = ToolEntry::Files(FilesTool {
             root: Some("notes".to_owned()),
             write: true,
+            untrusted: false,
         });
         let library = ToolEntry::Library(LibraryTool::default());
         assert_eq!(read.tools, [ToolEntry::Time, files, library]);
@@ -347,13 +388,13 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r"
         a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
         a.md:5: tools[1]: the tool math has no settings
-        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

@@ -53,6 +53,10 @@ impl Kit {
                     message: format!("{}: {error}", root.display()),
                     hint: "name a folder that there is, relative to the agent's file".to_owned(),
                 })?;
+                let files = match settings.untrusted {
+                    true => files.untrusted(),
+                    false => files,
+                };
                 let mut tools = files.readers();
                 if settings.write {
                     tools.push(files.writer());

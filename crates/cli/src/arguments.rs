@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod policy;
 mod tools;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
@@ -64,6 +66,8 @@ pub enum Command {
     Questions(Questions),
     /// Answer a question that a run asks
     Answer(Answer),
+    /// Look at a policy, check it, or test it with cases
+    Policy(Policy),
     /// Delete old runs that nothing points at
     Gc(Gc),
     /// Check the whole journal for damage
@@ -90,6 +94,7 @@ impl Command {
             | Command::Replay(_)
             | Command::Questions(_)
             | Command::Answer(_)
+            | Command::Policy(_)
             | Command::Gc(_)
             | Command::Doctor(_) => false,
         }
@@ -354,6 +359,14 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a run's agents called, who allowed it, what left the machine, and what it cost
+    Audit {
+        /// The run's id or the beginning of it
+        id: String,
+        /// Print the audit as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the steps in which two runs differ
     Diff {
         /// The first run's id or the beginning of it
@@ -396,7 +409,7 @@ pub enum RunsCommand {
     },
     /// Read a run from a file that `plumb runs export` wrote
     Import {
-        /// The file
+        /// The file; - is the standard input
         file: PathBuf,
     },
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::spec::read;
-use crate::{Context, Result, Spec, Tool, answer};
+use crate::{Context, Result, Source, Spec, Tool, answer};
 
 type Work = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
 type Find = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Reconciled>> + Send + Sync>;
@@ -77,9 +77,15 @@ impl Function {
         self
     }
 
-    /// As one that sends out of the machine what a model gives it.
-    pub fn sends_out(mut self) -> Function {
-        self.spec.sends_out = true;
+    /// Where its answers come from: somewhere else, and not to be trusted, where this is not said.
+    pub fn source(mut self, source: Source) -> Function {
+        self.spec.source = source;
+        self
+    }
+
+    /// Whether a call sends something out of this machine; where this is not said, one that writes does.
+    pub fn sends_out(mut self, sends_out: bool) -> Function {
+        self.spec.sends_out = Some(sends_out);
         self
     }
 

@@ -21,8 +21,11 @@ pub struct Spec {
     pub parameters: Value,
     /// What it does to the world, and so what a crash, a replay and a fork do with its calls.
     pub effect: Effect,
-    /// Whether what a model gives it leaves the machine, as the address of a page to fetch does.
-    pub sends_out: bool,
+    /// Whether a call sends something out of this machine, be it an address that is fetched; where it is
+    /// not said, one that writes does. See [`Spec::is_outgoing`].
+    pub sends_out: Option<bool>,
+    /// Where its answers come from, and so how far they can be trusted.
+    pub source: Source,
     /// How long a call may take and how much it may answer.
     pub limits: Limits,
     /// Names of the secrets that it asks its [`Context`](crate::Context) for. They are looked for before
@@ -31,6 +34,23 @@ pub struct Spec {
     /// Fields of its answer, at any depth, whose values are replaced by `[secret]` before anybody sees
     /// them: neither the model nor the journal does.
     pub secret_fields: Vec<String>,
+}
+
+/// Where a tool's answers come from, and so how far they can be trusted: text that somebody else may have
+/// written must not cause anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// From its arguments, or from a clock: arithmetic, the time. Trusted.
+    Computed,
+    /// From documents that the user counts as their own. Trusted.
+    Document,
+    /// From the web.
+    Web,
+    /// From somewhere of which nobody knows who writes there: a server, a database, a mailbox.
+    #[default]
+    Elsewhere,
+    /// From another agent, which may have read anything.
+    Agent,
 }
 
 /// How long a call may take and how much it may answer.
@@ -60,7 +80,8 @@ impl Spec {
             description: description.to_owned(),
             parameters: json!({"type": "object", "properties": {}, "additionalProperties": false}),
             effect: Effect::Irreversible,
-            sends_out: false,
+            sends_out: None,
+            source: Source::default(),
             limits: Limits::default(),
             secrets: Vec::new(),
             secret_fields: Vec::new(),
@@ -75,10 +96,9 @@ impl Spec {
         }
     }
 
-    /// As one that sends out of the machine what a model gives it.
-    pub fn sends_out(mut self) -> Spec {
-        self.sends_out = true;
-        self
+    /// Whether a call may send something out of this machine.
+    pub fn is_outgoing(&self) -> bool {
+        self.sends_out.unwrap_or(self.effect.writes())
     }
 
     /// The name that models are shown: many providers take no dots.

@@ -11,7 +11,7 @@ use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchToo
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -44,6 +44,13 @@ pub(super) struct FrontMatter {
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
+    /// The file of a Cedar policy that says which calls are allowed, denied or asked about, relative to this
+    /// file. Its rules come on top of the default policy's.
+    #[serde(default)]
+    pub(super) policy: Option<String>,
+    /// Which checks it is held to.
+    #[serde(default)]
+    pub(super) checks: Checks,
     /// Where it ends, and what it may use up before it parks and asks.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -70,6 +77,26 @@ pub struct Example {
     pub user: String,
     /// What a good agent answers.
     pub assistant: String,
+}
+
+/// Which checks an agent is held to, if it has tools that write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// Whether ids, addresses, amounts, paths and numbers in a writing call must have been said by the user or
+    /// a tool.
+    pub grounded: bool,
+    /// Whether an answer that says something was done needs the call that did it.
+    pub promises: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks {
+            grounded: true,
+            promises: true,
+        }
+    }
 }
 
 /// How an agent goes about its work.
@@ -247,6 +274,8 @@ pub struct FilesTool {
     pub root: Option<String>,
     /// Whether it may write as well.
     pub write: bool,
+    /// Whether somebody else may have written what is in the files: then it is not trusted.
+    pub untrusted: bool,
 }
 
 /// Which documents an agent may search.
@@ -255,6 +284,8 @@ pub struct FilesTool {
 pub struct LibraryTool {
     /// Files and folders, relative to the agent's file; all of the project's library where they are not given.
     pub paths: Vec<String>,
+    /// Whether somebody else may have written the documents: then they are not trusted.
+    pub untrusted: bool,
 }
 
 /// The names of the tools that there are.

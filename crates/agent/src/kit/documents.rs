@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use knowledge::{Library, Passage, SearchOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tool::{Context, Effect, Function, Tool};
+use tool::{Context, Effect, Function, Source, Tool};
 
 use super::Kit;
 use crate::definition::LibraryTool;
@@ -26,6 +26,7 @@ pub(super) struct Documents {
     library: Library,
     /// Where they lie; anywhere in the library where it is empty.
     under: Vec<PathBuf>,
+    source: Source,
 }
 
 /// What to look for.
@@ -81,7 +82,14 @@ impl Kit {
         if let Some(missing) = under.iter().find(|path| !path.exists()) {
             return Err(failed(format!("{} is not there", missing.display())));
         }
-        Ok(Documents { library, under })
+        Ok(Documents {
+            library,
+            under,
+            source: match settings.untrusted {
+                true => Source::Elsewhere,
+                false => Source::Document,
+            },
+        })
     }
 }
 
@@ -97,6 +105,7 @@ impl Documents {
     }
 
     fn searching(self, with_ids: bool) -> Arc<dyn Tool> {
+        let source = self.source;
         let search = Function::new(
             "library.search",
             "Searches the documents and gives the passages that fit best, each with its file.",
@@ -105,10 +114,11 @@ impl Documents {
                 blocking(move || documents.found(&search, with_ids))
             },
         );
-        Arc::new(search.effect(Effect::Read))
+        Arc::new(search.effect(Effect::Read).source(source))
     }
 
     fn reading(self) -> Arc<dyn Tool> {
+        let source = self.source;
         let read = Function::new(
             "library.read",
             "Reads what stands around a passage of a document, or on after it.",
@@ -117,7 +127,7 @@ impl Documents {
                 blocking(move || documents.read(&reading))
             },
         );
-        Arc::new(read.effect(Effect::Read))
+        Arc::new(read.effect(Effect::Read).source(source))
     }
 
     /// Documents that have changed are read first.

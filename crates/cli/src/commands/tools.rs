@@ -133,7 +133,7 @@ fn show(spec: &Spec, json: bool) -> Result<ExitCode> {
         said(spec.effect),
         spec.description
     );
-    if spec.sends_out {
+    if spec.is_outgoing() {
         text.push_str("What it is given leaves the machine.\n");
     }
     let limits = &spec.limits;
@@ -156,7 +156,7 @@ fn described(spec: &Spec) -> Value {
         "shown_name": spec.shown_name(),
         "description": spec.description,
         "effect": said(spec.effect),
-        "sends_out": spec.sends_out,
+        "sends_out": spec.is_outgoing(),
         "time_s": spec.limits.time.as_secs(),
         "answer_bytes": spec.limits.answer_bytes,
         "secrets": spec.secrets,

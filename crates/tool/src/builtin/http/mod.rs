@@ -167,7 +167,7 @@ impl Http {
         })
         .parameters(schema)
         .effect(effect)
-        .sends_out();
+        .sends_out(true);
         tool.spec.limits.time = self.time + Duration::from_secs(5);
         tool.spec
             .secrets

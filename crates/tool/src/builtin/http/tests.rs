@@ -87,7 +87,7 @@ fn each_operation_is_a_tool_with_a_schema_in_one_piece() {
         .iter()
         .map(|tool| {
             let spec = tool.spec();
-            assert!(spec.sends_out);
+            assert!(spec.is_outgoing());
             json!([
                 spec.name,
                 spec.description,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::builtin::net::{Net, Reach, Received, RequestLimits, Sent, shown};
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// What is asked for.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(
@@ -77,7 +77,8 @@ impl WebFetch {
             },
         )
         .effect(Effect::Read)
-        .sends_out();
+        .sends_out(true)
+        .source(Source::Web);
         // The request has its own limit; reading a large page takes a while too.
         fetch.spec.limits.time = self.limits.time + Duration::from_secs(30);
         Arc::new(fetch)

@@ -113,5 +113,5 @@ async fn what_cannot_be_read_is_told() {
         wrong.text(),
         "`example.org` is no address: relative URL without a base"
     );
-    assert!(tool.spec().sends_out && tool.spec().effect == Effect::Read);
+    assert!(tool.spec().is_outgoing() && tool.spec().effect == Effect::Read);
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::builtin::net::{Net, Reach, RequestLimits, Sent};
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// The longest text shown of a finding, in characters.
 const SHOWN_CHARACTERS: usize = 500;
@@ -121,7 +121,8 @@ impl WebSearch {
             },
         )
         .effect(Effect::Read)
-        .sends_out();
+        .sends_out(true)
+        .source(Source::Web);
         search.spec.limits.time = self.time + Duration::from_secs(5);
         search.spec.secrets.extend(self.key.clone());
         Arc::new(search)

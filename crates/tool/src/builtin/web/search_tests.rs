@@ -12,7 +12,7 @@ async fn search(server: &StandIn, engine: Engine, query: &str) -> Result<Answer,
     let keys = ["BRAVE_API_KEY", "TAVILY_API_KEY"].map(|name| (name.to_owned(), "hush".to_owned()));
     let context = Context::new("k", &Secrets::new(keys));
     let tool = search.tool();
-    assert!(tool.spec().sends_out && tool.spec().effect == Effect::Read);
+    assert!(tool.spec().is_outgoing() && tool.spec().effect == Effect::Read);
     assert_eq!(
         tool.spec().secrets.first().map(String::as_str),
         engine.usual_key()
