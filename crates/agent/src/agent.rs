@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard::Heard;
 use journal::{Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
-use crate::plan::{Planning, plan};
+use crate::plan::{Planning, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
 use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
@@ -66,7 +67,7 @@ pub enum Way {
     Act,
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
-    /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
+    /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
     Plan,
 }
 
@@ -166,6 +167,12 @@ impl Agent {
         Ok(self)
     }
 
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
+    }
+
     /// With one agent more that it may call.
     ///
     /// # Errors
@@ -174,12 +181,6 @@ impl Agent {
         member.fits(&self.acting)?;
         self.acting.team.push(member);
         Ok(self)
-    }
-
-    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
-    pub fn policy(mut self, policy: guard::Policy) -> Agent {
-        self.acting.guard.policy = Arc::new(policy);
-        self
     }
 
     /// With answers that are a `T`.
@@ -213,6 +214,18 @@ impl Agent {
             Ok(acted) => Ok(serde_json::to_value(acted)?),
             Err(error) => Err(error.for_the_journal()),
         }
+    }
+
+    /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
+    pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let mut conversation = self.begin(run)?;
+        conversation.heard_mut().join(heard);
+        conversation.made(Message::user(task))?;
+        let acted = self
+            .respond(run, &self.acting, &mut conversation, task)
+            .await;
+        heard.join(conversation.heard());
+        acted
     }
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
@@ -253,7 +266,7 @@ impl Agent {
                     instructions: self.instructions.clone(),
                     ..Planning::new(with.clone())
                 };
-                let planned = plan(run, &with, task).await?;
+                let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;
                 let plans = u32::try_from(planned.plans).unwrap_or(u32::MAX);
                 Ok(Acted {
                     text: planned.text,

@@ -273,13 +273,6 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
     Ok(schema)
 }
 
-/// The key that a line of the front matter, counted from 1, belongs to.
-fn key_at(matter: &str, line: usize) -> Option<&str> {
-    let lines = matter.lines().take(line);
-    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
-    keys.last()?.split(':').next()
-}
-
 /// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
 fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
     let path = agent.parent().unwrap_or(Path::new("")).join(name);
@@ -290,6 +283,13 @@ fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<Stri
     })?;
     guard::Policy::read(&path.display().to_string(), &text)?;
     Ok(text)
+}
+
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
 }
 
 /// The parser's message without its own, front-matter-relative, line number.

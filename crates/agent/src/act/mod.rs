@@ -241,8 +241,8 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
             acted.unkept = unkept;
             break acted;
         }
-        let calls = &response.tool_calls;
-        let done = calls::carry_out(run, with, conversation.heard(), calls, state.calls).await?;
+        let (heard, calls) = (conversation.heard(), &response.tool_calls);
+        let done = calls::carry_out(run, with, heard, calls, state.calls).await?;
         conversation.results(done.results, &done.called)?;
         state.calls += done.carried_out;
         state.judge(&with.limits, &response, &done.answers, done.any_wrong);

@@ -26,6 +26,7 @@ pub(super) struct Documents {
     library: Library,
     /// Where they lie; anywhere in the library where it is empty.
     under: Vec<PathBuf>,
+    /// How far what they say can be trusted.
     source: Source,
 }
 
@@ -82,13 +83,14 @@ impl Kit {
         if let Some(missing) = under.iter().find(|path| !path.exists()) {
             return Err(failed(format!("{} is not there", missing.display())));
         }
+        let source = match settings.untrusted {
+            true => Source::Elsewhere,
+            false => Source::Document,
+        };
         Ok(Documents {
             library,
             under,
-            source: match settings.untrusted {
-                true => Source::Elsewhere,
-                false => Source::Document,
-            },
+            source,
         })
     }
 }

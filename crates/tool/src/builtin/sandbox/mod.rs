@@ -208,8 +208,9 @@ impl Sandbox {
             true => Effect::Irreversible,
             false => Effect::Read,
         };
+        // What runs in a folder shows what is in it, whoever wrote that.
         let source = match self.folder {
-            Some(_) => Source::Document,
+            Some(_) => Source::Elsewhere,
             None => Source::Computed,
         };
         let mut tool = tool.effect(effect).source(source).sends_out(false);

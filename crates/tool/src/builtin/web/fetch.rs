@@ -77,8 +77,8 @@ impl WebFetch {
             },
         )
         .effect(Effect::Read)
-        .sends_out(true)
-        .source(Source::Web);
+        .source(Source::Web)
+        .sends_out(true);
         // The request has its own limit; reading a large page takes a while too.
         fetch.spec.limits.time = self.limits.time + Duration::from_secs(30);
         Arc::new(fetch)

@@ -121,8 +121,8 @@ impl WebSearch {
             },
         )
         .effect(Effect::Read)
-        .sends_out(true)
-        .source(Source::Web);
+        .source(Source::Web)
+        .sends_out(true);
         search.spec.limits.time = self.time + Duration::from_secs(5);
         search.spec.secrets.extend(self.key.clone());
         Arc::new(search)
