@@ -2,6 +2,7 @@
 //! instructions. `front_matter` has the settings as they are written.
 
 mod front_matter;
+mod tool_settings;
 
 use std::path::Path;
 
@@ -13,6 +14,9 @@ pub use self::front_matter::{
     Checks, Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::tool_settings::{
+    HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
+};
 use crate::{Error, Result, act};
 
 /// An agent as its file describes it.
@@ -79,7 +83,10 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = format!("known keys: {KEYS}");
+            let hint = match key_at(matter, line - 1) {
+                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
+                _ => format!("known keys: {KEYS}"),
+            };
             error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
@@ -278,6 +285,13 @@ fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<Stri
     Ok(text)
 }
 
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -372,7 +386,7 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own

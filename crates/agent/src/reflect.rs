@@ -176,7 +176,7 @@ impl Critic for ToolCritic {
         Box::pin(async move {
             let arguments = json!({"draft": draft});
             let answer = call_tool(run, &self.tool, &arguments, &self.secrets).await?;
-            match answer {
+            match answer.within(self.tool.spec().limits.answer_bytes) {
                 Answer::Error(remarks) => Ok(Verdict {
                     remarks,
                     score: 0.0,

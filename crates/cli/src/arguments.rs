@@ -2,6 +2,7 @@
 
 mod agents;
 mod policy;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
 pub use self::policy::{Policy, PolicyCommand};
+pub use self::tools::{Tools, ToolsCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -46,6 +48,8 @@ pub enum Command {
     Index(Index),
     /// Search the library
     Search(Search),
+    /// List tools, look at one, or call one
+    Tools(Tools),
     /// List models, or fetch one
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
@@ -84,6 +88,7 @@ impl Command {
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)
+            | Command::Tools(_)
             | Command::Models(_)
             | Command::Runs(_)
             | Command::Replay(_)
@@ -404,7 +409,7 @@ pub enum RunsCommand {
     },
     /// Read a run from a file that `plumb runs export` wrote
     Import {
-        /// The file
+        /// The file; - is the standard input
         file: PathBuf,
     },
 }

@@ -56,6 +56,14 @@ pub fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// A number of things, in words: `1 step`, `2 steps`.
+pub fn count(number: impl TryInto<u64>, name: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {name}"),
+        number => format!("{number} {name}s"),
+    }
+}
+
 /// The time now, milliseconds since 1970 (UTC).
 pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now()

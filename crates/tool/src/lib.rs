@@ -68,6 +68,7 @@ mod carry;
 mod context;
 mod error;
 mod function;
+mod outputs;
 mod spec;
 mod toolbox;
 

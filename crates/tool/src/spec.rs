@@ -58,7 +58,8 @@ pub enum Source {
 pub struct Limits {
     /// How long a call may take; 60 s.
     pub time: Duration,
-    /// The longest answer in bytes; what is longer is cut off, and the model is told. 20,000.
+    /// The longest answer, in bytes, that a model is shown whole; of a longer one it is shown the beginning and an
+    /// outline, and can read on. 20,000.
     pub answer_bytes: usize,
 }
 

@@ -84,7 +84,7 @@ pub(crate) async fn carry_out(
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
-        content: answer.text(),
+        content: with.tools.shown(&call.name, answer),
         is_error: answer.is_error(),
     });
     Ok(Done {

@@ -303,6 +303,14 @@ impl Acting {
     }
 }
 
+/// What tells an answer from others, in few bytes.
+fn mark(answer: &Answer) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    answer.text().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// How far a loop has come.
 #[derive(Default)]
 struct State {
@@ -324,8 +332,8 @@ impl State {
         self.wrong = if wrong { self.wrong + 1 } else { 0 };
         let mut repeats = 0;
         let made = response.tool_calls.iter().zip(answers);
-        let made = made
-            .map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, answer.text()));
+        let made =
+            made.map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, mark(answer)));
         // What is said several times in one answer counts once.
         for what in made.collect::<BTreeSet<String>>() {
             let times = self.seen.entry(what).or_default();

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
 /// The keys, for a hint.
@@ -249,6 +250,20 @@ pub enum ToolEntry {
     Files(FilesTool),
     /// Search in documents.
     Library(LibraryTool),
+    /// Search in documents, and reading on in them.
+    Documents(LibraryTool),
+    /// A database.
+    Sql(SqlTool),
+    /// Pages of the web.
+    WebFetch(WebFetchTool),
+    /// Search in the web.
+    WebSearch(WebSearchTool),
+    /// The operations of an API.
+    Http(HttpTool),
+    /// Commands in a sandbox.
+    Shell(ShellTool),
+    /// Python in a sandbox.
+    Python(PythonTool),
 }
 
 /// Which files an agent may see.
@@ -274,15 +289,39 @@ pub struct LibraryTool {
 }
 
 /// The names of the tools that there are.
-const TOOLS: &[&str] = &["time", "math", "files", "library.search"];
+const TOOLS: &[&str] = &[
+    "time",
+    "math",
+    "files",
+    "library.search",
+    "library",
+    "sql",
+    "web.fetch",
+    "web.search",
+    "http",
+    "shell",
+    "python",
+];
+
+/// Tools that cannot be named without settings, with the least of them.
+const WITH_SETTINGS: &[(&str, &str)] = &[
+    ("sql", "{sqlite: FILE}"),
+    ("web.search", "{engine: brave}"),
+    ("http", "{openapi: FILE}"),
+];
 
 impl ToolEntry {
-    fn named(name: &str) -> Option<ToolEntry> {
+    /// The tool of a name with its usual settings; `None` where it cannot do without, and where there is none.
+    pub fn named(name: &str) -> Option<ToolEntry> {
         match name {
             "time" => Some(ToolEntry::Time),
             "math" => Some(ToolEntry::Math),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
+            "library" => Some(ToolEntry::Documents(LibraryTool::default())),
+            "web.fetch" => Some(ToolEntry::WebFetch(WebFetchTool::default())),
+            "shell" => Some(ToolEntry::Shell(ShellTool::default())),
+            "python" => Some(ToolEntry::Python(PythonTool::default())),
             _ => None,
         }
     }
@@ -305,7 +344,14 @@ impl<'de> Deserialize<'de> for ToolEntry {
             }
 
             fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ToolEntry, E> {
-                ToolEntry::named(name).ok_or_else(|| unknown(name))
+                let least = WITH_SETTINGS.iter().find(|(with, _)| *with == name);
+                match (ToolEntry::named(name), least) {
+                    (Some(entry), _) => Ok(entry),
+                    (None, Some((_, least))) => Err(E::custom(format!(
+                        "the tool {name} wants settings, such as `{name}: {least}`"
+                    ))),
+                    (None, None) => Err(unknown(name)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ToolEntry, A::Error> {
@@ -315,6 +361,13 @@ impl<'de> Deserialize<'de> for ToolEntry {
                 let entry = match name.as_str() {
                     "files" => ToolEntry::Files(map.next_value()?),
                     "library.search" => ToolEntry::Library(map.next_value()?),
+                    "library" => ToolEntry::Documents(map.next_value()?),
+                    "sql" => ToolEntry::Sql(map.next_value()?),
+                    "web.fetch" => ToolEntry::WebFetch(map.next_value()?),
+                    "web.search" => ToolEntry::WebSearch(map.next_value()?),
+                    "http" => ToolEntry::Http(map.next_value()?),
+                    "shell" => ToolEntry::Shell(map.next_value()?),
+                    "python" => ToolEntry::Python(map.next_value()?),
                     known if TOOLS.contains(&known) => {
                         return Err(A::Error::custom(format!(
                             "the tool {known} has no settings"
@@ -340,8 +393,6 @@ impl JsonSchema for ToolEntry {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let files = generator.subschema_for::<FilesTool>();
-        let library = generator.subschema_for::<LibraryTool>();
         let one = |name: &str, settings: schemars::Schema| {
             schemars::json_schema!({
                 "type": "object",
@@ -350,10 +401,21 @@ impl JsonSchema for ToolEntry {
                 "additionalProperties": false,
             })
         };
+        let alone = TOOLS
+            .iter()
+            .filter(|name| !WITH_SETTINGS.iter().any(|(with, _)| with == *name));
+        let alone: Vec<&&str> = alone.collect();
         schemars::json_schema!({"anyOf": [
-            {"enum": TOOLS},
-            one("files", files),
-            one("library.search", library),
+            {"enum": alone},
+            one("files", generator.subschema_for::<FilesTool>()),
+            one("library.search", generator.subschema_for::<LibraryTool>()),
+            one("library", generator.subschema_for::<LibraryTool>()),
+            one("sql", generator.subschema_for::<SqlTool>()),
+            one("web.fetch", generator.subschema_for::<WebFetchTool>()),
+            one("web.search", generator.subschema_for::<WebSearchTool>()),
+            one("http", generator.subschema_for::<HttpTool>()),
+            one("shell", generator.subschema_for::<ShellTool>()),
+            one("python", generator.subschema_for::<PythonTool>()),
         ]})
     }
 }

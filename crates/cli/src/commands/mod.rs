@@ -18,6 +18,7 @@ mod run;
 mod runs;
 mod search;
 mod serve;
+mod tools;
 mod transfer;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::New(arguments) => check::new(arguments),
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
+        Command::Tools(arguments) => tools::run(&project, arguments).await,
         Command::Models(arguments) => models::run(arguments).await,
         Command::Serve(arguments) => serve::run(&project, arguments).await,
         Command::Runs(arguments) => runs::run(&project, arguments).await,

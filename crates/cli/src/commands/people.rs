@@ -125,8 +125,7 @@ pub async fn answer(project: &Project, arguments: Answer) -> Result<ExitCode> {
         .map(|question| &question.schema);
     let answer = match serde_json::from_str(&arguments.answer) {
         Ok(answer) => answer,
-        // A question for text takes it as it is typed.
-        Err(_) if schema.is_some_and(|schema| schema["type"] == "string") => {
+        Err(_) if schema.is_some_and(|schema| takes_text(schema, &arguments.answer)) => {
             Value::from(arguments.answer)
         }
         Err(error) => bail!(
@@ -138,6 +137,13 @@ pub async fn answer(project: &Project, arguments: Answer) -> Result<ExitCode> {
         .await?;
     view::say(&format!("answered; go on with: plumb resume {run}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a question takes a text as it is typed: it asks for text, or this is one of the texts that
+/// can be chosen.
+fn takes_text(schema: &Value, text: &str) -> bool {
+    let choices = schema["enum"].as_array();
+    schema["type"] == "string" || choices.is_some_and(|all| all.iter().any(|one| one == text))
 }
 
 /// Says what became of a step in doubt.

@@ -83,8 +83,8 @@ impl Run {
         let unit = dimension.unit();
         let question = Question {
             text: format!(
-                "The budget is exhausted: {used} of {most} {unit} are used or set aside, and \
-                 {asked} more are needed. Raise the limit to how many {unit}? (null: stop here)"
+                "The budget is exhausted: {used} of {most} {unit} are used or set aside, and the \
+                 step needs {asked} more. Raise the limit to how many {unit}? (null: stop here)"
             ),
             // The least amount is said in the text only: it may be another one on a resume.
             schema: json!({"type": ["integer", "null"], "exclusiveMinimum": most}),
