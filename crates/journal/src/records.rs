@@ -105,8 +105,18 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether the intent must be on disk before the work begins.
-    pub(crate) fn writes(self) -> bool {
+    /// The effect as it is written in JSON and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::Pure => "pure",
+            Effect::Read => "read",
+            Effect::Idempotent => "idempotent",
+            Effect::Irreversible => "irreversible",
+        }
+    }
+
+    /// Whether it changes the world: then the intent must be on disk before the work begins.
+    pub fn writes(self) -> bool {
         match self {
             Effect::Pure | Effect::Read => false,
             Effect::Idempotent | Effect::Irreversible => true,

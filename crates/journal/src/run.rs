@@ -222,6 +222,34 @@ impl Run {
         }
     }
 
+    /// The scope beside the next step of this name: what belongs to `refund[2]` and is not that step, such
+    /// as a question whether it may be done, is at `refund[2]/`.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// use journal::Effect;
+    ///
+    /// let beside = run.beside("refund");
+    /// beside.step("checked", Effect::Pure, &80, |_| async { Ok(()) }).await?;
+    /// run.step("refund", Effect::Idempotent, &80, |_| async { Ok(()) }).await?;
+    /// let steps = journal.steps(run.id()).await?;
+    /// assert_eq!([&steps[0].path, &steps[1].path], ["refund[0]/checked[0]", "refund[0]"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn beside(&self, name: &str) -> Run {
+        let ordinals = self.shared.ordinals.lock();
+        let ordinals = ordinals.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let next = ordinals.get(&format!("{}{name}", self.scope)).copied();
+        drop(ordinals);
+        self.scope(
+            name,
+            usize::try_from(next.unwrap_or(0)).unwrap_or(usize::MAX),
+        )
+    }
+
     /// An empty list that steps can have as their input, or in it, at the cost of what is new in it.
     ///
     /// ```

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use journal::{Journal, Page, RunRecord, StepRecord};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::arguments::{Runs, RunsCommand};
-use crate::commands::{compare, people, transfer};
+use crate::commands::{audit, compare, people, transfer};
 use crate::project::Project;
 use crate::view;
 
@@ -18,6 +19,7 @@ pub async fn run(project: &Project, arguments: Runs) -> Result<ExitCode> {
     match arguments.command {
         None => list(&journal, arguments.limit, arguments.json).await?,
         Some(RunsCommand::Show { id, json }) => show(&journal, &id, json).await?,
+        Some(RunsCommand::Audit { id, json }) => audit::show(&journal, &id, json).await?,
         Some(RunsCommand::Diff { a, b, json }) => compare::diff(&journal, &a, &b, json).await?,
         Some(RunsCommand::Settle { id, step, done, .. }) => {
             people::settle(&journal, &id, &step, done).await?;
@@ -234,6 +236,9 @@ fn detail(step: &StepRecord) -> String {
             tokens("output_tokens")
         ));
     }
+    if let Some(trust) = trust(step) {
+        parts.push(trust);
+    }
     if step.shared {
         parts.push("shared".to_owned());
     }
@@ -253,6 +258,20 @@ fn detail(step: &StepRecord) -> String {
         parts.push(title.to_owned());
     }
     format!("  {}", parts.join("  "))
+}
+
+/// From whom a tool's answer comes, and whether a model has read what is not to be trusted.
+fn trust(step: &StepRecord) -> Option<String> {
+    let label = step.attributes.get("label").and_then(Value::as_str);
+    let read = step.attributes.get("labels");
+    let read = read.and_then(|labels| guard::Labels::deserialize(labels).ok());
+    match (label, read) {
+        (Some(label), _) => Some(format!("from {label}")),
+        (None, Some(labels)) if labels.is_untrusted() => {
+            Some(format!("untrusted: has read {}", labels.words()))
+        }
+        _ => None,
+    }
 }
 
 fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {

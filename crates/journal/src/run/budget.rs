@@ -1,5 +1,7 @@
 //! An exhausted budget: the run asks whether to raise it, and waits.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Run;
@@ -41,6 +43,27 @@ impl Run {
                     }
                 }
                 Ok(false)
+            })
+            .await
+    }
+
+    /// What is left of each limit of the run and its ancestors, the least of each kind. It is another one at
+    /// another time, so ask in the work of a step.
+    pub async fn left(&self) -> Result<BTreeMap<Dimension, u64>> {
+        let id = self.id().to_string();
+        self.shared
+            .store
+            .read(move |reader| {
+                let (key, _) = reader.find(&id)?;
+                let mut left = BTreeMap::new();
+                for ledger in reader.ledgers(key)? {
+                    for row in reader.spending(ledger)? {
+                        let here = row.most.saturating_sub(row.spent + row.reserved);
+                        let least = left.entry(row.dimension).or_insert(here);
+                        *least = here.min(*least);
+                    }
+                }
+                Ok(left)
             })
             .await
     }
