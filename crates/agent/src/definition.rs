@@ -1,23 +1,26 @@
 //! An agent's definition: a Markdown file whose front matter is settings and whose body is the
 //! instructions. `front_matter` has the settings as they are written.
 
+mod calling;
 mod front_matter;
 mod tool_settings;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::front_matter::{
-    Checks, Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry,
+    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
+    Reflection, ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
 };
-use crate::{Error, Result, act};
+use crate::skills::Skill;
+use crate::{Error, Result, act, directory};
 
 /// An agent as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,12 @@ pub struct Definition {
     pub reflect: Option<Reflection>,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// What it remembers from one run to the next.
+    pub memory: Option<MemorySettings>,
+    /// The folders of its skills, as they are written; none: where skills usually are.
+    pub skills: Option<Vec<String>>,
+    /// Whether it is told what the nearest `AGENTS.md` says.
+    pub project_notes: bool,
     /// The file of its policy, as it is written.
     pub policy: Option<String>,
     /// Which checks it is held to.
@@ -121,6 +130,9 @@ impl Definition {
             pattern: settings.pattern,
             reflect: settings.reflect,
             output: settings.output,
+            memory: settings.memory,
+            skills: settings.skills,
+            project_notes: settings.project_notes,
             policy: settings.policy,
             checks: settings.checks,
             examples: settings.examples,
@@ -165,17 +177,51 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+    /// What the project's `AGENTS.md` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// The skills that it can read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// The agents that it may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Called>,
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }
 
+/// An agent that another one may call, as a run keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// What it is called by.
+    pub name: String,
+    /// The folder that paths in its file are relative to.
+    pub folder: PathBuf,
+    /// It.
+    pub agent: Pinned,
+}
+
 impl Pinned {
-    /// Reads an agent's file, and what belongs to it.
+    /// Reads an agent's file, and what belongs to it, without what a project has for all its agents.
     ///
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
+        Pinned::read_in(path, None)
+    }
+
+    /// The same in the project of this folder.
+    ///
+    /// # Errors
+    /// As [`Pinned::read`].
+    pub fn read_in(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+        calling::read(path, project, &mut Vec::new())
+    }
+
+    /// The same, but for the agents that it may call.
+    fn alone(path: &Path, project: Option<&Path>) -> Result<Pinned> {
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
@@ -189,6 +235,15 @@ impl Pinned {
             }
             None => None,
         };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let notes = match definition.project_notes {
+            true => directory::notes(folder, project),
+            false => None,
+        };
+        let skills = skills(&file, folder, project, &definition)?;
         let policy = match &definition.policy {
             Some(name) => Some(read_policy(path, name, &definition)?),
             None => None,
@@ -198,6 +253,9 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
+            notes,
+            skills,
+            agents: Vec::new(),
             policy,
         })
     }
@@ -250,6 +308,38 @@ impl Pinned {
             hint: "start it again as a new run".to_owned(),
         })
     }
+}
+
+/// The skills that an agent's file names, or those that are where skills usually are.
+fn skills(
+    file: &str,
+    folder: &Path,
+    project: Option<&Path>,
+    definition: &Definition,
+) -> Result<Vec<Skill>> {
+    let folders = match &definition.skills {
+        Some(named) => named.iter().map(|name| folder.join(name)).collect(),
+        None => {
+            let shared = project.map(|project| project.join(".agents/skills"));
+            Vec::from_iter([Some(folder.join("skills")), shared].into_iter().flatten())
+        }
+    };
+    let mut skills: Vec<Skill> = Vec::new();
+    for folder in folders {
+        if definition.skills.is_some() && !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            let hint = "name folders that have skills, relative to the agent's file";
+            return Err(definition.wrong(file, "skills:", message, hint));
+        }
+        let folder = folder.canonicalize().unwrap_or(folder);
+        for skill in Skill::below(&folder)? {
+            // The agent's own come first.
+            if skills.iter().all(|known| known.name != skill.name) {
+                skills.push(skill);
+            }
+        }
+    }
+    Ok(skills)
 }
 
 /// The JSON schema in the file `name` beside the agent's file.
@@ -321,8 +411,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -376,7 +466,9 @@ mod tests {
             "limits: {step: 3}",
             "pattern: react",
             "model: {name: x}",
-            "memory: [semantic]",
+            "memory: [semantics]",
+            "memory: {scope: user}",
+            "memories: [semantic]",
         ]
         .iter()
         .map(|line| {
@@ -386,7 +478,7 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
@@ -394,7 +486,9 @@ mod tests {
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
+        a.md:3: memory: missing field `kinds`
+        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

@@ -15,21 +15,26 @@ pub mod audit;
 pub mod call;
 pub mod chat;
 mod definition;
+pub mod directory;
 mod error;
 mod kit;
 mod lazy;
+pub mod memory;
 pub mod plan;
 pub mod reflect;
 pub mod render;
 pub mod research;
+mod skills;
 pub mod team;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern, Pinned,
-    PythonTool, Reflection, SaidEffect, ShellTool, SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
+    Called, Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool,
+    MemoryScope, MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool,
+    SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};
 pub use lazy::{Lazy, OpenModel};
+pub use skills::Skill;
