@@ -13,10 +13,12 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, act};
-use crate::plan::{Planning, plan};
-use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::team::Member;
-use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
+use crate::code::{self, Coding, Interpreter};
+use crate::plan::{Planning, Plans, plan};
+use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
+use crate::remarks::Remarks;
+use crate::team::{self, Member};
+use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Python, Result, TeamWay};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Input {
     pub model: String,
     /// The folder that paths in the agent's file are relative to.
     pub folder: PathBuf,
+    /// Whether a person sees each plan of an agent that plans, whatever its file says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review_plan: bool,
 }
 
 /// Whether a run is one answer or a conversation.
@@ -67,7 +72,11 @@ pub enum Way {
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
     /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
-    Plan,
+    Plan(Plans),
+    /// Programs, see [`code`].
+    Code(Interpreter, code::Limits),
+    /// With its members, see [`team`].
+    Team(team::Way),
 }
 
 /// An agent: a model with instructions and tools.
@@ -106,6 +115,8 @@ pub struct Agent {
     pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
+    /// Whether the user may say something while it works on an answer: see [`crate::remarks`].
+    pub listens: bool,
 }
 
 impl Agent {
@@ -116,6 +127,7 @@ impl Agent {
             examples: Vec::new(),
             way: Way::Act,
             acting: Acting::new(model),
+            listens: false,
         }
     }
 
@@ -129,22 +141,75 @@ impl Agent {
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
-        let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
-            (Pattern::Reflect, Some(critic), Some(reflect)) => {
-                let judge = ModelCritic {
-                    acting: self::acting(&critic, model, kit)?,
-                    criteria: critic.instructions,
-                };
-                Way::Reflect(Arc::new(judge), reflect.drafts)
-            }
-            (Pattern::Plan, ..) => Way::Plan,
-            (Pattern::Act | Pattern::Reflect, ..) => Way::Act,
-        };
-        Ok(Agent {
+        let mut agent = Agent {
+            way: Agent::way(pinned, &definition, &model, kit)?,
             instructions: definition.instructions,
             examples: definition.examples,
-            way,
             acting,
+            listens: definition.listens,
+        };
+        for member in &pinned.members {
+            let about = member.definition()?;
+            let description = about.description.unwrap_or_default();
+            let own = Agent::of(member, Arc::clone(&model), kit)?;
+            agent = agent.member(Member::new(&about.name, &description, own))?;
+        }
+        Ok(agent)
+    }
+
+    /// How the agent of a file goes about its work.
+    fn way(
+        pinned: &Pinned,
+        definition: &Definition,
+        model: &Arc<dyn Model>,
+        kit: &Kit,
+    ) -> Result<Way> {
+        let critic = |named: &str| -> Result<Arc<dyn Critic>> {
+            Ok(match (named, pinned.critic()?, &pinned.output) {
+                ("person", ..) => Arc::new(Person),
+                ("schema", _, Some(schema)) => Arc::new(SchemaCritic {
+                    schema: schema.clone(),
+                }),
+                (_, Some(critic), _) => Arc::new(ModelCritic {
+                    acting: self::acting(&critic, Arc::clone(model), kit)?,
+                    criteria: critic.instructions,
+                }),
+                (_, None, _) => {
+                    let hint = "name the file of an agent, person, or schema";
+                    let message = format!("there is no critic {named}");
+                    return Err(definition.wrong(&pinned.file, "critic:", message, hint));
+                }
+            })
+        };
+        Ok(match (definition.pattern, &definition.reflect, &definition.team) {
+            (Pattern::Reflect, Some(reflect), _) => {
+                Way::Reflect(critic(&reflect.critic)?, reflect.drafts)
+            }
+            (Pattern::Plan, ..) => Way::Plan(Plans {
+                most: definition.plan.plans,
+                steps: definition.plan.steps,
+                asks: definition.plan.review,
+            }),
+            (Pattern::Code, ..) => {
+                let interpreter = match definition.code.python {
+                    Python::Monty => kit.interpreter.clone(),
+                    Python::CPython => Interpreter::CPython,
+                };
+                Way::Code(interpreter, definition.code.limits())
+            }
+            (Pattern::Team, _, Some(team)) => match (team.way, &team.critic) {
+                (TeamWay::Tools, _) => Way::Act,
+                (TeamWay::Supervisor, _) => Way::Team(team::Way::Supervisor(team.turns)),
+                (TeamWay::Sequence, _) => Way::Team(team::Way::Sequence),
+                (TeamWay::HandOff, _) => Way::Team(team::Way::HandOff(team.turns)),
+                (TeamWay::Mixture, _) => Way::Team(team::Way::Mixture),
+                (TeamWay::BestOf, named) => {
+                    let critic = critic(named.as_deref().unwrap_or_default())?;
+                    let drafts = usize::try_from(team.drafts).unwrap_or(usize::MAX);
+                    Way::Team(team::Way::BestOf(drafts, critic))
+                }
+            },
+            (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
         })
     }
 
@@ -210,8 +275,17 @@ impl Agent {
         let mut conversation = self.begin(run)?;
         let task = said.text().into_owned();
         conversation.push(said)?;
-        self.respond(run, &self.acting, &mut conversation, &task)
-            .await
+        if !self.listens || self.acting.remarks.is_some() {
+            let responding = self.respond(run, &self.acting, &mut conversation, &task);
+            return responding.await;
+        }
+        let remarks = Remarks::default();
+        let with = Acting {
+            remarks: Some(remarks.clone()),
+            ..self.acting.clone()
+        };
+        let responding = self.respond(run, &with, &mut conversation, &task);
+        remarks.while_working(run, responding).await
     }
 
     /// Responds to what was said last, by its pattern.
@@ -238,9 +312,21 @@ impl Agent {
                     calls: 0,
                 })
             }
-            Way::Plan => {
+            Way::Code(interpreter, limits) => {
+                let with = Coding {
+                    acting: with.clone(),
+                    interpreter: interpreter.clone(),
+                    limits: *limits,
+                };
+                code::code(run, &with, conversation).await
+            }
+            Way::Team(way) => team::respond(run, way, with, conversation, task).await,
+            Way::Plan(plans) => {
                 let with = Planning {
                     instructions: self.instructions.clone(),
+                    plans: plans.most,
+                    steps: plans.steps,
+                    asks: plans.asks,
                     ..Planning::new(with.clone())
                 };
                 let planned = plan(run, &with, task).await?;

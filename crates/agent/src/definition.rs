@@ -2,14 +2,16 @@
 //! instructions. `front_matter` has the settings as they are written.
 
 mod front_matter;
+mod patterns;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
+pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, ToolEntry};
+pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 use self::front_matter::{FrontMatter, KEYS};
 use crate::{Error, Result, act};
 
@@ -32,6 +34,14 @@ pub struct Definition {
     pub pattern: Pattern,
     /// Who judges what it writes, where it reflects.
     pub reflect: Option<Reflection>,
+    /// How it plans, where it does.
+    pub plan: PlanSettings,
+    /// How it writes programs, where it does.
+    pub code: CodeSettings,
+    /// How it works with others, where it does.
+    pub team: Option<TeamSettings>,
+    /// Whether the user may say something while it works on an answer.
+    pub listens: bool,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
     /// Exchanges shown to the model before the real question, oldest first.
@@ -82,20 +92,10 @@ impl Definition {
             let hint = "write the instructions below the front matter";
             return Err(error(line, "the instructions are missing".to_owned(), hint));
         }
-        let missing = match (settings.pattern, &settings.reflect) {
-            (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
-            (Pattern::Act | Pattern::Plan, Some(_)) => {
-                Some("there is a critic, and the pattern is not reflect")
-            }
-            (Pattern::Act | Pattern::Plan, None) | (Pattern::Reflect, Some(_)) => None,
-        };
-        if let Some(missing) = missing {
-            let lines = normalised.lines();
-            let mut lines =
-                lines.map(|line| line.starts_with("pattern:") || line.starts_with("reflect:"));
-            let line = lines.position(|found| found).map_or(1, |index| index + 1);
-            let hint = "write `pattern: reflect` and `reflect: {critic: critic.md}`";
-            return Err(error(line, missing.to_owned(), hint));
+        if let Some((key, message, hint)) = patterns::problem(&settings) {
+            let line = normalised.lines().position(|line| line.starts_with(key));
+            let line = line.map_or(1, |index| index + 1);
+            return Err(error(line, message, hint));
         }
         let (limits, budget) = (settings.limits.of_the_loop(), settings.limits.budget());
         Ok(Definition {
@@ -107,6 +107,10 @@ impl Definition {
             calls_first: settings.calls_first,
             pattern: settings.pattern,
             reflect: settings.reflect,
+            plan: settings.plan.unwrap_or_default(),
+            code: settings.code.unwrap_or_default(),
+            team: settings.team,
+            listens: settings.listens,
             output: settings.output,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
@@ -115,6 +119,15 @@ impl Definition {
             budget,
             text: text.to_owned(),
         })
+    }
+
+    /// Who judges what it writes, as the file says.
+    fn critic_of(&self) -> Option<&str> {
+        let team = self.team.as_ref().and_then(|team| team.critic.as_deref());
+        self.reflect
+            .as_ref()
+            .map(|reflect| reflect.critic.as_str())
+            .or(team)
     }
 
     /// An error about what a line of the file says: the first that begins with `key`.
@@ -150,6 +163,9 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+    /// The members of its team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Pinned>,
 }
 
 impl Pinned {
@@ -158,24 +174,30 @@ impl Pinned {
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
+        Pinned::read_below(path, &[])
+    }
+
+    /// The same, for a member of agents in these files.
+    fn read_below(path: &Path, above: &[PathBuf]) -> Result<Pinned> {
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
             Some(name) => Some(read_schema(path, name, &definition)?),
             None => None,
         };
-        let critic = match &definition.reflect {
-            Some(reflect) => {
-                let critic = path.parent().unwrap_or(Path::new("")).join(&reflect.critic);
-                Some(load_file(&critic)?.text)
-            }
+        let critic = definition.critic_of();
+        let critic = critic.and_then(|critic| patterns::critic_file(path, critic));
+        let critic = match critic {
+            Some(critic) => Some(load_file(&critic)?.text),
             None => None,
         };
+        let members = read_members(path, &definition, above)?;
         Ok(Pinned {
             file,
             text: definition.text,
             output,
             critic,
+            members,
         })
     }
 
@@ -215,6 +237,35 @@ impl Pinned {
             hint: "start it again as a new run".to_owned(),
         })
     }
+}
+
+/// The members of an agent's team. An agent that is a member of its own team would have no end.
+fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Result<Vec<Pinned>> {
+    let Some(team) = &definition.team else {
+        return Ok(Vec::new());
+    };
+    let file = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut above = above.to_vec();
+    above.push(whole(path));
+    let mut members: Vec<Pinned> = Vec::new();
+    for name in &team.members {
+        let wrong = |message: String, hint| definition.wrong(&file, "team:", message, hint);
+        let path = folder.join(name);
+        if above.contains(&whole(&path)) {
+            let message = format!("{name} is above itself in its own team");
+            return Err(wrong(message, "let the members be other agents"));
+        }
+        let member = Pinned::read_below(&path, &above)?;
+        if member.definition()?.description.is_none() {
+            let message = format!("the member {name} has no description");
+            let hint = "write `description: ...` into its file: what it is good for, in a sentence";
+            return Err(wrong(message, hint));
+        }
+        members.push(member);
+    }
+    Ok(members)
 }
 
 /// The JSON schema in the file `name` beside the agent's file.

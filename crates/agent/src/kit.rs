@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Context, Effect, Function, Tool, Toolbox, builtin};
 
+use crate::code::Interpreter;
 use crate::definition::{LibraryTool, ToolEntry};
 use crate::{Error, Result};
 
@@ -26,6 +27,8 @@ pub struct Kit {
     pub folder: PathBuf,
     /// The project's library.
     pub library: OpenLibrary,
+    /// What runs the programs of the pattern `code`.
+    pub interpreter: Interpreter,
 }
 
 impl Kit {

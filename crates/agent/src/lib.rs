@@ -13,20 +13,25 @@ mod agent;
 mod agents;
 pub mod call;
 pub mod chat;
+pub mod code;
 mod definition;
 mod error;
 mod kit;
 mod lazy;
 pub mod plan;
 pub mod reflect;
+pub mod remarks;
 pub mod render;
 pub mod research;
 pub mod team;
+pub mod watcher;
+pub mod workflow;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    CodeSettings, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, PlanSettings, Python,
+    Reflection, TeamSettings, TeamWay, ToolEntry,
 };
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};

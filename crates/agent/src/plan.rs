@@ -20,6 +20,9 @@ use tool::Toolbox;
 use crate::Result;
 use crate::act::{Acted, Acting, Conversation, act};
 
+/// How often a person is asked again about a plan that cannot be carried out.
+const MOST_REVIEWS: u32 = 5;
+
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +41,9 @@ pub struct Step {
     pub task: String,
     /// Names of the steps whose results it needs; steps that need none of each other are done at once.
     pub after: Vec<String>,
+    /// What its result must have, so that it counts as done; may be empty.
+    #[serde(default)]
+    pub expect: String,
 }
 
 /// What came of a step.
@@ -78,6 +84,27 @@ pub struct Planning {
     pub asks: bool,
 }
 
+/// How an agent plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plans {
+    /// Plans at most. 3.
+    pub most: usize,
+    /// Steps of a plan at most. 8.
+    pub steps: usize,
+    /// Whether a person sees each plan before it is carried out, and may change it.
+    pub asks: bool,
+}
+
+impl Default for Plans {
+    fn default() -> Plans {
+        Plans {
+            most: 3,
+            steps: 8,
+            asks: false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
@@ -100,14 +127,15 @@ impl Planning {
             team: Vec::new(),
             ..acting.clone()
         };
+        let plans = Plans::default();
         Planning {
             instructions: String::new(),
             planner: without_tools.clone(),
             writer: without_tools,
             worker: acting,
-            plans: 3,
-            steps: 8,
-            asks: false,
+            plans: plans.most,
+            steps: plans.steps,
+            asks: plans.asks,
         }
     }
 
@@ -128,9 +156,13 @@ pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
     while plans < with.plans {
         let scope = run.scope("plan", plans);
         plans += 1;
-        let plan = make(&scope, with, task, &done, trouble.as_deref()).await?;
-        trouble = match check(&plan, with.steps, &done) {
-            Ok(()) => carry_out(&scope, with, &plan, &mut done).await?,
+        let made = make(&scope, with, task, &done, trouble.as_deref()).await?;
+        let made = match with.asks {
+            true => reviewed(&scope, with, made, &done).await?,
+            false => made,
+        };
+        trouble = match check(&made, with.steps, &done) {
+            Ok(()) => carry_out(&scope, with, &made, &mut done).await?,
             Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
         };
         if trouble.is_none() {
@@ -146,7 +178,7 @@ pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
     })
 }
 
-/// Asks for a plan, and a person whether it is right.
+/// Asks for a plan.
 async fn make(
     run: &Run,
     with: &Planning,
@@ -164,19 +196,31 @@ async fn make(
             "\nThe last plan failed. {trouble}\nMake another plan for the rest."
         ));
     }
-    let plan: Plan = formed::<Plan>(run, &with.planner, &instructions, said)
+    formed::<Plan>(run, &with.planner, &instructions, said)
         .await?
-        .json()?;
-    if !with.asks {
-        return Ok(plan);
-    }
+        .json()
+}
+
+/// A plan as a person wants it. One that cannot be carried out comes back to them with what is wrong.
+async fn reviewed(run: &Run, with: &Planning, mut plan: Plan, done: &[Done]) -> Result<Plan> {
     let Output::Json(schema) = Output::of::<Plan>() else {
         return Ok(plan);
     };
-    let shown = serde_json::json!(plan);
-    let text =
-        format!("May this be done? Answer with the plan, changed where it should be.\n{shown:#}");
-    Ok(run.ask("person", &Question::new(&text, schema)).await?)
+    for _ in 0..MOST_REVIEWS {
+        let wrong = match check(&plan, with.steps, done) {
+            Ok(()) => String::new(),
+            Err(wrong) => format!(" As it is, it cannot: {wrong}."),
+        };
+        let shown = serde_json::json!(plan);
+        let text = format!(
+            "May this be done?{wrong} Answer with the plan, changed where it should be.\n{shown:#}"
+        );
+        plan = run.ask("person", &Question::new(&text, schema.clone())).await?;
+        if check(&plan, with.steps, done).is_ok() {
+            break;
+        }
+    }
+    Ok(plan)
 }
 
 /// Whether a plan can be carried out, given what is done.
@@ -257,7 +301,11 @@ async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<
         .cloned()
         .collect();
     let instructions = with.told_first("You do one step of a plan, and say what came of it.");
-    let said = format!("{}\n{}", step.task, told(&needed));
+    let expected = match step.expect.trim() {
+        "" => String::new(),
+        expected => format!("\nIt is done when its result has this: {expected}"),
+    };
+    let said = format!("{}{expected}\n{}", step.task, told(&needed));
     formed::<Report>(run, &with.worker, &instructions, said)
         .await?
         .json()
@@ -319,6 +367,7 @@ mod tests {
                     name: (*name).to_owned(),
                     task: String::new(),
                     after: after.iter().map(|name| (*name).to_owned()).collect(),
+                    expect: String::new(),
                 })
                 .collect(),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
-pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -56,6 +56,8 @@ pub enum Command {
     Replay(Replay),
     /// Start a new run that shares the first steps of another one
     Fork(Fork),
+    /// Say in a sentence what goes on in a run, until it is over; or tell its agent something
+    Watch(Watch),
     /// List the questions that runs ask people
     Questions(Questions),
     /// Answer a question that a run asks
@@ -75,6 +77,7 @@ impl Command {
             | Command::Run(_)
             | Command::Resume(_)
             | Command::Fork(_)
+            | Command::Watch(_)
             | Command::Serve(_) => true,
             Command::Check(_)
             | Command::New(_)

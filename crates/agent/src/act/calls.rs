@@ -60,6 +60,11 @@ pub(crate) async fn carry_out(
                 carried_out += 1;
                 working.push(member.call(run, with, place, &call.arguments));
             }
+            // Nothing is wrong, and it is neither: it hands the conversation over.
+            (None, None, None) if index < with.limits.calls => {
+                let told = Answer::Value("The conversation is handed over.".into());
+                working.push(Box::pin(async { Ok(told) }));
+            }
             (_, _, problem) => {
                 any_wrong = true;
                 let most = with.limits.calls;

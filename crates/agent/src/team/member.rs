@@ -10,6 +10,8 @@
 //! fork work as for any other step. A member knows nothing of the conversation of its caller: it gets a task in
 //! words, and answers in words. Members may have members; they end where the tree of agents ends.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use journal::Run;
 use schemars::JsonSchema;
@@ -114,7 +116,8 @@ impl Member {
                 tool: self.spec.name.clone(),
                 arguments,
             });
-            let answer = answer(self.work(&scope, caller, &task).await)?;
+            let member = self.beside(caller);
+            let answer = answer(member.work(&scope, &task).await)?;
             (caller.watch)(Progress::Called {
                 tool: self.spec.name.clone(),
                 answer: answer.clone(),
@@ -123,23 +126,26 @@ impl Member {
         })
     }
 
-    /// Works on a task in this scope, watched and stopped with `caller`.
-    pub(crate) fn work<'a>(
-        &'a self,
-        scope: &'a Run,
-        caller: &Acting,
-        task: &'a str,
-    ) -> BoxFuture<'a, Result<Acted>> {
-        let mut agent = self.agent.clone();
-        let watch = caller.watch.clone();
-        // The pieces of its answers are not those of the caller's.
-        agent.acting.watch = std::sync::Arc::new(move |progress| match progress {
+    /// The same, watched and stopped with another agent. The pieces of its answers are not those of the other's.
+    pub(crate) fn beside(&self, caller: &Acting) -> Member {
+        let mut member = self.clone();
+        let watch = Arc::clone(&caller.watch);
+        member.agent.acting.watch = Arc::new(move |progress| match progress {
             Progress::Calling { .. } | Progress::Called { .. } => watch(progress),
             Progress::Piece(_) | Progress::Answered { .. } => {}
         });
-        agent.acting.stop = caller.stop.clone();
-        agent.acting.down = caller.down;
-        Box::pin(async move { agent.run(scope, task).await })
+        member.agent.acting.stop = caller.stop.clone();
+        member.agent.acting.down = caller.down;
+        member.agent.acting.remarks = caller.remarks.clone();
+        member
+    }
+
+    /// Works on a task in this scope.
+    ///
+    /// # Errors
+    /// As [`Agent::run`].
+    pub fn work<'a>(&'a self, scope: &'a Run, task: &'a str) -> BoxFuture<'a, Result<Acted>> {
+        Box::pin(self.agent.run(scope, task))
     }
 }
 

@@ -27,6 +27,7 @@ pub async fn run(project: &Project, arguments: arguments::Run) -> Result<ExitCod
         attachments: Vec::new(),
         model: workshop.model_name(arguments.model, &pinned)?,
         folder: agents::folder_of(&arguments.agent)?,
+        review_plan: arguments.review_plan,
     };
     let journal = project.journal()?;
     // Before the run exists, so that a missing model or tool leaves no run behind.

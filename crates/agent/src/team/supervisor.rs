@@ -1,0 +1,169 @@
+//! One agent decides who works on what next, until it answers.
+//!
+//! ```text
+//! task ─► supervisor ─► who, with what task ─► member ─┐
+//!            ▲  │                                      │
+//!            │  └─► answer                             │
+//!            └────────── what the member says ─────────┘
+//! ```
+//! Its decisions have a form, so that small models can make them too; a model that calls tools well may as well have
+//! the members as its tools: see [`Member`]. The work of the k-th turn is in the scope `NAME[k]`.
+
+use journal::Run;
+use model::{Message, Output, Role, Stop, ToolChoice};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tool::Toolbox;
+
+use super::Member;
+use crate::act::{Acted, Acting, Conversation, End, think};
+use crate::{Error, Result};
+
+/// What the pattern works with.
+#[derive(Clone)]
+pub struct Supervising {
+    /// Who decides and answers. Its tools are not called: members work.
+    pub supervisor: Acting,
+    /// Who works.
+    pub members: Vec<Member>,
+    /// Turns of members; after the last, the supervisor has to answer.
+    pub turns: u32,
+}
+
+/// What the supervisor wants next.
+#[derive(Deserialize)]
+#[serde(tag = "next", rename_all = "lowercase")]
+enum Next {
+    Ask { who: String, task: String },
+    Answer { answer: Value },
+}
+
+/// Lets a supervisor answer `conversation` by what members do. Only the answer is added to the conversation.
+///
+/// # Errors
+/// As [`act`](crate::act::act), [`Error::Model`] when a decision has not the form that it must have, and
+/// [`Error::Workflow`] where there are no members.
+pub async fn supervise(
+    run: &Run,
+    with: &Supervising,
+    conversation: &mut Conversation,
+) -> Result<Acted> {
+    if with.members.is_empty() {
+        return Err(Error::Workflow("a supervisor without members".to_owned()));
+    }
+    let mut said = begin(run, with, conversation)?;
+    let decider = Acting {
+        tools: Toolbox::new(),
+        team: Vec::new(),
+        ..with.supervisor.clone()
+    };
+    let (mut turns, mut calls) = (0, 0);
+    let mut closing = None;
+    let mut last: Option<(String, String, String)> = None;
+    let acted = loop {
+        decider.hear(run, &mut said).await?;
+        let form = Output::Json(form(with, turns, closing));
+        let answered = think(run, &decider, &mut said, ToolChoice::None, form).await?;
+        let response = answered.response;
+        let end = match response.stop {
+            _ if answered.stopped => Some(End::Stopped),
+            Stop::Refused => Some(End::Withheld),
+            Stop::Length => Some(End::CutOff),
+            Stop::End | Stop::ToolCalls => None,
+        };
+        let acted = |text: String, end| Acted {
+            text,
+            end,
+            rounds: turns + 1,
+            calls,
+        };
+        if let Some(end) = end {
+            break acted(response.text, end);
+        }
+        said.push(response.message())?;
+        let (who, task) = match next(&response.text)? {
+            Next::Ask { who, task } => (who, task),
+            Next::Answer { answer } => {
+                let text = answer.as_str().map(str::to_owned);
+                let text = text.unwrap_or_else(|| answer.to_string());
+                break acted(text, closing.unwrap_or(End::Answered));
+            }
+        };
+        let heard = turn(run, with, turns, &who, &task).await?;
+        turns += 1;
+        calls += 1;
+        let this = (who, task, heard);
+        closing = if last.as_ref() == Some(&this) {
+            Some(End::Loop)
+        } else if turns >= with.turns {
+            Some(End::Rounds)
+        } else {
+            None
+        };
+        let (who, _, heard) = &this;
+        said.push(Message::user(format!("{who} says:\n{heard}")))?;
+        last = Some(this);
+    };
+    conversation.push(Message::assistant(&acted.text))?;
+    Ok(acted)
+}
+
+/// One turn of a member. That it could not do it is something that the supervisor hears.
+async fn turn(run: &Run, with: &Supervising, turn: u32, who: &str, task: &str) -> Result<String> {
+    let Some(member) = with.members.iter().find(|member| member.name() == who) else {
+        return Ok("There is nobody of that name.".to_owned());
+    };
+    let place = usize::try_from(turn).unwrap_or(usize::MAX);
+    let arguments = json!({"task": task});
+    let answer = member.call(run, &with.supervisor, place, &arguments).await?;
+    Ok(answer.text())
+}
+
+fn next(text: &str) -> Result<Next> {
+    serde_json::from_str(text).map_err(|error| Error::Model {
+        step: "the supervisor".to_owned(),
+        message: error.to_string(),
+    })
+}
+
+/// What has been said, with who there is.
+fn begin(run: &Run, with: &Supervising, conversation: &Conversation) -> Result<Conversation> {
+    let mut manual = "You do not do the work yourself: you decide who does what next, one after the other, and answer \
+                      when you have what you need. A member knows nothing but the task that you write. There are:"
+        .to_owned();
+    for member in &with.members {
+        let spec = &member.spec;
+        manual.push_str(&format!("\n- {}: {}", spec.name, spec.description));
+    }
+    conversation.with_instructions(run, |own| format!("{own}\n\n{manual}").trim().to_owned())
+}
+
+/// The form of a decision: who works before anybody has, in the end an answer, between them either.
+fn form(with: &Supervising, turns: u32, closing: Option<End>) -> Value {
+    let names: Vec<&str> = with.members.iter().map(Member::name).collect();
+    let ask = json!({
+        "type": "object",
+        "properties": {
+            "next": {"const": "ask"},
+            "who": {"enum": names},
+            "task": {"type": "string"},
+        },
+        "required": ["next", "who", "task"],
+        "additionalProperties": false,
+    });
+    let answer = match &with.supervisor.output {
+        Output::Text => json!({"type": "string"}),
+        Output::Json(schema) => schema.clone(),
+    };
+    let answer = json!({
+        "type": "object",
+        "properties": {"next": {"const": "answer"}, "answer": answer},
+        "required": ["next", "answer"],
+        "additionalProperties": false,
+    });
+    match closing {
+        Some(_) => answer,
+        None if turns == 0 => ask,
+        None => json!({"anyOf": [answer, ask]}),
+    }
+}
