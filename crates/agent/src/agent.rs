@@ -181,36 +181,38 @@ impl Agent {
                 }
             })
         };
-        Ok(match (definition.pattern, &definition.reflect, &definition.team) {
-            (Pattern::Reflect, Some(reflect), _) => {
-                Way::Reflect(critic(&reflect.critic)?, reflect.drafts)
-            }
-            (Pattern::Plan, ..) => Way::Plan(Plans {
-                most: definition.plan.plans,
-                steps: definition.plan.steps,
-                asks: definition.plan.review,
-            }),
-            (Pattern::Code, ..) => {
-                let interpreter = match definition.code.python {
-                    Python::Monty => kit.interpreter.clone(),
-                    Python::CPython => Interpreter::CPython,
-                };
-                Way::Code(interpreter, definition.code.limits())
-            }
-            (Pattern::Team, _, Some(team)) => match (team.way, &team.critic) {
-                (TeamWay::Tools, _) => Way::Act,
-                (TeamWay::Supervisor, _) => Way::Team(team::Way::Supervisor(team.turns)),
-                (TeamWay::Sequence, _) => Way::Team(team::Way::Sequence),
-                (TeamWay::HandOff, _) => Way::Team(team::Way::HandOff(team.turns)),
-                (TeamWay::Mixture, _) => Way::Team(team::Way::Mixture),
-                (TeamWay::BestOf, named) => {
-                    let critic = critic(named.as_deref().unwrap_or_default())?;
-                    let drafts = usize::try_from(team.drafts).unwrap_or(usize::MAX);
-                    Way::Team(team::Way::BestOf(drafts, critic))
+        Ok(
+            match (definition.pattern, &definition.reflect, &definition.team) {
+                (Pattern::Reflect, Some(reflect), _) => {
+                    Way::Reflect(critic(&reflect.critic)?, reflect.drafts)
                 }
+                (Pattern::Plan, ..) => Way::Plan(Plans {
+                    most: definition.plan.plans,
+                    steps: definition.plan.steps,
+                    asks: definition.plan.review,
+                }),
+                (Pattern::Code, ..) => {
+                    let interpreter = match definition.code.python {
+                        Python::Monty => kit.interpreter.clone(),
+                        Python::CPython => Interpreter::CPython,
+                    };
+                    Way::Code(interpreter, definition.code.limits())
+                }
+                (Pattern::Team, _, Some(team)) => match (team.way, &team.critic) {
+                    (TeamWay::Tools, _) => Way::Act,
+                    (TeamWay::Supervisor, _) => Way::Team(team::Way::Supervisor(team.turns)),
+                    (TeamWay::Sequence, _) => Way::Team(team::Way::Sequence),
+                    (TeamWay::HandOff, _) => Way::Team(team::Way::HandOff(team.turns)),
+                    (TeamWay::Mixture, _) => Way::Team(team::Way::Mixture),
+                    (TeamWay::BestOf, named) => {
+                        let critic = critic(named.as_deref().unwrap_or_default())?;
+                        let drafts = usize::try_from(team.drafts).unwrap_or(usize::MAX);
+                        Way::Team(team::Way::BestOf(drafts, critic))
+                    }
+                },
+                (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
             },
-            (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
-        })
+        )
     }
 
     /// With these instructions.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, ToolEntry};
-pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 use crate::{Error, Result, act};
 
 /// An agent as its file describes it.

@@ -30,8 +30,8 @@ pub mod workflow;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    CodeSettings, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, PlanSettings, Python,
-    Reflection, TeamSettings, TeamWay, ToolEntry,
+    CodeSettings, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, PlanSettings,
+    Python, Reflection, TeamSettings, TeamWay, ToolEntry,
 };
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};

@@ -215,7 +215,9 @@ async fn reviewed(run: &Run, with: &Planning, mut plan: Plan, done: &[Done]) -> 
         let text = format!(
             "May this be done?{wrong} Answer with the plan, changed where it should be.\n{shown:#}"
         );
-        plan = run.ask("person", &Question::new(&text, schema.clone())).await?;
+        plan = run
+            .ask("person", &Question::new(&text, schema.clone()))
+            .await?;
         if check(&plan, with.steps, done).is_ok() {
             break;
         }

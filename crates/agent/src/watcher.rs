@@ -104,7 +104,10 @@ fn is_work(step: &StepRecord) -> bool {
 }
 
 fn title(step: &StepRecord) -> String {
-    let title = step.attributes.get("title").and_then(|title| title.as_str());
+    let title = step
+        .attributes
+        .get("title")
+        .and_then(|title| title.as_str());
     title.unwrap_or_default().to_owned()
 }
 
@@ -133,7 +136,10 @@ impl Standing {
             done => format!("{done} steps are done"),
         };
         let time = seconds(self.since_ms);
-        let last = self.latest.last().map(|step| format!(", at last {}", step.said()));
+        let last = self
+            .latest
+            .last()
+            .map(|step| format!(", at last {}", step.said()));
         let done = format!("{steps}{}", last.unwrap_or_default());
         if self.is_over {
             let reason = self.reason.as_deref().unwrap_or("over");
@@ -149,7 +155,10 @@ impl Standing {
             .collect();
         match now.is_empty() {
             true => format!("It has been working for {time}: {done}."),
-            false => format!("It has been working for {time}: {done}; now {}.", now.join(", ")),
+            false => format!(
+                "It has been working for {time}: {done}; now {}.",
+                now.join(", ")
+            ),
         }
     }
 }
@@ -166,7 +175,10 @@ impl Doing {
             true => String::new(),
             false => format!(" ({})", self.title),
         };
-        let failed = self.error.as_ref().map(|error| format!(", which failed: {error}"));
+        let failed = self
+            .error
+            .as_ref()
+            .map(|error| format!(", which failed: {error}"));
         format!("{what}{whose}{title}{}", failed.unwrap_or_default())
     }
 }
@@ -217,7 +229,10 @@ impl Watcher {
                     standing.map_err(|error| journal::StepError::Failed(error.to_string()))
                 })
                 .await?;
-            if before.as_ref().is_none_or(|before| standing.is_news(before)) {
+            if before
+                .as_ref()
+                .is_none_or(|before| standing.is_news(before))
+            {
                 let sentence = self.sentence(run, &standing).await?;
                 (self.tell)(&sentence);
                 said += 1;
@@ -261,12 +276,15 @@ impl Watcher {
 pub async fn say(journal: &Journal, run: &str, remark: &str, by: &str) -> Result<()> {
     let id = journal.run(run).await?.id;
     let open = journal.questions(Some(id.as_str())).await?;
-    let question = open.iter().find(|open| name(&open.path) == remarks::QUESTION);
+    let question = open
+        .iter()
+        .find(|open| name(&open.path) == remarks::QUESTION);
     let Some(question) = question else {
         return Err(Error::Tool {
             tool: "remarks".to_owned(),
             message: format!("run {id} does not listen now"),
-            hint: "write `listens: true` into the agent's file; a run that is over hears nothing".to_owned(),
+            hint: "write `listens: true` into the agent's file; a run that is over hears nothing"
+                .to_owned(),
         });
     };
     let answered = journal.answer(id.as_str(), &question.path, remark.into(), by);

@@ -19,7 +19,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == commands::PYTHON_WORKER) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == commands::PYTHON_WORKER)
+    {
         return commands::python_worker();
     }
     let arguments = arguments::Arguments::parse();

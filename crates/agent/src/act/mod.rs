@@ -302,7 +302,11 @@ impl Acting {
         let tools = self.tools.iter().map(|tool| tool.spec());
         let team = self.team.iter().map(|member| &member.spec);
         let hand_offs = self.hand_offs.iter();
-        tools.chain(team).chain(hand_offs).map(thinking::shown).collect()
+        tools
+            .chain(team)
+            .chain(hand_offs)
+            .map(thinking::shown)
+            .collect()
     }
 
     /// Adds to the conversation what the user has said meanwhile.

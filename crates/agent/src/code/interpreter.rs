@@ -111,7 +111,7 @@ pub(super) enum Reply {
 }
 
 impl Ended {
-    fn of_trouble(message: String) -> Ended {
+    pub(super) fn of_trouble(message: String) -> Ended {
         let trouble = Trouble {
             message,
             line: None,
@@ -198,7 +198,11 @@ fn in_thread(program: Program) -> Result<Way, Missing> {
 }
 
 async fn in_process(mut command: Command, program: &Program) -> Result<Way, Missing> {
-    let name = command.as_std().get_program().to_string_lossy().into_owned();
+    let name = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
     let missing = |message: String| Missing {
         message: format!("{name} cannot run programs: {message}"),
         hint: "see the pattern code in docs/guides/patterns.md".to_owned(),
@@ -243,7 +247,8 @@ impl Machine {
         };
         told.unwrap_or_else(|| {
             let megabytes = self.bounds.memory_bytes / 1024 / 1024;
-            let message = format!("it took more than {megabytes} MB of memory, or broke the interpreter");
+            let message =
+                format!("it took more than {megabytes} MB of memory, or broke the interpreter");
             Told::Ended(Ended::of_trouble(message))
         })
     }
@@ -263,8 +268,14 @@ impl Way {
         match self {
             Way::Thread { told, .. } => told.recv().await,
             Way::Process { output, child, .. } => {
-                let line = output.next_line().await.ok().flatten();
-                let told = line.and_then(|line| serde_json::from_str(&line).ok());
+                let mut told = None;
+                while let Ok(Some(line)) = output.next_line().await {
+                    // A program that runs others may say something of its own before.
+                    told = serde_json::from_str(&line).ok();
+                    if told.is_some() {
+                        break;
+                    }
+                }
                 if told.is_none() {
                     // It ends by itself, or is ended with its handle.
                     let _ = child.start_kill();
@@ -332,24 +343,45 @@ fn bound_memory(bytes: u64) -> std::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn bound_memory(_: u64) -> std::io::Result<()> {
     let message = "the memory of a program can be bounded on Linux only";
-    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, message))
+    Err(std::io::Error::new(
+        std::io::ErrorKind::Unsupported,
+        message,
+    ))
 }
 
 /// The whole of CPython, in a sandbox that has neither network nor files of the user.
 fn sandboxed() -> Result<Command, Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let is_there =
+        |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     for name in ["bwrap", "python3"] {
         if !is_there(name) {
             return Err(Missing {
                 message: format!("there is no {name}, and without it no CPython in a sandbox"),
-                hint: format!("install {name}, or leave `python: cpython` out: monty needs neither"),
+                hint: format!(
+                    "install {name}, or leave `python: cpython` out: monty needs neither"
+                ),
             });
         }
     }
     let mut command = Command::new("bwrap");
-    command.args(["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]);
-    command.args(["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
+    command.args([
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+    ]);
+    command.args([
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+    ]);
     for folder in ["/bin", "/lib", "/lib64"] {
         command.args(["--ro-bind-try", folder, folder]);
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use journal::{Effect, Run};
 use model::{Message, Output, Stop, ToolCall, ToolChoice};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tool::{Answer, Toolbox};
 
@@ -359,7 +359,9 @@ fn told(ended: &Ended, program: &str, most: usize) -> String {
             let place = match trouble.line {
                 None => String::new(),
                 Some(line) => {
-                    let index = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+                    let index = usize::try_from(line)
+                        .unwrap_or(usize::MAX)
+                        .saturating_sub(1);
                     let written = program.lines().nth(index).unwrap_or_default();
                     format!(" in line {line}, `{}`", written.trim())
                 }
@@ -389,8 +391,17 @@ fn short(text: &str, most: usize) -> String {
     }
     let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
     let begin = text.get(..end.unwrap_or(0)).unwrap_or_default();
-    format!("{begin}\n[cut off: {} of {} bytes]", begin.len(), text.len())
+    format!(
+        "{begin}\n[cut off: {} of {} bytes]",
+        begin.len(),
+        text.len()
+    )
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 mod tests;

@@ -67,6 +67,10 @@ fn steps(
                 };
                 lookup.resume(found, print)?
             }
+            RunProgress::FunctionCall(call) if !program.functions.contains(&call.function_name) => {
+                let nobody = ExtFunctionResult::NotFound(call.function_name.clone());
+                call.resume(nobody, print)?
+            }
             RunProgress::FunctionCall(call) => {
                 let told = Call {
                     name: call.function_name.clone(),
@@ -109,7 +113,9 @@ fn trouble(error: &MontyException) -> Trouble {
 
 fn named(pairs: &[(MontyObject, MontyObject)]) -> Map<String, Value> {
     let pairs = pairs.iter().cloned();
-    pairs.map(|(name, value)| (key(name), json(value))).collect()
+    pairs
+        .map(|(name, value)| (key(name), json(value)))
+        .collect()
 }
 
 fn key(key: MontyObject) -> String {

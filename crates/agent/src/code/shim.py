@@ -1,12 +1,20 @@
 # Runs one program in CPython: a line of JSON with the program in, lines with its calls and its end out.
-import ast, contextlib, io, json, os, resource, sys, traceback
+import ast, contextlib, io, json, os, resource, signal, sys, traceback
 
 told, heard = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
 program = json.loads(heard.readline())
 bounds = program["bounds"]
 resource.setrlimit(resource.RLIMIT_AS, (bounds["memory_bytes"],) * 2)
-seconds = max(1, (bounds["time_ms"] + 999) // 1000)
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+seconds = bounds["time_ms"] / 1000
+resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 3,) * 2)
+
+
+def late(*_):
+    raise TimeoutError(f"it took longer than {seconds} s")
+
+
+signal.signal(signal.SIGPROF, late)
+signal.setitimer(signal.ITIMER_PROF, seconds)
 sys.setrecursionlimit(max(50, bounds["recursion"]))
 
 
@@ -54,4 +62,5 @@ with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == FILE]
         line = error.lineno if isinstance(error, SyntaxError) else (frames or [None])[-1]
         trouble = {"message": f"{type(error).__name__}: {error}", "line": line}
+signal.setitimer(signal.ITIMER_PROF, 0)
 tell(ended={"printed": printed.getvalue(), "value": value, "trouble": trouble})

@@ -166,7 +166,11 @@ pub(super) fn problem(settings: &FrontMatter) -> Option<(&'static str, String, &
                 Pattern::Reflect => "there is a critic, and the pattern is not reflect".to_owned(),
                 _ => format!("there is `{name}`, and the pattern is not {name}"),
             };
-            return Some((key, message, "write `pattern: ...` as these settings are for"));
+            return Some((
+                key,
+                message,
+                "write `pattern: ...` as these settings are for",
+            ));
         }
     }
     match (settings.pattern, &settings.reflect, &settings.team) {

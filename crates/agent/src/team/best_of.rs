@@ -84,7 +84,10 @@ pub async fn best_of(
         };
         scores.push(Some(verdict.score));
         let rank = |verdict: &Verdict| (verdict.accepted, verdict.score);
-        if best.as_ref().is_none_or(|(_, than)| rank(&verdict) > rank(than)) {
+        if best
+            .as_ref()
+            .is_none_or(|(_, than)| rank(&verdict) > rank(than))
+        {
             best = Some((acted, verdict));
         }
     }

@@ -48,9 +48,8 @@ pub async fn hand_off(
     conversation: &mut Conversation,
 ) -> Result<Handed> {
     let instructions = conversation.instructions();
-    let is_theirs = |member: &&Member| {
-        instructions.as_deref() == Some(member.agent.instructions.as_str())
-    };
+    let is_theirs =
+        |member: &&Member| instructions.as_deref() == Some(member.agent.instructions.as_str());
     let speaks = with.members.iter().find(is_theirs).or(with.members.first());
     let Some(mut member) = speaks else {
         return Err(Error::Workflow("a hand-off without members".to_owned()));

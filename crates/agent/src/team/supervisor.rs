@@ -10,7 +10,7 @@
 //! the members as its tools: see [`Member`]. The work of the k-th turn is in the scope `NAME[k]`.
 
 use journal::Run;
-use model::{Message, Output, Role, Stop, ToolChoice};
+use model::{Message, Output, Stop, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tool::Toolbox;
@@ -115,7 +115,9 @@ async fn turn(run: &Run, with: &Supervising, turn: u32, who: &str, task: &str) -
     };
     let place = usize::try_from(turn).unwrap_or(usize::MAX);
     let arguments = json!({"task": task});
-    let answer = member.call(run, &with.supervisor, place, &arguments).await?;
+    let answer = member
+        .call(run, &with.supervisor, place, &arguments)
+        .await?;
     Ok(answer.text())
 }
 

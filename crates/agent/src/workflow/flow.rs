@@ -55,7 +55,11 @@ impl<T> Out<T> {
 
     /// With one event more.
     pub fn and<E: Any + Send>(mut self, event: E) -> Out<T> {
-        let event = (TypeId::of::<E>(), type_name::<E>(), Box::new(event) as Event);
+        let event = (
+            TypeId::of::<E>(),
+            type_name::<E>(),
+            Box::new(event) as Event,
+        );
         self.events.push(event);
         self
     }
@@ -165,7 +169,12 @@ impl<T: Send + 'static> Flow<T> {
 
     /// Collects the events of one type that come of all that one call of the handler `after` brought; then handles
     /// them together, in the order of what they came from. Where none has come, it is not called.
-    pub fn collect<E, F, Fut>(mut self, name: &'static str, after: &'static str, gather: F) -> Flow<T>
+    pub fn collect<E, F, Fut>(
+        mut self,
+        name: &'static str,
+        after: &'static str,
+        gather: F,
+    ) -> Flow<T>
     where
         E: Any + Send,
         F: Fn(Run, Vec<E>) -> Fut + Send + Sync + 'static,
@@ -175,7 +184,10 @@ impl<T: Send + 'static> Flow<T> {
             let events = events.into_iter().map(|event| event.downcast::<E>());
             let events: std::result::Result<Vec<Box<E>>, _> = events.collect();
             match events {
-                Ok(events) => Box::pin(gather(run, events.into_iter().map(|event| *event).collect())),
+                Ok(events) => Box::pin(gather(
+                    run,
+                    events.into_iter().map(|event| *event).collect(),
+                )),
                 Err(_) => Box::pin(async { Err(other_type::<E>()) }),
             }
         });
@@ -196,7 +208,11 @@ impl<T: Send + 'static> Flow<T> {
     pub async fn run<E: Any + Send>(&self, run: &Run, event: E) -> Result<Vec<T>> {
         self.check()?;
         let handled = AtomicUsize::new(0);
-        let event = (TypeId::of::<E>(), type_name::<E>(), Box::new(event) as Event);
+        let event = (
+            TypeId::of::<E>(),
+            type_name::<E>(),
+            Box::new(event) as Event,
+        );
         let came = self.handle(run.clone(), 0, event, &handled).await?;
         match came.held.first() {
             None => Ok(came.results),
@@ -215,7 +231,10 @@ impl<T: Send + 'static> Flow<T> {
                 wrong = Some(format!("there is no handler {}", collector.after));
             }
             if self.handlers.contains_key(&collector.of) {
-                wrong = Some(format!("what {} collects is handled as well", collector.name));
+                wrong = Some(format!(
+                    "what {} collects is handled as well",
+                    collector.name
+                ));
             }
         }
         let all = names().chain(self.collectors.iter().map(|collector| collector.name));

@@ -83,7 +83,12 @@ pub struct Watch {
     #[arg(long, value_name = "MODEL", conflicts_with = "say")]
     pub model: Option<String>,
     /// Look again after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "say")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        conflicts_with = "say"
+    )]
     pub every: u64,
     /// Say how it stands now, and no more
     #[arg(long, conflicts_with_all = ["say", "model"])]

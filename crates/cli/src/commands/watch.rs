@@ -55,7 +55,10 @@ async fn plainly(journal: &Journal, id: &str, every: Duration) -> Result<ExitCod
     let mut before = None;
     loop {
         let standing = watcher::look(journal, id).await?;
-        if before.as_ref().is_none_or(|before| standing.is_news(before)) {
+        if before
+            .as_ref()
+            .is_none_or(|before| standing.is_news(before))
+        {
             view::print(&format!("{}\n", standing.sentence()))?;
         }
         if standing.is_over {
@@ -73,7 +76,9 @@ async fn in_words(
     every: Duration,
     acting: Acting,
 ) -> Result<ExitCode> {
-    let run = journal.start(NewRun::new(AGENT, json!({"run": id}))).await?;
+    let run = journal
+        .start(NewRun::new(AGENT, json!({"run": id})))
+        .await?;
     let watcher = Watcher {
         journal: journal.clone(),
         acting: Some(acting),
