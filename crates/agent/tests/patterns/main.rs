@@ -9,6 +9,7 @@
 
 mod coding;
 mod members;
+mod seeds;
 mod support;
 mod teams;
 mod watching;

@@ -194,5 +194,11 @@ fn how_a_run_stands_is_said_in_a_sentence() {
     standing.latest[0].error = Some("no such file".to_owned());
     standing.reason = Some("no model".to_owned());
     said.push(standing.sentence());
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    It has been working for 4 min: nothing is done yet; now model for 4 min.
+    It has been working for 4 min: 7 steps are done, at last files.read of step[1] ({"path":"a.md"}); now model for 4 min.
+    It has been working for 4 min: 7 steps are done, at last files.read of step[1] ({"path":"a.md"}).
+    It waits after 4 min: plan[0]/person[0] asks: May this be done?; 7 steps are done, at last files.read of step[1] ({"path":"a.md"}).
+    It is over after 4 min (no model): 7 steps are done, at last files.read of step[1] ({"path":"a.md"}), which failed: no such file.
+    "#);
 }

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use crate::support::{ended, new, run, silent};
 
+/// A time that no test sees come.
+const NEVER_MS: u64 = 1_000_000_000_000;
+
 type Worked = std::result::Result<Value, WorkflowError>;
 
 async fn count(run: &Run, word: &str) -> Result<usize> {
@@ -73,28 +76,22 @@ async fn all(run: &Run) -> Result<Value> {
     let race = first(
         run,
         "race",
-        [60_000, 1, 60_000],
+        [NEVER_MS, 0, NEVER_MS],
         |run, time_ms| async move {
             run.sleep(Duration::from_millis(time_ms)).await?;
             Ok(time_ms)
         },
     );
     let (winner, _) = race.await?;
-    let sent = retry(
-        run,
-        "send",
-        3,
-        Duration::from_millis(1),
-        |run, attempt| async move {
-            let post = run.step("post", Effect::Read, &attempt, |_| async move {
-                match attempt {
-                    2 => Ok("sent".to_owned()),
-                    _ => Err(StepError::Failed("busy".to_owned())),
-                }
-            });
-            Ok(post.await?)
-        },
-    );
+    let sent = retry(run, "send", 3, Duration::ZERO, |run, attempt| async move {
+        let post = run.step("post", Effect::Read, &attempt, |_| async move {
+            match attempt {
+                2 => Ok("sent".to_owned()),
+                _ => Err(StepError::Failed("busy".to_owned())),
+            }
+        });
+        Ok(post.await?)
+    });
     let sent = sent.await?;
     let looped = repeat(run, "round", 5, 1, |run, number| async move {
         let next: usize = run
@@ -124,7 +121,29 @@ async fn branches_have_addresses_that_do_not_depend_on_who_is_quicker() {
     assert_eq!(over.output, json!([[3, 5, 5], 1, "sent", 27, [3]]));
     let mut steps = over.steps;
     steps.sort();
-    insta::assert_snapshot!(steps.join("\n"), @"");
+    insta::assert_snapshot!(steps.join("\n"), @r"
+    race-first[0]
+    race[0]/sleep[0]
+    race[1]/sleep[0]
+    race[2]/sleep[0]
+    round[0]/next[0]
+    round[1]/next[0]
+    round[2]/next[0]
+    send[0]/post[0]
+    send[0]/sleep[0]
+    send[1]/post[0]
+    send[1]/sleep[0]
+    send[2]/post[0]
+    split[0]/count[0]/count[0]
+    split[0]/count[1]/count[0]
+    split[0]/count[2]/count[0]
+    split[0]/sum[0]/halve[0]/half[0]
+    split[0]/sum[0]/halve[0]/halve[0]/half[0]
+    split[0]/sum[0]/sum[0]
+    word[0]/count[0]
+    word[1]/count[0]
+    word[2]/count[0]
+    ");
 }
 
 #[tokio::test]
@@ -234,7 +253,15 @@ async fn a_flow_that_is_put_together_wrongly_says_so() {
     });
     said.push(wrong(round.most(10)).await);
     said.push(wrong(split().collect("words", "split", never)).await);
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    the workflow: nobody handles a patterns::workflows::Text
+    the workflow: nobody handles a patterns::workflows::Word
+    the workflow: there is no handler spilt
+    the workflow: split is there twice
+    the workflow: two handlers of patterns::workflows::Text
+    the workflow: more than 10 events
+    []
+    ");
 }
 
 #[test]
