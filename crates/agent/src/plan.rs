@@ -147,6 +147,29 @@ impl Planning {
 /// Makes a plan for `task`, carries it out, and answers. Where plans fail to the last, it answers from what is
 /// done.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match &request.output {
+/// #     model::Output::Text => "A bridge.".to_owned(),
+/// #     model::Output::Json(schema) if schema["properties"]["steps"].is_null() => {
+/// #         r#"{"result": "a wide river", "done": true}"#.to_owned()
+/// #     }
+/// #     _ => r#"{"steps": [{"name": "look", "task": "Look at the river.", "after": [], "expect": ""}]}"#.to_owned(),
+/// # })));
+/// use plumb_agent::act::Acting;
+/// use plumb_agent::plan::{Planning, plan};
+///
+/// let planned = plan(&run, &Planning::new(Acting::new(model)), "How do we cross the river?").await?;
+/// assert_eq!((planned.text.as_str(), planned.done.len()), ("A bridge.", 1));
+/// assert_eq!(journal.steps(run.id()).await?[1].path, "plan[0]/step[0]/model[0]");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`], for who plans, works and writes.
 pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {

@@ -97,6 +97,31 @@ pub struct Reflected {
 /// Writes what `conversation` asks for, and lets the critic judge it, until a draft is accepted or there have
 /// been enough. `task` is what the critic is told that it is about.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| {
+/// #     Ok(if request.messages.len() > 1 { r#"{"city": "Bern"}"# } else { "Bern" }.to_owned())
+/// # }));
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::reflect::{Reflecting, SchemaCritic, reflect};
+///
+/// let with = Reflecting {
+///     writer: Acting::new(model),
+///     critic: Arc::new(SchemaCritic { schema: serde_json::json!({"required": ["city"]}) }),
+///     drafts: 3,
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("The capital of Switzerland, as JSON?"))?;
+/// let reflected = reflect(&run, &with, &mut conversation, "The capital of Switzerland").await?;
+/// assert_eq!((reflected.text.as_str(), reflected.drafts), (r#"{"city": "Bern"}"#, 2));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`], for the writer and for the critic.
 pub async fn reflect(

@@ -58,6 +58,25 @@ pub struct Doing {
 
 /// Reads how a run stands.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// use journal::Effect;
+/// use plumb_agent::watcher::look;
+///
+/// run.step("dig", Effect::Read, &(), |context| async move {
+///     context.attribute("title", "a hole");
+///     Ok(())
+/// })
+/// .await?;
+/// let sentence = look(&journal, run.id().as_str()).await?.sentence();
+/// assert_eq!(sentence, "It has been working for 0 s: one step is done, at last dig (a hole).");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`Error::Journal`] when there is no such run, or it cannot be read.
 pub async fn look(journal: &Journal, run: &str) -> Result<Standing> {

@@ -104,6 +104,36 @@ enum Next {
 
 /// Lets the model answer `conversation` by programs. Only the answer is added to the conversation.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.len() {
+/// #     2 => r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
+/// #     _ => r#"{"next": "answer", "answer": "8 letters"}"#.to_owned(),
+/// # })));
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::code::{Coding, code};
+///
+/// /// The length of a word.
+/// #[tool::tool(effect = "pure")]
+/// async fn length(word: String) -> usize {
+///     word.len()
+/// }
+///
+/// let mut acting = Acting::new(model);
+/// acting.tools.add(length::tool())?;
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("How many letters are in one and three?"))?;
+/// let acted = code(&run, &Coding::new(acting), &mut conversation).await?;
+/// assert_eq!((acted.text.as_str(), acted.calls), ("8 letters", 2));
+/// assert_eq!(journal.steps(run.id()).await?[1].path, "program[0]/length[0]");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`](crate::act::act), and [`Error::Interpreter`] where programs cannot be run at all.
 pub async fn code(run: &Run, with: &Coding, conversation: &mut Conversation) -> Result<Acted> {

@@ -45,6 +45,30 @@ pub struct Best {
 /// `critic[k]`, and takes the best: an accepted one before others, then by score, then the first. `task` is what the
 /// critic is told that it is about. A draft that cannot be written or judged is left out.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |_| Ok(r#"{"city": "Bern"}"#.to_owned())));
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::reflect::SchemaCritic;
+/// use plumb_agent::team::{BestOf, best_of};
+///
+/// let with = BestOf {
+///     writer: Acting::new(model),
+///     drafts: 3,
+///     critic: Arc::new(SchemaCritic { schema: serde_json::json!({"required": ["city"]}) }),
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("The capital of Switzerland, as JSON?"))?;
+/// let best = best_of(&run, &with, &mut conversation, "The capital of Switzerland").await?;
+/// assert_eq!(best.scores, [Some(10.0); 3]);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`], and [`Error::Model`] where no draft is left.
 pub async fn best_of(

@@ -40,6 +40,43 @@ pub struct Handed {
 
 /// Lets the members answer `conversation`, which is with the one whose instructions it has; else with the first.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::with_calls("scripted:doc", |request| Ok(match request.messages.len() {
+/// #     2 => model::Response {
+/// #         tool_calls: vec![model::ToolCall {
+/// #             id: "1".to_owned(),
+/// #             name: "hand_off_to_billing".to_owned(),
+/// #             arguments: serde_json::json!({}),
+/// #             signature: None,
+/// #         }],
+/// #         ..model::Response::default()
+/// #     },
+/// #     _ => model::Response { text: "It is paid.".to_owned(), ..model::Response::default() },
+/// # })));
+/// use plumb_agent::Agent;
+/// use plumb_agent::act::Conversation;
+/// use plumb_agent::team::{HandOff, Member, hand_off};
+///
+/// let speaks = |name: &str, instructions: &str| {
+///     Member::new(name, instructions, Agent::new(model.clone()).instructions(instructions))
+/// };
+/// let with = HandOff {
+///     members: vec![speaks("reception", "You greet."), speaks("billing", "You know invoices.")],
+///     most: 3,
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("Is my invoice paid?"))?;
+/// let handed = hand_off(&run, &with, &mut conversation).await?;
+/// assert_eq!((handed.by.as_str(), handed.acted.text.as_str()), ("billing", "It is paid."));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`](crate::act::act), and [`Error::Workflow`] where there are no members.
 pub async fn hand_off(

@@ -26,6 +26,33 @@ pub struct Mixture {
 /// Answers what `conversation` asks for; `task` is what the proposers are told, in the scopes `NAME[k]`. One that
 /// cannot answer is left out. The proposals are shown to the aggregator and not kept in the conversation.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| {
+/// #     let said = request.messages.last().map(|said| said.text().into_owned()).unwrap_or_default();
+/// #     Ok(if said.contains("Proposal 2") { "Bern".to_owned() } else { "Bern, I think".to_owned() })
+/// # }));
+/// use plumb_agent::Agent;
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::team::{Member, Mixture, mixture};
+///
+/// let proposer = |name: &str| Member::new(name, "Proposes.", Agent::new(model.clone()));
+/// let with = Mixture {
+///     proposers: vec![proposer("one"), proposer("other")],
+///     aggregator: Acting::new(model.clone()),
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("The capital of Switzerland?"))?;
+/// let acted = mixture(&run, &with, &mut conversation, "The capital of Switzerland?").await?;
+/// assert_eq!(acted.text, "Bern");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`], and [`Error::Model`] where nobody has proposed anything.
 pub async fn mixture(

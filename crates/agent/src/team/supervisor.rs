@@ -40,6 +40,34 @@ enum Next {
 
 /// Lets a supervisor answer `conversation` by what members do. Only the answer is added to the conversation.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match &request.output {
+/// #     model::Output::Text => "3 pages".to_owned(),
+/// #     _ if request.messages.len() > 3 => r#"{"next": "answer", "answer": "It has 3 pages."}"#.to_owned(),
+/// #     _ => r#"{"next": "ask", "who": "reader", "task": "How many pages?"}"#.to_owned(),
+/// # })));
+/// use plumb_agent::Agent;
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::team::{Member, Supervising, supervise};
+///
+/// let reader = Agent::new(model.clone()).instructions("You read books.");
+/// let with = Supervising {
+///     supervisor: Acting::new(model),
+///     members: vec![Member::new("reader", "Reads a book.", reader)],
+///     turns: 5,
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("How long is the book?"))?;
+/// assert_eq!(supervise(&run, &with, &mut conversation).await?.text, "It has 3 pages.");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`act`](crate::act::act), [`Error::Model`] when a decision has not the form that it must have, and
 /// [`Error::Workflow`] where there are no members.

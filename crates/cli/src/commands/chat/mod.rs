@@ -82,6 +82,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
                 text: PLAIN.to_owned(),
                 output: None,
                 critic: None,
+                members: Vec::new(),
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
             let model = workshop.model_name(asked, &pinned)?;
@@ -108,6 +109,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
         text: String::new(),
         attachments: Vec::new(),
         model,
+        review_plan: false,
         folder,
     };
     // Before the run exists, so that a missing model leaves no run behind.
