@@ -15,6 +15,7 @@ use journal::{Question, Run};
 use model::{Message, Output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tool::Toolbox;
 
 use crate::Result;
@@ -219,16 +220,28 @@ async fn make(
             "\nThe last plan failed. {trouble}\nMake another plan for the rest."
         ));
     }
-    formed::<Plan>(run, &with.planner, &instructions, said)
-        .await?
-        .json()
+    let planner = Acting {
+        output: Output::Json(form(with.steps)),
+        ..with.planner.clone()
+    };
+    formed(run, &planner, &instructions, said).await?.json()
+}
+
+/// The form of a plan. Small models plan nothing, or far too much, where that is let through.
+fn form(most: usize) -> Value {
+    let Output::Json(mut schema) = Output::of::<Plan>() else {
+        return Value::Null;
+    };
+    if let Some(steps) = schema.pointer_mut("/properties/steps") {
+        steps["minItems"] = 1.into();
+        steps["maxItems"] = most.into();
+    }
+    schema
 }
 
 /// A plan as a person wants it. One that cannot be carried out comes back to them with what is wrong.
 async fn reviewed(run: &Run, with: &Planning, mut plan: Plan, done: &[Done]) -> Result<Plan> {
-    let Output::Json(schema) = Output::of::<Plan>() else {
-        return Ok(plan);
-    };
+    let schema = form(with.steps);
     for _ in 0..MOST_REVIEWS {
         let wrong = match check(&plan, with.steps, done) {
             Ok(()) => String::new(),
@@ -331,9 +344,11 @@ async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<
         expected => format!("\nIt is done when its result has this: {expected}"),
     };
     let said = format!("{}{expected}\n{}", step.task, told(&needed));
-    formed::<Report>(run, &with.worker, &instructions, said)
-        .await?
-        .json()
+    let worker = Acting {
+        output: Output::of::<Report>(),
+        ..with.worker.clone()
+    };
+    formed(run, &worker, &instructions, said).await?.json()
 }
 
 async fn write(
@@ -350,25 +365,19 @@ async fn write(
     if let Some(trouble) = trouble {
         said.push_str(&format!("\nNot everything could be done. {trouble}"));
     }
+    if done.is_empty() {
+        said.push_str("\nNothing is known. Say so, and do not answer from memory.");
+    }
     conversation.push(Message::user(said))?;
     act(run, &with.writer, &mut conversation).await
 }
 
-/// An answer of the form `T`.
-async fn formed<T: JsonSchema>(
-    run: &Run,
-    acting: &Acting,
-    instructions: &str,
-    said: String,
-) -> Result<Acted> {
-    let with = Acting {
-        output: Output::of::<T>(),
-        ..acting.clone()
-    };
+/// An answer in the form of `acting`.
+async fn formed(run: &Run, acting: &Acting, instructions: &str, said: String) -> Result<Acted> {
     let mut conversation = Conversation::new(run);
     conversation.push(Message::system(instructions))?;
     conversation.push(Message::user(said))?;
-    act(run, &with, &mut conversation).await
+    act(run, acting, &mut conversation).await
 }
 
 /// What is done, for a model.
