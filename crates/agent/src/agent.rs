@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard::Heard;
 use journal::{Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Tool;
 
-use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
 use crate::code::{self, Coding, Interpreter};
 use crate::plan::{Planning, Plans, plan};
 use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
@@ -138,11 +139,12 @@ impl Agent {
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        acting.guard.policy = Arc::new(pinned.policy()?);
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
         let mut agent = Agent {
-            way: Agent::way(pinned, &definition, &model, kit)?,
+            way: Agent::way(pinned, &definition, &model, kit, &acting.guard.policy)?,
             instructions: definition.instructions,
             examples: definition.examples,
             acting,
@@ -151,7 +153,10 @@ impl Agent {
         for member in &pinned.members {
             let about = member.definition()?;
             let description = about.description.unwrap_or_default();
-            let own = Agent::of(member, Arc::clone(&model), kit)?;
+            let mut own = Agent::of(member, Arc::clone(&model), kit)?;
+            if member.policy.is_none() {
+                own.acting.guard.policy = Arc::clone(&agent.acting.guard.policy);
+            }
             agent = agent.member(Member::new(&about.name, &description, own))?;
         }
         Ok(agent)
@@ -163,6 +168,7 @@ impl Agent {
         definition: &Definition,
         model: &Arc<dyn Model>,
         kit: &Kit,
+        policy: &Arc<guard::Policy>,
     ) -> Result<Way> {
         let critic = |named: &str| -> Result<Arc<dyn Critic>> {
             Ok(match (named, pinned.critic()?, &pinned.output) {
@@ -170,10 +176,14 @@ impl Agent {
                 ("schema", _, Some(schema)) => Arc::new(SchemaCritic {
                     schema: schema.clone(),
                 }),
-                (_, Some(critic), _) => Arc::new(ModelCritic {
-                    acting: self::acting(&critic, Arc::clone(model), kit)?,
-                    criteria: critic.instructions,
-                }),
+                (_, Some(critic), _) => {
+                    let mut judging = self::acting(&critic, Arc::clone(model), kit)?;
+                    judging.guard.policy = Arc::clone(policy);
+                    Arc::new(ModelCritic {
+                        acting: judging,
+                        criteria: critic.instructions,
+                    })
+                }
                 (_, None, _) => {
                     let hint = "name the file of an agent, person, or schema";
                     let message = format!("there is no critic {named}");
@@ -240,6 +250,12 @@ impl Agent {
         Ok(self)
     }
 
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
+    }
+
     /// With answers that are a `T`.
     pub fn output<T: JsonSchema + DeserializeOwned>(mut self) -> Typed<T> {
         self.acting.output = Output::of::<T>();
@@ -273,11 +289,23 @@ impl Agent {
         }
     }
 
+    /// Does a task that another agent has made of what it has heard.
+    ///
+    /// # Errors
+    /// As [`act`].
+    pub async fn run_for(&self, run: &Run, heard: &Heard, task: &str) -> Result<Acted> {
+        let mut conversation = self.begin_knowing(run, heard.clone())?;
+        // Nobody has said it: what it names is not grounded by it.
+        conversation.made(Message::user(task))?;
+        let responding = self.respond(run, &self.acting, &mut conversation, task);
+        responding.await
+    }
+
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let mut conversation = self.begin(run)?;
         let task = said.text().into_owned();
         conversation.push(said)?;
-        if !self.listens || self.acting.remarks.is_some() {
+        if !self.listens {
             let responding = self.respond(run, &self.acting, &mut conversation, &task);
             return responding.await;
         }
@@ -312,6 +340,7 @@ impl Agent {
                     end: reflected.end,
                     rounds: reflected.drafts,
                     calls: 0,
+                    unkept: reflected.unkept,
                 })
             }
             Way::Code(interpreter, limits) => {
@@ -338,6 +367,7 @@ impl Agent {
                     end: planned.trouble.map_or(End::Answered, |_| End::Rounds),
                     rounds: plans,
                     calls: 0,
+                    unkept: planned.unkept,
                 })
             }
         }
@@ -345,13 +375,19 @@ impl Agent {
 
     /// A conversation that has its instructions and examples, and nothing else yet.
     pub(crate) fn begin(&self, run: &Run) -> Result<Conversation> {
-        let mut conversation = Conversation::new(run);
+        self.begin_knowing(run, Heard::default())
+    }
+
+    /// The same, for one who has heard this elsewhere.
+    fn begin_knowing(&self, run: &Run, heard: Heard) -> Result<Conversation> {
+        let mut conversation = Conversation::knowing(run, heard);
         if !self.instructions.is_empty() {
             conversation.push(Message::system(&self.instructions))?;
         }
         for example in &self.examples {
-            conversation.push(Message::user(example.user.trim()))?;
-            conversation.push(Message::assistant(example.assistant.trim()))?;
+            // Nobody has said what an example says: a call must not take its order's number from there.
+            conversation.made(Message::user(example.user.trim()))?;
+            conversation.made(Message::assistant(example.assistant.trim()))?;
         }
         Ok(conversation)
     }
@@ -367,6 +403,12 @@ fn acting(definition: &Definition, model: Arc<dyn Model>, kit: &Kit) -> Result<A
         limits: definition.limits,
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
+        guard: Guarding {
+            agent: definition.name.clone(),
+            grounded: definition.checks.grounded,
+            promises: definition.checks.promises,
+            ..Guarding::default()
+        },
         ..Acting::new(model)
     })
 }

@@ -3,6 +3,7 @@
 
 mod front_matter;
 mod patterns;
+mod tool_settings;
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,12 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, ToolEntry};
+pub use self::front_matter::{Checks, Example, FilesTool, LibraryTool, Pattern, ToolEntry};
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
+pub use self::tool_settings::{
+    HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
+};
 use crate::{Error, Result, act};
 
 /// An agent as its file describes it.
@@ -44,6 +48,10 @@ pub struct Definition {
     pub listens: bool,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// The file of its policy, as it is written.
+    pub policy: Option<String>,
+    /// Which checks it is held to.
+    pub checks: Checks,
     /// Exchanges shown to the model before the real question, oldest first.
     pub examples: Vec<Example>,
     /// The most tokens that one answer may have.
@@ -83,7 +91,10 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = format!("known keys: {KEYS}");
+            let hint = match key_at(matter, line - 1) {
+                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
+                _ => format!("known keys: {KEYS}"),
+            };
             error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
@@ -112,6 +123,8 @@ impl Definition {
             team: settings.team,
             listens: settings.listens,
             output: settings.output,
+            policy: settings.policy,
+            checks: settings.checks,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
@@ -166,6 +179,9 @@ pub struct Pinned {
     /// The members of its team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Pinned>,
+    /// The text of its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Pinned {
@@ -192,13 +208,30 @@ impl Pinned {
             None => None,
         };
         let members = read_members(path, &definition, above)?;
+        let policy = match &definition.policy {
+            Some(name) => Some(read_policy(path, name, &definition)?),
+            None => None,
+        };
         Ok(Pinned {
             file,
             text: definition.text,
             output,
             critic,
             members,
+            policy,
         })
+    }
+
+    /// What it may do.
+    ///
+    /// # Errors
+    /// [`Error::Policy`], with file and line, and as [`Definition::parse`].
+    pub fn policy(&self) -> Result<guard::Policy> {
+        let Some(text) = &self.policy else {
+            return Ok(guard::Policy::default());
+        };
+        let file = self.definition()?.policy.unwrap_or_default();
+        Ok(guard::Policy::read(&file, text)?)
     }
 
     /// The agent.
@@ -289,6 +322,25 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
     Ok(schema)
 }
 
+/// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
+fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
+    let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("the policy {name} cannot be read: {error}");
+        let hint = "name a file beside the agent's file";
+        definition.wrong(&agent.display().to_string(), "policy:", message, hint)
+    })?;
+    guard::Policy::read(&path.display().to_string(), &text)?;
+    Ok(text)
+}
+
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -318,8 +370,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -346,6 +398,7 @@ mod tests {
         let files = ToolEntry::Files(FilesTool {
             root: Some("notes".to_owned()),
             write: true,
+            untrusted: false,
         });
         let library = ToolEntry::Library(LibraryTool::default());
         assert_eq!(read.tools, [ToolEntry::Time, files, library]);
@@ -382,15 +435,15 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
         a.md:5: tools[1]: the tool math has no settings
-        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
-        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
+        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`, `code`, `team`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

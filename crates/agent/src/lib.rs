@@ -11,6 +11,7 @@
 pub mod act;
 mod agent;
 mod agents;
+pub mod audit;
 pub mod call;
 pub mod chat;
 pub mod code;
@@ -30,9 +31,10 @@ pub mod workflow;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    CodeSettings, Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, PlanSettings,
-    Python, Reflection, TeamSettings, TeamWay, ToolEntry,
+    Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern,
+    Pinned, PlanSettings, Python, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool,
+    TeamSettings, TeamWay, ToolEntry, WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
 pub use lazy::{Lazy, OpenModel};

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use guard::{Heard, Label};
 use journal::{Question, Run};
 use model::{Message, Output};
 use schemars::JsonSchema;
@@ -117,6 +118,9 @@ pub struct Planned {
     pub plans: usize,
     /// Why the last plan could not be carried out; none: all of it was.
     pub trouble: Option<String>,
+    /// Sentences of the answer that say something was done which no call did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
 }
 
 impl Planning {
@@ -174,27 +178,36 @@ impl Planning {
 /// # Errors
 /// As [`act`], for who plans, works and writes.
 pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
+    // Whoever works on a part has heard the task, and what came of the parts before.
+    let mut heard = Heard::default();
+    heard.text(task, &Label::User.into());
     let mut done = Vec::new();
     let mut trouble = None;
     let mut plans = 0;
     while plans < with.plans {
         let scope = run.scope("plan", plans);
         plans += 1;
-        let made = make(&scope, with, task, &done, trouble.as_deref()).await?;
+        let made = make(&scope, with, task, &done, trouble.as_deref(), &heard).await?;
         let made = match with.asks {
             true => reviewed(&scope, with, made, &done).await?,
             false => made,
         };
+        if with.asks {
+            // A person has read it, and said what it says.
+            heard.text(&serde_json::json!(made).to_string(), &Label::User.into());
+        }
         trouble = match check(&made, with.steps, &done) {
-            Ok(()) => carry_out(&scope, with, &made, &mut done).await?,
+            Ok(()) => carry_out(&scope, with, &made, &mut done, &mut heard).await?,
             Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
         };
         if trouble.is_none() {
             break;
         }
     }
-    let written = write(run, with, task, &done, trouble.as_deref()).await?;
+    let written = write(run, with, task, &done, trouble.as_deref(), &heard).await?;
+    let guard = &with.worker.guard;
     Ok(Planned {
+        unkept: guard.unkept(&written.text, &heard, &with.worker.tools),
         text: written.text,
         done,
         plans,
@@ -209,6 +222,7 @@ async fn make(
     task: &str,
     done: &[Done],
     trouble: Option<&str>,
+    heard: &Heard,
 ) -> Result<Plan> {
     let instructions = with.told_first(&format!(
         "You make plans: at most {} steps, each of which can be done by itself. Do not plan what is done already.",
@@ -224,7 +238,8 @@ async fn make(
         output: Output::Json(form(with.steps)),
         ..with.planner.clone()
     };
-    formed(run, &planner, &instructions, said).await?.json()
+    let (acted, _) = formed(run, &planner, &instructions, said, heard).await?;
+    acted.json()
 }
 
 /// The form of a plan. Small models plan nothing, or far too much, where that is let through.
@@ -301,6 +316,7 @@ async fn carry_out(
     with: &Planning,
     plan: &Plan,
     done: &mut Vec<Done>,
+    heard: &mut Heard,
 ) -> Result<Option<String>> {
     let mut open: Vec<(usize, &Step)> = plan.steps.iter().enumerate().collect();
     while !open.is_empty() {
@@ -308,15 +324,17 @@ async fn carry_out(
         let (now, later): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(_, step)| step.after.iter().all(is_done));
-        let known = &*done;
+        let (known, before) = (&*done, &*heard);
         let working = now.iter().map(|(place, step)| {
             let run = run.scope("step", *place);
-            async move { work(&run, with, step, known).await }
+            async move { work(&run, with, step, known, before).await }
         });
         // None is dropped because another one failed: what it writes would be in doubt then.
-        let reports: Vec<Report> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+        let reports: Vec<(Report, Heard)> =
+            join_all(working).await.into_iter().collect::<Result<_>>()?;
         let mut failed = Vec::new();
-        for ((_, step), report) in now.iter().zip(reports) {
+        for ((_, step), (report, learnt)) in now.iter().zip(reports) {
+            heard.join(&learnt);
             let (name, result) = (step.name.clone(), report.result);
             match report.done {
                 true => done.push(Done { name, result }),
@@ -332,7 +350,13 @@ async fn carry_out(
 }
 
 /// Does one step, with the results that it needs.
-async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<Report> {
+async fn work(
+    run: &Run,
+    with: &Planning,
+    step: &Step,
+    done: &[Done],
+    heard: &Heard,
+) -> Result<(Report, Heard)> {
     let needed: Vec<Done> = done
         .iter()
         .filter(|done| step.after.contains(&done.name))
@@ -348,7 +372,8 @@ async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<
         output: Output::of::<Report>(),
         ..with.worker.clone()
     };
-    formed(run, &worker, &instructions, said).await?.json()
+    let (acted, heard) = formed(run, &worker, &instructions, said, heard).await?;
+    Ok((acted.json()?, heard))
 }
 
 async fn write(
@@ -357,8 +382,9 @@ async fn write(
     task: &str,
     done: &[Done],
     trouble: Option<&str>,
+    heard: &Heard,
 ) -> Result<Acted> {
-    let mut conversation = Conversation::new(run);
+    let mut conversation = Conversation::knowing(run, heard.clone());
     let instructions = "You answer from the results of the steps, and say what is missing.";
     conversation.push(Message::system(with.told_first(instructions)))?;
     let mut said = format!("The task:\n{task}\n{}", told(done));
@@ -368,16 +394,24 @@ async fn write(
     if done.is_empty() {
         said.push_str("\nNothing is known. Say so, and do not answer from memory.");
     }
-    conversation.push(Message::user(said))?;
+    conversation.made(Message::user(said))?;
     act(run, &with.writer, &mut conversation).await
 }
 
 /// An answer in the form of `acting`.
-async fn formed(run: &Run, acting: &Acting, instructions: &str, said: String) -> Result<Acted> {
-    let mut conversation = Conversation::new(run);
+async fn formed(
+    run: &Run,
+    acting: &Acting,
+    instructions: &str,
+    said: String,
+    heard: &Heard,
+) -> Result<(Acted, Heard)> {
+    let mut conversation = Conversation::knowing(run, heard.clone());
     conversation.push(Message::system(instructions))?;
-    conversation.push(Message::user(said))?;
-    act(run, acting, &mut conversation).await
+    // The task has been heard; the rest of it is what models made.
+    conversation.made(Message::user(said))?;
+    let acted = act(run, acting, &mut conversation).await?;
+    Ok((acted, conversation.heard().clone()))
 }
 
 /// What is done, for a model.

@@ -1,6 +1,8 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod policy;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
+pub use self::policy::{Policy, PolicyCommand};
+pub use self::tools::{Tools, ToolsCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -44,6 +48,8 @@ pub enum Command {
     Index(Index),
     /// Search the library
     Search(Search),
+    /// List tools, look at one, or call one
+    Tools(Tools),
     /// List models, or fetch one
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
@@ -62,6 +68,8 @@ pub enum Command {
     Questions(Questions),
     /// Answer a question that a run asks
     Answer(Answer),
+    /// Look at a policy, check it, or test it with cases
+    Policy(Policy),
     /// Delete old runs that nothing points at
     Gc(Gc),
     /// Check the whole journal for damage
@@ -83,11 +91,13 @@ impl Command {
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)
+            | Command::Tools(_)
             | Command::Models(_)
             | Command::Runs(_)
             | Command::Replay(_)
             | Command::Questions(_)
             | Command::Answer(_)
+            | Command::Policy(_)
             | Command::Gc(_)
             | Command::Doctor(_) => false,
         }
@@ -352,6 +362,14 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a run's agents called, who allowed it, what left the machine, and what it cost
+    Audit {
+        /// The run's id or the beginning of it
+        id: String,
+        /// Print the audit as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the steps in which two runs differ
     Diff {
         /// The first run's id or the beginning of it
@@ -394,7 +412,7 @@ pub enum RunsCommand {
     },
     /// Read a run from a file that `plumb runs export` wrote
     Import {
-        /// The file
+        /// The file; - is the standard input
         file: PathBuf,
     },
 }

@@ -40,7 +40,7 @@ impl Answer {
     }
 
     /// Cuts off what is longer than so many bytes, and says so.
-    pub(crate) fn within(self, most: usize) -> Answer {
+    pub fn within(self, most: usize) -> Answer {
         let text = self.text();
         if text.len() <= most {
             return self;

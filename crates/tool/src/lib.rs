@@ -68,6 +68,7 @@ mod carry;
 mod context;
 mod error;
 mod function;
+mod outputs;
 mod spec;
 mod toolbox;
 
@@ -80,7 +81,7 @@ pub use context::{Context, Secrets};
 pub use error::{Error, Result, SetupError};
 pub use function::Function;
 pub use journal::{Effect, Reconciled};
-pub use spec::{Limits, Spec};
+pub use spec::{Limits, Source, Spec};
 pub use tool_macros::tool;
 pub use toolbox::Toolbox;
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, join_all};
+use guard::Heard;
 use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
 use model::{ToolCall, ToolResult};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tool::{Answer, Context, Secrets, Tool};
 
-use super::{Acting, Progress};
+use super::Acting;
+use super::guarding::{self, Called};
 use crate::{Error, Result};
 
 /// How much of the arguments a step's title shows.
@@ -18,6 +20,8 @@ const TITLE_CHARACTERS: usize = 80;
 /// What came of the calls of one answer, in their order.
 pub(crate) struct Done {
     pub(crate) answers: Vec<Answer>,
+    /// In their order, each once: what was heard and done.
+    pub(crate) called: Vec<Called>,
     pub(super) results: Vec<ToolResult>,
     pub(crate) carried_out: u32,
     pub(super) any_wrong: bool,
@@ -28,6 +32,7 @@ pub(crate) struct Done {
 pub(crate) async fn carry_out(
     run: &Run,
     with: &Acting,
+    heard: &Heard,
     calls: &[ToolCall],
     before: u32,
 ) -> Result<Done> {
@@ -39,7 +44,7 @@ pub(crate) async fn carry_out(
     let mut any_wrong = false;
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
-    let mut working: Vec<BoxFuture<'_, Result<Answer>>> = Vec::new();
+    let mut working: Vec<BoxFuture<'_, Result<Called>>> = Vec::new();
     // For each call, which work it takes its answer from.
     let mut from = Vec::new();
     for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
@@ -53,16 +58,23 @@ pub(crate) async fn carry_out(
         match (tool, with.member(&call.name), problem) {
             (Some(tool), _, None) if index < with.limits.calls => {
                 carried_out += 1;
-                working.push(Box::pin(one(run, with, Arc::clone(tool), &call.arguments)));
+                working.push(Box::pin(guarding::call(
+                    run,
+                    with,
+                    heard,
+                    tool,
+                    &call.arguments,
+                )));
             }
             (None, Some(member), None) if index < with.limits.calls => {
                 let place = usize::try_from(before + carried_out).unwrap_or(usize::MAX);
                 carried_out += 1;
-                working.push(member.call(run, with, place, &call.arguments));
+                let answer = member.call(run, with, heard, place, &call.arguments);
+                working.push(Box::pin(async { Ok(Called::said(answer.await?)) }));
             }
             // Nothing is wrong, and it is neither: it hands the conversation over.
             (None, None, None) if index < with.limits.calls => {
-                let told = Answer::Value("The conversation is handed over.".into());
+                let told = Called::noted("The conversation is handed over.");
                 working.push(Box::pin(async { Ok(told) }));
             }
             (_, _, problem) => {
@@ -70,26 +82,27 @@ pub(crate) async fn carry_out(
                 let most = with.limits.calls;
                 let reason = problem
                     .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
-                let told = Answer::Error(format!("Not done: {reason}."));
+                let told = Called::refused(&call.name, format!("Not done: {reason}."));
                 working.push(Box::pin(async { Ok(told) }));
             }
         }
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
-    let answered: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let called: Vec<Called> = join_all(working).await.into_iter().collect::<Result<_>>()?;
     let answers = from
         .into_iter()
-        .filter_map(|place| answered.get(place).cloned());
+        .filter_map(|place| Some(called.get(place)?.answer.clone()));
     let answers: Vec<Answer> = answers.collect();
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
-        content: answer.text(),
+        content: with.tools.shown(&call.name, answer),
         is_error: answer.is_error(),
     });
     Ok(Done {
         results: results.collect(),
         answers,
+        called,
         carried_out,
         any_wrong,
     })
@@ -106,40 +119,9 @@ fn only_reads(tool: &Arc<dyn Tool>) -> bool {
     matches!(tool.spec().effect, Effect::Pure | Effect::Read)
 }
 
-/// One call, as a step whose address is settled here and now.
-fn one<'a>(
-    run: &'a Run,
-    with: &'a Acting,
-    tool: Arc<dyn Tool>,
-    arguments: &Value,
-) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
-    let (name, given) = (tool.spec().name.clone(), arguments.clone());
-    let watch = Arc::clone(&with.watch);
-    let calling = Progress::Calling {
-        tool: name.clone(),
-        arguments: given,
-    };
-    let begins = move || watch(calling);
-    let step = step(
-        run,
-        &tool,
-        arguments,
-        &with.secrets,
-        with.stop.clone(),
-        begins,
-    );
-    async move {
-        let answer = step.await?;
-        let told = answer.clone();
-        (with.watch)(Progress::Called {
-            tool: name,
-            answer: told,
-        });
-        Ok(answer)
-    }
-}
-
-/// Calls a tool as a step of the run, outside of any loop. The arguments are not held against its schema.
+/// Calls a tool as a step of the run because the program says so, not a model: no policy is asked, and the
+/// arguments are not held against its schema. What a model asks for goes through
+/// [`call`](super::guarding::call).
 ///
 /// # Errors
 /// [`Error::Journal`] when what the tool needs is out of reach, or the run has to stop.
@@ -150,10 +132,11 @@ pub async fn call_tool(
     secrets: &Secrets,
 ) -> Result<Answer> {
     let never = CancellationToken::new();
-    Ok(step(run, tool, arguments, secrets, never, || ()).await?)
+    Ok(step(run, tool, arguments, secrets, never, |_| ()).await?)
 }
 
-fn step<'a, B: FnOnce() + Send + 'a>(
+/// A call as a step, whose address is settled here and now. `begins` is told when it is really made.
+pub(super) fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
     run: &'a Run,
     tool: &Arc<dyn Tool>,
     arguments: &Value,
@@ -174,7 +157,7 @@ fn step<'a, B: FnOnce() + Send + 'a>(
         options,
         move |context| async move {
             context.attribute("title", excerpt(&given));
-            begins();
+            begins(&context);
             let called = Context::new(context.key(), &secrets);
             let working = tool::carry_out(&*tool, given, called);
             match effect {

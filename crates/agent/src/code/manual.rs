@@ -1,6 +1,6 @@
 //! What a program may call: how a model reads it, and what a call says.
 
-use model::Tool;
+use model::{Tool, ToolCall};
 use serde_json::{Map, Value};
 
 use super::Limits;
@@ -113,4 +113,15 @@ pub(super) fn arguments(call: &Call, tools: &[Tool]) -> Result<Value, String> {
         }
     }
     Ok(arguments.into())
+}
+
+/// A call as Python writes it.
+pub(super) fn shown(call: &ToolCall) -> String {
+    let arguments = call.arguments.as_object().into_iter().flatten();
+    let arguments = arguments.map(|(name, value)| format!("{name}={value}"));
+    format!(
+        "{}({})",
+        call.name,
+        arguments.collect::<Vec<_>>().join(", ")
+    )
 }

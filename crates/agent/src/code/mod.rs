@@ -38,6 +38,10 @@ use crate::{Error, Result};
 /// What a program is called where calls are told to whoever watches.
 const NAME: &str = "python";
 
+/// How many of its last calls a model is shown of a program that failed, and how many bytes of each answer.
+const SHOWN_CALLS: usize = 8;
+const SHOWN_BYTES: usize = 300;
+
 /// What the pattern works with.
 #[derive(Clone)]
 pub struct Coding {
@@ -165,6 +169,7 @@ pub async fn code(run: &Run, with: &Coding, conversation: &mut Conversation) -> 
             Err(_) => work.was_cut_off()?,
         }
     };
+    *conversation.heard_mut() = work.said.heard().clone();
     conversation.push(Message::assistant(&acted.text))?;
     Ok(acted)
 }
@@ -234,9 +239,9 @@ impl<'a> Work<'a> {
             tool: NAME.to_owned(),
             arguments,
         });
-        let (ended, calls) = execute(&scope, self.with, program).await?;
-        self.calls += calls;
-        let text = told(&ended, program, self.with.limits.shown_bytes);
+        let (ended, made) = execute(&scope, self.with, &mut self.said, program).await?;
+        self.calls += u32::try_from(made.len()).unwrap_or(u32::MAX);
+        let text = told(&ended, &made, program, self.with.limits.shown_bytes);
         let answer = match &ended.trouble {
             None => Answer::Value(text.clone().into()),
             Some(_) => Answer::Error(text.clone()),
@@ -265,7 +270,7 @@ impl<'a> Work<'a> {
             None if self.failures > 0 => "Write the whole program again, mended.",
             None => "Answer, or write another program for what is missing.",
         };
-        self.said.push(Message::user(format!("{text}\n{next}")))
+        self.said.made(Message::user(format!("{text}\n{next}")))
     }
 
     /// What the model wrote is not whole.
@@ -276,11 +281,13 @@ impl<'a> Work<'a> {
             self.closing = Some(End::WrongCalls);
         }
         let text = "That was cut off: it was too long. Write less.";
-        self.said.push(Message::user(text))
+        self.said.made(Message::user(text))
     }
 
     fn acted(&self, text: String, end: End) -> Acted {
+        let with = &self.with.acting;
         Acted {
+            unkept: with.guard.unkept(&text, self.said.heard(), &with.tools),
             text,
             end,
             rounds: self.rounds,
@@ -299,8 +306,13 @@ fn branch(next: &str, schema: Value) -> Value {
     })
 }
 
-/// Runs a program to its end. Gives the number of calls as well.
-async fn execute(run: &Run, with: &Coding, text: &str) -> Result<(Ended, u32)> {
+/// Runs a program to its end. Gives the calls that were made as well, each with its answer, for a model.
+async fn execute(
+    run: &Run,
+    with: &Coding,
+    said: &mut Conversation,
+    text: &str,
+) -> Result<(Ended, Vec<String>)> {
     let limits = &with.limits;
     let shown = with.acting.shown();
     let program = Program {
@@ -316,7 +328,7 @@ async fn execute(run: &Run, with: &Coding, text: &str) -> Result<(Ended, u32)> {
     };
     let mut machine = with.interpreter.start(program).await.map_err(missing)?;
     let mut heard = blake3::Hasher::new();
-    let mut calls = 0;
+    let mut made: Vec<String> = Vec::new();
     let ended = loop {
         let told = {
             let _working = run.working();
@@ -326,6 +338,7 @@ async fn execute(run: &Run, with: &Coding, text: &str) -> Result<(Ended, u32)> {
             Told::Ended(ended) => break ended,
             Told::Call(call) => call,
         };
+        let calls = u32::try_from(made.len()).unwrap_or(u32::MAX);
         if calls >= limits.calls {
             let message = format!("a program may make {} calls and no more", limits.calls);
             let trouble = Some(Trouble {
@@ -346,8 +359,14 @@ async fn execute(run: &Run, with: &Coding, text: &str) -> Result<(Ended, u32)> {
                     arguments,
                     signature: None,
                 };
-                let done = carry_out(run, &with.acting, &[call], calls).await?;
-                calls += done.carried_out;
+                let shown = manual::shown(&call);
+                let done = carry_out(run, &with.acting, said.heard(), &[call], calls).await?;
+                if let (1.., Some(answer)) = (done.carried_out, done.answers.first()) {
+                    made.push(format!("{shown} -> {}", short(&answer.text(), SHOWN_BYTES)));
+                }
+                done.called
+                    .iter()
+                    .for_each(|called| called.tell(said.heard_mut()));
                 match done.answers.into_iter().next() {
                     Some(Answer::Value(value)) => Reply::Answer(value),
                     Some(Answer::Error(wrong)) => Reply::Raise(wrong),
@@ -367,7 +386,7 @@ async fn execute(run: &Run, with: &Coding, text: &str) -> Result<(Ended, u32)> {
             Ok(ended)
         })
         .await?;
-    Ok((ended, calls))
+    Ok((ended, made))
 }
 
 fn missing(missing: Missing) -> Error {
@@ -378,7 +397,7 @@ fn missing(missing: Missing) -> Error {
 }
 
 /// What came of a program, for a model.
-fn told(ended: &Ended, program: &str, most: usize) -> String {
+fn told(ended: &Ended, made: &[String], program: &str, most: usize) -> String {
     let mut text = String::new();
     if !ended.printed.trim().is_empty() {
         let printed = short(ended.printed.trim_end(), most);
@@ -398,6 +417,11 @@ fn told(ended: &Ended, program: &str, most: usize) -> String {
             };
             let message = short(&trouble.message, most);
             text.push_str(&format!("The program failed{place}: {message}\n"));
+            // What functions give is seen there, and what was written is not written again.
+            let first = made.len().saturating_sub(SHOWN_CALLS);
+            for call in made.iter().skip(first) {
+                text.push_str(&format!("It had called {call}\n"));
+            }
         }
         None if !ended.value.is_null() => {
             let value = match &ended.value {

@@ -89,19 +89,20 @@ pub async fn best_of(
         drafting.push(async move {
             let acted = act(&draft, writer, &mut own).await?;
             if acted.end == End::Stopped {
-                return Ok((acted, None));
+                return Ok((acted, None, own));
             }
             let verdict = critic.judge(&judging, task, &acted.text).await?;
-            Ok::<_, Error>((acted, Some(verdict)))
+            Ok::<_, Error>((acted, Some(verdict), own))
         });
     }
     let mut best: Option<(Acted, Verdict)> = None;
+    let mut heard = None;
     let mut scores = Vec::new();
     for drafted in join_all(drafting).await {
-        let (acted, verdict) = match drafted {
-            Ok((acted, Some(verdict))) => (acted, verdict),
+        let (acted, verdict, own) = match drafted {
+            Ok((acted, Some(verdict), own)) => (acted, verdict, own),
             Err(error) if error.stops() => return Err(error),
-            Ok((_, None)) | Err(_) => {
+            Ok((_, None, _)) | Err(_) => {
                 scores.push(None);
                 continue;
             }
@@ -112,6 +113,8 @@ pub async fn best_of(
             .as_ref()
             .is_none_or(|(_, than)| rank(&verdict) > rank(than))
         {
+            // What its writer heard and did goes on in the conversation.
+            heard = Some(own.heard().clone());
             best = Some((acted, verdict));
         }
     }
@@ -121,6 +124,9 @@ pub async fn best_of(
             message: "no draft could be written and judged".to_owned(),
         });
     };
+    if let Some(heard) = heard {
+        *conversation.heard_mut() = heard;
+    }
     conversation.push(Message::assistant(&acted.text))?;
     Ok(Best {
         acted,

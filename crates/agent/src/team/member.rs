@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use guard::Heard;
 use journal::Run;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -102,6 +103,7 @@ impl Member {
         &'a self,
         run: &Run,
         caller: &'a Acting,
+        heard: &'a Heard,
         place: usize,
         arguments: &Value,
     ) -> BoxFuture<'a, Result<Answer>> {
@@ -117,7 +119,7 @@ impl Member {
                 arguments,
             });
             let member = self.beside(caller);
-            let answer = answer(member.work(&scope, &task).await)?;
+            let answer = answer(member.work(&scope, heard, &task).await)?;
             (caller.watch)(Progress::Called {
                 tool: self.spec.name.clone(),
                 answer: answer.clone(),
@@ -140,12 +142,17 @@ impl Member {
         member
     }
 
-    /// Works on a task in this scope.
+    /// Works in this scope on a task that somebody made who has heard this.
     ///
     /// # Errors
-    /// As [`Agent::run`].
-    pub fn work<'a>(&'a self, scope: &'a Run, task: &'a str) -> BoxFuture<'a, Result<Acted>> {
-        Box::pin(self.agent.run(scope, task))
+    /// As [`Agent::run_for`].
+    pub fn work<'a>(
+        &'a self,
+        scope: &'a Run,
+        heard: &'a Heard,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Acted>> {
+        Box::pin(self.agent.run_for(scope, heard, task))
     }
 }
 

@@ -9,9 +9,10 @@
 use futures::future::join_all;
 use journal::Run;
 use model::Message;
+use tool::Answer;
 
 use super::Member;
-use crate::act::{Acted, Acting, Conversation, End, act};
+use crate::act::{Acted, Acting, Called, Conversation, End, act};
 use crate::{Error, Result};
 
 /// What the pattern works with.
@@ -66,17 +67,20 @@ pub async fn mixture(
         .map(|(place, member)| run.scope(member.name(), place))
         .collect();
     let proposing = with.proposers.iter().zip(&scopes);
-    let proposing = proposing.map(|(member, scope)| member.work(scope, task));
+    let proposing = proposing.map(|(member, scope)| member.work(scope, conversation.heard(), task));
     let mut proposals = Vec::new();
     let (mut rounds, mut calls) = (0, 0);
     // None is dropped because another one failed: what it writes would be in doubt then.
-    for proposed in join_all(proposing).await {
+    let proposed = join_all(proposing).await;
+    for proposed in proposed {
         match proposed {
             Ok(acted) if acted.end == End::Stopped => return Ok(acted),
             Ok(acted) => {
                 rounds += acted.rounds;
                 calls += acted.calls;
                 if !acted.text.trim().is_empty() {
+                    let answer = Answer::Value(acted.text.clone().into());
+                    Called::said(answer).tell(conversation.heard_mut());
                     proposals.push(acted.text);
                 }
             }
@@ -93,7 +97,7 @@ pub async fn mixture(
     let before = conversation.messages().len();
     let numbered = proposals.iter().enumerate();
     let numbered = numbered.map(|(place, text)| format!("\n\nProposal {}:\n{text}", place + 1));
-    conversation.push(Message::user(format!(
+    conversation.made(Message::user(format!(
         "Several answers to this have been proposed; some may be wrong. Weigh them, and write the one best answer, \
          without a word about the proposals.{}",
         numbered.collect::<String>()

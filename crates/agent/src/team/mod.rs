@@ -33,7 +33,7 @@ pub use sequence::sequence;
 pub use supervisor::{Supervising, supervise};
 
 use crate::Result;
-use crate::act::{Acted, Acting, Conversation, End};
+use crate::act::{Acted, Acting, Conversation};
 use crate::reflect::Critic;
 
 /// How a team works.
@@ -66,13 +66,13 @@ pub(crate) async fn respond(
         team: Vec::new(),
         ..with.clone()
     };
-    let acted = match way {
+    match way {
         Way::HandOff(most) => {
             let with = HandOff {
                 members,
                 most: *most,
             };
-            return Ok(hand_off(run, &with, conversation).await?.acted);
+            Ok(hand_off(run, &with, conversation).await?.acted)
         }
         Way::Supervisor(turns) => {
             let with = Supervising {
@@ -80,15 +80,15 @@ pub(crate) async fn respond(
                 members,
                 turns: *turns,
             };
-            return supervise(run, &with, conversation).await;
+            supervise(run, &with, conversation).await
         }
-        Way::Sequence => sequence(run, &members, task).await?,
+        Way::Sequence => sequence(run, &members, conversation, task).await,
         Way::Mixture => {
             let with = Mixture {
                 proposers: members,
                 aggregator: alone,
             };
-            return mixture(run, &with, conversation, task).await;
+            mixture(run, &with, conversation, task).await
         }
         Way::BestOf(drafts, critic) => {
             let with = BestOf {
@@ -97,11 +97,7 @@ pub(crate) async fn respond(
                 critic: Arc::clone(critic),
             };
             let best = best_of(run, &with, conversation, task).await?;
-            return Ok(best.acted);
+            Ok(best.acted)
         }
-    };
-    if acted.end != End::Stopped {
-        conversation.push(model::Message::assistant(&acted.text))?;
     }
-    Ok(acted)
 }

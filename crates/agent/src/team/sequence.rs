@@ -5,12 +5,14 @@
 //! ```
 
 use journal::Run;
+use model::Message;
+use tool::Answer;
 
 use super::Member;
-use crate::act::{Acted, End};
+use crate::act::{Acted, Called, Conversation, End};
 use crate::{Error, Result};
 
-/// Lets each member work on `task` and on what the one before has made of it, in the scopes `NAME[k]`; gives the last
+/// Answers what `conversation` asks for: lets each member work on `task` and on what the one before has made of it, in the scopes `NAME[k]`; gives the last
 /// answer, with the rounds and calls of all. It ends early where somebody stops it.
 ///
 /// ```
@@ -23,12 +25,15 @@ use crate::{Error, Result};
 /// #     Ok(format!("{} words", request.messages.last().map_or(0, |said| said.text().split(' ').count())))
 /// # }));
 /// use plumb_agent::Agent;
+/// use plumb_agent::act::Conversation;
 /// use plumb_agent::team::{Member, sequence};
 ///
 /// let writer = Agent::new(model.clone()).instructions("Write a text.");
 /// let editor = Agent::new(model).instructions("Make the text shorter.");
 /// let members = [Member::new("writer", "Writes.", writer), Member::new("editor", "Edits.", editor)];
-/// let acted = sequence(&run, &members, "About the sea.").await?;
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("About the sea."))?;
+/// let acted = sequence(&run, &members, &mut conversation, "About the sea.").await?;
 /// assert_eq!(journal.steps(run.id()).await?[1].path, "editor[1]/model[0]");
 /// # assert!(acted.text.ends_with("words"));
 /// # Ok(())
@@ -37,12 +42,19 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// That of a member, and [`Error::Workflow`] where there is none.
-pub async fn sequence(run: &Run, members: &[Member], task: &str) -> Result<Acted> {
+pub async fn sequence(
+    run: &Run,
+    members: &[Member],
+    conversation: &mut Conversation,
+    task: &str,
+) -> Result<Acted> {
     let mut said = task.to_owned();
     let mut last: Option<Acted> = None;
     for (place, member) in members.iter().enumerate() {
         let scope = run.scope(member.name(), place);
-        let mut acted = member.work(&scope, &said).await?;
+        let mut acted = member.work(&scope, conversation.heard(), &said).await?;
+        let answer = Answer::Value(acted.text.clone().into());
+        Called::said(answer).tell(conversation.heard_mut());
         let name = member.name();
         said = format!("{task}\n\nWhat {name} has made of it:\n{}", acted.text);
         if let Some(before) = last {
@@ -55,5 +67,7 @@ pub async fn sequence(run: &Run, members: &[Member], task: &str) -> Result<Acted
             break;
         }
     }
-    last.ok_or_else(|| Error::Workflow("a sequence without members".to_owned()))
+    let acted = last.ok_or_else(|| Error::Workflow("a sequence without members".to_owned()))?;
+    conversation.push(Message::assistant(&acted.text))?;
+    Ok(acted)
 }

@@ -13,10 +13,10 @@ use journal::Run;
 use model::{Message, Output, Stop, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tool::Toolbox;
+use tool::{Answer, Toolbox};
 
 use super::Member;
-use crate::act::{Acted, Acting, Conversation, End, think};
+use crate::act::{Acted, Acting, Called, Conversation, End, think};
 use crate::{Error, Result};
 
 /// What the pattern works with.
@@ -104,6 +104,7 @@ pub async fn supervise(
             end,
             rounds: turns + 1,
             calls,
+            unkept: Vec::new(),
         };
         if let Some(end) = end {
             break acted(response.text, end);
@@ -117,7 +118,9 @@ pub async fn supervise(
                 break acted(text, closing.unwrap_or(End::Answered));
             }
         };
-        let heard = turn(run, with, turns, &who, &task).await?;
+        let called = turn(run, with, &said, turns, &who, &task).await?;
+        called.tell(said.heard_mut());
+        let heard = called.answer.text();
         turns += 1;
         calls += 1;
         let this = (who, task, heard);
@@ -129,24 +132,31 @@ pub async fn supervise(
             None
         };
         let (who, _, heard) = &this;
-        said.push(Message::user(format!("{who} says:\n{heard}")))?;
+        said.made(Message::user(format!("{who} says:\n{heard}")))?;
         last = Some(this);
     };
+    *conversation.heard_mut() = said.heard().clone();
     conversation.push(Message::assistant(&acted.text))?;
     Ok(acted)
 }
 
 /// One turn of a member. That it could not do it is something that the supervisor hears.
-async fn turn(run: &Run, with: &Supervising, turn: u32, who: &str, task: &str) -> Result<String> {
+async fn turn(
+    run: &Run,
+    with: &Supervising,
+    said: &Conversation,
+    turn: u32,
+    who: &str,
+    task: &str,
+) -> Result<Called> {
     let Some(member) = with.members.iter().find(|member| member.name() == who) else {
-        return Ok("There is nobody of that name.".to_owned());
+        let nobody = Answer::Error("There is nobody of that name.".to_owned());
+        return Ok(Called::said(nobody));
     };
     let place = usize::try_from(turn).unwrap_or(usize::MAX);
     let arguments = json!({"task": task});
-    let answer = member
-        .call(run, &with.supervisor, place, &arguments)
-        .await?;
-    Ok(answer.text())
+    let answer = member.call(run, &with.supervisor, said.heard(), place, &arguments);
+    Ok(Called::said(answer.await?))
 }
 
 fn next(text: &str) -> Result<Next> {

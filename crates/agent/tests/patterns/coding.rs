@@ -142,7 +142,25 @@ async fn a_model_reads_what_its_programs_may_call_and_what_they_came_to() {
         })
     }
     let over = answered(says_all, "it", silent).await;
-    insta::assert_snapshot!(over.acted().text, @"");
+    insta::assert_snapshot!(over.acted().text, @r#"
+    You answer by programs in Python. Write a program that finds out or does what is asked, and prints what you need to know; you are told what it printed, and then answer in words. The program has Python's builtins and the modules math, json, re and datetime: no files, no network, no clock, no chance. It takes 10 s at most. These functions are there; call them as they are, without import or await. What one gives may be a dict, of which you take a part: f(x)['key']:
+
+    def orders_lookup(order: str, items: int | None = None):
+        """Looks an order up.
+
+        order: The order's number, such as A-17."""
+
+    def notify(text: str):
+        """Sends a message."""
+    ---
+    The program printed:
+    {'order': 'A-17', 'chairs': 4, 'paid': 80}
+    there is no order B-1
+    Not done: the arguments of orders_lookup do not fit: /order: 17 is not of type "string".
+    orders_lookup takes 2 arguments and got 3
+
+    Answer, or write another program for what is missing.
+    "#);
 }
 
 /// Asks somebody who asks a person, in the middle of a program, between two calls that write.
