@@ -15,7 +15,7 @@ use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
 use crate::code::{self, Coding, Interpreter};
-use crate::plan::{Planning, Plans, plan};
+use crate::plan::{Planning, Plans, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
 use crate::remarks::Remarks;
 use crate::team::{self, Member};
@@ -72,7 +72,7 @@ pub enum Way {
     Act,
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
-    /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
+    /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
     Plan(Plans),
     /// Programs, see [`code`].
     Code(Interpreter, code::Limits),
@@ -240,6 +240,12 @@ impl Agent {
         Ok(self)
     }
 
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
+    }
+
     /// With one agent more that it may call.
     ///
     /// # Errors
@@ -248,12 +254,6 @@ impl Agent {
         member.fits(&self.acting)?;
         self.acting.team.push(member);
         Ok(self)
-    }
-
-    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
-    pub fn policy(mut self, policy: guard::Policy) -> Agent {
-        self.acting.guard.policy = Arc::new(policy);
-        self
     }
 
     /// With answers that are a `T`.
@@ -289,16 +289,19 @@ impl Agent {
         }
     }
 
-    /// Does a task that another agent has made of what it has heard.
+    /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
     ///
     /// # Errors
     /// As [`act`].
-    pub async fn run_for(&self, run: &Run, heard: &Heard, task: &str) -> Result<Acted> {
-        let mut conversation = self.begin_knowing(run, heard.clone())?;
-        // Nobody has said it: what it names is not grounded by it.
+    pub async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let mut conversation = self.begin(run)?;
+        conversation.heard_mut().join(heard);
         conversation.made(Message::user(task))?;
-        let responding = self.respond(run, &self.acting, &mut conversation, task);
-        responding.await
+        let acted = self
+            .respond(run, &self.acting, &mut conversation, task)
+            .await;
+        heard.join(conversation.heard());
+        acted
     }
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
@@ -360,7 +363,7 @@ impl Agent {
                     asks: plans.asks,
                     ..Planning::new(with.clone())
                 };
-                let planned = plan(run, &with, task).await?;
+                let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;
                 let plans = u32::try_from(planned.plans).unwrap_or(u32::MAX);
                 Ok(Acted {
                     text: planned.text,

@@ -178,16 +178,26 @@ impl Planning {
 /// # Errors
 /// As [`act`], for who plans, works and writes.
 pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
-    // Whoever works on a part has heard the task, and what came of the parts before.
     let mut heard = Heard::default();
     heard.text(task, &Label::User.into());
+    plan_knowing(run, with, task, &mut heard).await
+}
+
+/// The same where the task is known to be heard. Whoever works on a part has heard it, and what came of the parts
+/// before; what they hear is added.
+pub(crate) async fn plan_knowing(
+    run: &Run,
+    with: &Planning,
+    task: &str,
+    heard: &mut Heard,
+) -> Result<Planned> {
     let mut done = Vec::new();
     let mut trouble = None;
     let mut plans = 0;
     while plans < with.plans {
         let scope = run.scope("plan", plans);
         plans += 1;
-        let made = make(&scope, with, task, &done, trouble.as_deref(), &heard).await?;
+        let made = make(&scope, with, task, &done, trouble.as_deref(), heard).await?;
         let made = match with.asks {
             true => reviewed(&scope, with, made, &done).await?,
             false => made,
@@ -197,17 +207,17 @@ pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
             heard.text(&serde_json::json!(made).to_string(), &Label::User.into());
         }
         trouble = match check(&made, with.steps, &done) {
-            Ok(()) => carry_out(&scope, with, &made, &mut done, &mut heard).await?,
+            Ok(()) => carry_out(&scope, with, &made, &mut done, heard).await?,
             Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
         };
         if trouble.is_none() {
             break;
         }
     }
-    let written = write(run, with, task, &done, trouble.as_deref(), &heard).await?;
+    let written = write(run, with, task, &done, trouble.as_deref(), heard).await?;
     let guard = &with.worker.guard;
     Ok(Planned {
-        unkept: guard.unkept(&written.text, &heard, &with.worker.tools),
+        unkept: guard.unkept(&written.text, heard, &with.worker.tools),
         text: written.text,
         done,
         plans,

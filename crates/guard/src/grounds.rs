@@ -243,7 +243,7 @@ mod tests {
             ),
             (
                 json!({"text": "Write to eve@evil.example, or pay $90.00 to 99887766."}),
-                "text=eve@evil.example text=90 text=99887766",
+                "text=eve@evil.example text=99887766 text=90",
             ),
         ] {
             assert_eq!(invented(arguments.clone()), expected, "{arguments}");

@@ -20,7 +20,7 @@ const TITLE_CHARACTERS: usize = 80;
 /// What came of the calls of one answer, in their order.
 pub(crate) struct Done {
     pub(crate) answers: Vec<Answer>,
-    /// In their order, each once: what was heard and done.
+    /// Those that were carried out or refused, each once: what was heard and done.
     pub(crate) called: Vec<Called>,
     pub(super) results: Vec<ToolResult>,
     pub(crate) carried_out: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Done {
 }
 
 /// Carries the calls out side by side, after `before` earlier ones; those that are wrong are answered with the
-/// reason.
+/// reason. `heard` is what the model has heard.
 pub(crate) async fn carry_out(
     run: &Run,
     with: &Acting,
@@ -40,8 +40,7 @@ pub(crate) async fn carry_out(
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
-    let mut carried_out = 0;
-    let mut any_wrong = false;
+    let (mut tried, mut any_wrong) = (0, false);
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
     let mut working: Vec<BoxFuture<'_, Result<Called>>> = Vec::new();
@@ -57,20 +56,14 @@ pub(crate) async fn carry_out(
         from.push(working.len());
         match (tool, with.member(&call.name), problem) {
             (Some(tool), _, None) if index < with.limits.calls => {
-                carried_out += 1;
-                working.push(Box::pin(guarding::call(
-                    run,
-                    with,
-                    heard,
-                    tool,
-                    &call.arguments,
-                )));
+                tried += 1;
+                let arguments = &call.arguments;
+                working.push(Box::pin(guarding::call(run, with, heard, tool, arguments)));
             }
             (None, Some(member), None) if index < with.limits.calls => {
-                let place = usize::try_from(before + carried_out).unwrap_or(usize::MAX);
-                carried_out += 1;
-                let answer = member.call(run, with, heard, place, &call.arguments);
-                working.push(Box::pin(async { Ok(Called::said(answer.await?)) }));
+                let place = usize::try_from(before + tried).unwrap_or(usize::MAX);
+                tried += 1;
+                working.push(member.call(run, with, heard, place, &call.arguments));
             }
             // Nothing is wrong, and it is neither: it hands the conversation over.
             (None, None, None) if index < with.limits.calls => {
@@ -82,7 +75,7 @@ pub(crate) async fn carry_out(
                 let most = with.limits.calls;
                 let reason = problem
                     .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
-                let told = Called::refused(&call.name, format!("Not done: {reason}."));
+                let told = Called::refused(format!("Not done: {reason}."));
                 working.push(Box::pin(async { Ok(told) }));
             }
         }
@@ -103,7 +96,7 @@ pub(crate) async fn carry_out(
         results: results.collect(),
         answers,
         called,
-        carried_out,
+        carried_out: tried,
         any_wrong,
     })
 }

@@ -107,15 +107,15 @@ enum Outcome {
     Made { deed: Deed, granted: bool },
     /// Nobody had said what it names.
     Doubted { tool: String, arguments: Value },
-    /// Another agent said it.
-    Said,
+    /// An agent was called, that had heard this in the end.
+    Member(Box<Heard>),
     /// It was not made.
     Refused,
 }
 
 impl Called {
     /// A call that is not made because something is wrong with it.
-    pub(super) fn refused(_tool: &str, told: String) -> Called {
+    pub(crate) fn refused(told: String) -> Called {
         Called {
             answer: Answer::Error(told),
             label: Label::System,
@@ -132,18 +132,18 @@ impl Called {
         }
     }
 
-    /// What another agent said to a task of this one's. What it may have read, nobody here knows.
-    pub(crate) fn said(answer: Answer) -> Called {
+    /// An agent that was called; what it answers comes from all that it has heard.
+    pub(crate) fn member(answer: Answer, heard: Heard) -> Called {
         Called {
             answer,
             label: Label::Agent,
-            outcome: Outcome::Said,
+            outcome: Outcome::Member(Box::new(heard)),
         }
     }
 
-    /// Whether the tool was called.
+    /// Whether the call was made.
     pub fn is_made(&self) -> bool {
-        matches!(self.outcome, Outcome::Made { .. })
+        matches!(self.outcome, Outcome::Made { .. } | Outcome::Member(_))
     }
 
     /// Adds it to what has been heard and done.
@@ -160,8 +160,8 @@ impl Called {
                     heard.grant(&deed.tool);
                 }
             }
-            Outcome::Said => heard.text(&self.answer.text(), &self.label.into()),
             Outcome::Doubted { tool, arguments } => heard.doubt(tool, arguments),
+            Outcome::Member(learnt) => heard.join(learnt),
             Outcome::Refused => {}
         }
     }
@@ -345,7 +345,7 @@ impl Wish<'_> {
                     true => "Not done: a person did not allow it.".to_owned(),
                     false => format!("Not done: a person did not allow it: {reason}"),
                 };
-                return Ok(Gate::Closed(Called::refused(&self.spec.name, told)));
+                return Ok(Gate::Closed(Called::refused(told)));
             }
         };
         Ok(Gate::Open(GoneThrough {

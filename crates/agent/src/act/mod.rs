@@ -262,8 +262,8 @@ pub(crate) async fn act_or_hand_off(
             acted.unkept = unkept;
             break acted;
         }
-        let calls = &response.tool_calls;
-        let done = calls::carry_out(run, with, conversation.heard(), calls, state.calls).await?;
+        let (heard, calls) = (conversation.heard(), &response.tool_calls);
+        let done = calls::carry_out(run, with, heard, calls, state.calls).await?;
         conversation.results(done.results, &done.called)?;
         state.calls += done.carried_out;
         if let Some(name) = with.handed(&response.tool_calls) {

@@ -8,7 +8,7 @@ use super::interpreter::Call;
 
 /// The manual of the functions, for a model.
 pub(super) fn manual(tools: &[Tool], limits: &Limits) -> String {
-    let mut text = "You answer by programs in Python. Write a program that finds out or does what is asked, and \
+    let mut text = "You answer by programs in Python, written line by line. Write a program that finds out or does what is asked, and \
                     prints what you need to know; you are told what it printed, and then answer in words. The \
                     program has Python's builtins and the modules math, json, re and datetime: no files, no \
                     network, no clock, no chance."
@@ -18,7 +18,8 @@ pub(super) fn manual(tools: &[Tool], limits: &Limits) -> String {
     }
     let seconds = limits.time.as_secs();
     text.push_str(&format!(
-        " It takes {seconds} s at most. These functions are there; call them as they are, without import or await:\n"
+        " It takes {seconds} s at most. These functions are there; call them as they are, without import or await, and do not define them. \
+         What one gives may be a dict, of which you take a part: f(x)['key']:\n"
     ));
     for tool in tools {
         text.push_str(&format!("\n{}\n", signature(tool)));

@@ -102,8 +102,25 @@ impl Coding {
 #[derive(Deserialize)]
 #[serde(tag = "next", rename_all = "lowercase")]
 enum Next {
-    Program { program: String },
+    Program { program: Text },
     Answer { answer: Value },
+}
+
+/// A program as it is written: in lines, since small models write whole ones on one line otherwise.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Lines(Vec<String>),
+    Whole(String),
+}
+
+impl Text {
+    fn joined(self) -> String {
+        match self {
+            Text::Lines(lines) => lines.join("\n"),
+            Text::Whole(text) => text,
+        }
+    }
 }
 
 /// Lets the model answer `conversation` by programs. Only the answer is added to the conversation.
@@ -165,7 +182,7 @@ pub async fn code(run: &Run, with: &Coding, conversation: &mut Conversation) -> 
                 };
                 break work.acted(text, work.closing.unwrap_or(End::Answered));
             }
-            Ok(Next::Program { program }) => work.carry_out(run, &program).await?,
+            Ok(Next::Program { program }) => work.carry_out(run, &program.joined()).await?,
             Err(_) => work.was_cut_off()?,
         }
     };
@@ -219,7 +236,8 @@ impl<'a> Work<'a> {
             Output::Json(schema) => schema.clone(),
         };
         let answer = branch("answer", answer);
-        let program = branch("program", json!({"type": "string"}));
+        let lines = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
+        let program = branch("program", lines);
         match (&self.last, self.closing) {
             (_, Some(_)) => answer,
             (None, None) => program,

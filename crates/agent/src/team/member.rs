@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tool::{Answer, SetupError, Spec};
 
-use crate::act::{Acted, Acting, Progress};
+use crate::act::{Acted, Acting, Called, Progress};
 use crate::{Agent, Error, Result};
 
 /// The longest name, in characters.
@@ -106,25 +106,26 @@ impl Member {
         heard: &'a Heard,
         place: usize,
         arguments: &Value,
-    ) -> BoxFuture<'a, Result<Answer>> {
+    ) -> BoxFuture<'a, Result<Called>> {
         let scope = run.scope(self.name(), place);
         let arguments = arguments.clone();
         Box::pin(async move {
             let task = match Task::deserialize(&arguments) {
                 Ok(told) => told.task,
-                Err(error) => return Ok(Answer::Error(format!("Not done: {error}."))),
+                Err(error) => return Ok(Called::refused(format!("Not done: {error}."))),
             };
             (caller.watch)(Progress::Calling {
                 tool: self.spec.name.clone(),
                 arguments,
             });
+            let mut heard = heard.clone();
             let member = self.beside(caller);
-            let answer = answer(member.work(&scope, heard, &task).await)?;
+            let answer = answer(member.work(&scope, &task, &mut heard).await)?;
             (caller.watch)(Progress::Called {
                 tool: self.spec.name.clone(),
                 answer: answer.clone(),
             });
-            Ok(answer)
+            Ok(Called::member(answer, heard))
         })
     }
 
@@ -142,17 +143,17 @@ impl Member {
         member
     }
 
-    /// Works in this scope on a task that somebody made who has heard this.
+    /// Works in this scope on a task. Who wrote it had heard `heard`; what the agent hears is added to it.
     ///
     /// # Errors
-    /// As [`Agent::run_for`].
+    /// As [`Agent::task`].
     pub fn work<'a>(
         &'a self,
         scope: &'a Run,
-        heard: &'a Heard,
         task: &'a str,
+        heard: &'a mut Heard,
     ) -> BoxFuture<'a, Result<Acted>> {
-        Box::pin(self.agent.run_for(scope, heard, task))
+        Box::pin(self.agent.task(scope, task, heard))
     }
 }
 

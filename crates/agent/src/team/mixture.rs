@@ -9,10 +9,9 @@
 use futures::future::join_all;
 use journal::Run;
 use model::Message;
-use tool::Answer;
 
 use super::Member;
-use crate::act::{Acted, Acting, Called, Conversation, End, act};
+use crate::act::{Acted, Acting, Conversation, End, act};
 use crate::{Error, Result};
 
 /// What the pattern works with.
@@ -66,12 +65,16 @@ pub async fn mixture(
     let scopes: Vec<Run> = scopes
         .map(|(place, member)| run.scope(member.name(), place))
         .collect();
-    let proposing = with.proposers.iter().zip(&scopes);
-    let proposing = proposing.map(|(member, scope)| member.work(scope, conversation.heard(), task));
+    let mut heard = vec![conversation.heard().clone(); scopes.len()];
+    let proposing = with.proposers.iter().zip(&scopes).zip(&mut heard);
+    let proposing = proposing.map(|((member, scope), heard)| member.work(scope, task, heard));
     let mut proposals = Vec::new();
     let (mut rounds, mut calls) = (0, 0);
     // None is dropped because another one failed: what it writes would be in doubt then.
     let proposed = join_all(proposing).await;
+    heard
+        .iter()
+        .for_each(|heard| conversation.heard_mut().join(heard));
     for proposed in proposed {
         match proposed {
             Ok(acted) if acted.end == End::Stopped => return Ok(acted),
@@ -79,8 +82,6 @@ pub async fn mixture(
                 rounds += acted.rounds;
                 calls += acted.calls;
                 if !acted.text.trim().is_empty() {
-                    let answer = Answer::Value(acted.text.clone().into());
-                    Called::said(answer).tell(conversation.heard_mut());
                     proposals.push(acted.text);
                 }
             }

@@ -6,10 +6,9 @@
 
 use journal::Run;
 use model::Message;
-use tool::Answer;
 
 use super::Member;
-use crate::act::{Acted, Called, Conversation, End};
+use crate::act::{Acted, Conversation, End};
 use crate::{Error, Result};
 
 /// Answers what `conversation` asks for: lets each member work on `task` and on what the one before has made of it, in the scopes `NAME[k]`; gives the last
@@ -52,9 +51,8 @@ pub async fn sequence(
     let mut last: Option<Acted> = None;
     for (place, member) in members.iter().enumerate() {
         let scope = run.scope(member.name(), place);
-        let mut acted = member.work(&scope, conversation.heard(), &said).await?;
-        let answer = Answer::Value(acted.text.clone().into());
-        Called::said(answer).tell(conversation.heard_mut());
+        let working = member.work(&scope, &said, conversation.heard_mut());
+        let mut acted = working.await?;
         let name = member.name();
         said = format!("{task}\n\nWhat {name} has made of it:\n{}", acted.text);
         if let Some(before) = last {

@@ -13,7 +13,7 @@ use journal::Run;
 use model::{Message, Output, Stop, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tool::{Answer, Toolbox};
+use tool::Toolbox;
 
 use super::Member;
 use crate::act::{Acted, Acting, Called, Conversation, End, think};
@@ -150,13 +150,13 @@ async fn turn(
     task: &str,
 ) -> Result<Called> {
     let Some(member) = with.members.iter().find(|member| member.name() == who) else {
-        let nobody = Answer::Error("There is nobody of that name.".to_owned());
-        return Ok(Called::said(nobody));
+        let nobody = "There is nobody of that name.".to_owned();
+        return Ok(Called::refused(nobody));
     };
     let place = usize::try_from(turn).unwrap_or(usize::MAX);
     let arguments = json!({"task": task});
-    let answer = member.call(run, &with.supervisor, said.heard(), place, &arguments);
-    Ok(Called::said(answer.await?))
+    let called = member.call(run, &with.supervisor, said.heard(), place, &arguments);
+    called.await
 }
 
 fn next(text: &str) -> Result<Next> {

@@ -143,7 +143,7 @@ async fn a_model_reads_what_its_programs_may_call_and_what_they_came_to() {
     }
     let over = answered(says_all, "it", silent).await;
     insta::assert_snapshot!(over.acted().text, @r#"
-    You answer by programs in Python. Write a program that finds out or does what is asked, and prints what you need to know; you are told what it printed, and then answer in words. The program has Python's builtins and the modules math, json, re and datetime: no files, no network, no clock, no chance. It takes 10 s at most. These functions are there; call them as they are, without import or await. What one gives may be a dict, of which you take a part: f(x)['key']:
+    You answer by programs in Python, written line by line. Write a program that finds out or does what is asked, and prints what you need to know; you are told what it printed, and then answer in words. The program has Python's builtins and the modules math, json, re and datetime: no files, no network, no clock, no chance. It takes 10 s at most. These functions are there; call them as they are, without import or await, and do not define them. What one gives may be a dict, of which you take a part: f(x)['key']:
 
     def orders_lookup(order: str, items: int | None = None):
         """Looks an order up.

@@ -208,7 +208,7 @@ impl Sandbox {
             true => Effect::Irreversible,
             false => Effect::Read,
         };
-        let mut tool = tool.effect(effect);
+        let mut tool = tool.effect(effect).sends_out(false);
         tool.spec.limits.time = self.limits.time + Duration::from_secs(10);
         Arc::new(tool)
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::builtin::net::{Net, Reach, Received, RequestLimits, Sent, shown};
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// What is asked for.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(

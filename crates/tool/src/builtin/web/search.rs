@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::builtin::net::{Net, Reach, RequestLimits, Sent};
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// The longest text shown of a finding, in characters.
 const SHOWN_CHARACTERS: usize = 500;
