@@ -378,12 +378,7 @@ impl Agent {
 
     /// A conversation that has its instructions and examples, and nothing else yet.
     pub(crate) fn begin(&self, run: &Run) -> Result<Conversation> {
-        self.begin_knowing(run, Heard::default())
-    }
-
-    /// The same, for one who has heard this elsewhere.
-    fn begin_knowing(&self, run: &Run, heard: Heard) -> Result<Conversation> {
-        let mut conversation = Conversation::knowing(run, heard);
+        let mut conversation = Conversation::new(run);
         if !self.instructions.is_empty() {
             conversation.push(Message::system(&self.instructions))?;
         }

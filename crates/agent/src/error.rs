@@ -105,6 +105,7 @@ impl Error {
             Error::Definition { .. }
             | Error::Unreadable { .. }
             | Error::Input { .. }
+            | Error::Policy(_)
             | Error::Model { .. }
             | Error::Tool { .. }
             | Error::Workflow(_)

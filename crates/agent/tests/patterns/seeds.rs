@@ -13,7 +13,7 @@ use std::task::Poll;
 use futures::future::BoxFuture;
 use journal::{Effect, Journal, ManualClock, Options, Outcome, Run, WorkflowError};
 use model::{Model, Output, Request, Response, Scripted};
-use plumb_agent::act::Acting;
+use plumb_agent::act::{Acting, Guarding};
 use plumb_agent::code::{Interpreter, Limits};
 use plumb_agent::plan::Plans;
 use plumb_agent::reflect::{ModelCritic, Person};
@@ -243,7 +243,11 @@ fn agent(pattern: &str, world: &Arc<World>) -> Agent {
             world: Arc::clone(world),
         })
     };
-    let plain = || Agent::new(flaky());
+    let plain = || {
+        let mut agent = Agent::new(flaky());
+        agent.acting.guard = Guarding::open();
+        agent
+    };
     let with_tools = || {
         let tools = tools(world).into_iter();
         tools.fold(plain(), |agent, tool| agent.tool(tool).unwrap())
