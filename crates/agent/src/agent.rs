@@ -14,11 +14,20 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
+<<<<<<< HEAD
 use crate::memory::{Recalled, Remembering};
 use crate::plan::{Planning, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
 use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, ToolEntry, skills};
+=======
+use crate::code::{self, Coding, Interpreter};
+use crate::plan::{Planning, Plans, plan_knowing};
+use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
+use crate::remarks::Remarks;
+use crate::team::{self, Member};
+use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Python, Result, TeamWay};
+>>>>>>> patterns
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,9 +45,15 @@ pub struct Input {
     pub model: String,
     /// The folder that paths in the agent's file are relative to.
     pub folder: PathBuf,
+<<<<<<< HEAD
     /// Who uses it, for a memory that is the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+=======
+    /// Whether a person sees each plan of an agent that plans, whatever its file says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review_plan: bool,
+>>>>>>> patterns
 }
 
 /// Whether a run is one answer or a conversation.
@@ -74,9 +89,17 @@ pub enum Way {
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
     /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
+<<<<<<< HEAD
     Plan,
     /// No model at all: a person is asked, and their words are the answer.
     Person,
+=======
+    Plan(Plans),
+    /// Programs, see [`code`].
+    Code(Interpreter, code::Limits),
+    /// With its members, see [`team`].
+    Team(team::Way),
+>>>>>>> patterns
 }
 
 /// An agent: a model with instructions and tools.
@@ -115,8 +138,13 @@ pub struct Agent {
     pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
+<<<<<<< HEAD
     /// What it remembers from one run to the next.
     pub memory: Option<Remembering>,
+=======
+    /// Whether the user may say something while it works on an answer: see [`crate::remarks`].
+    pub listens: bool,
+>>>>>>> patterns
 }
 
 impl Agent {
@@ -127,7 +155,11 @@ impl Agent {
             examples: Vec::new(),
             way: Way::Act,
             acting: Acting::new(model),
+<<<<<<< HEAD
             memory: None,
+=======
+            listens: false,
+>>>>>>> patterns
         }
     }
 
@@ -151,6 +183,7 @@ impl Agent {
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
+<<<<<<< HEAD
         let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
             (Pattern::Reflect, Some(critic), Some(reflect)) => {
                 let mut judging = self::acting(&critic, model, kit)?;
@@ -174,11 +207,93 @@ impl Agent {
         let (notes, skills) = (notes.unwrap_or_default(), skills::listed(skills));
         Ok(Agent {
             instructions: definition.instructions + &notes + &skills,
+=======
+        let mut agent = Agent {
+            way: Agent::way(pinned, &definition, &model, kit, &acting.guard.policy)?,
+            instructions: definition.instructions,
+>>>>>>> patterns
             examples: definition.examples,
-            way,
             acting,
+<<<<<<< HEAD
             memory,
         })
+=======
+            listens: definition.listens,
+        };
+        for member in &pinned.members {
+            let about = member.definition()?;
+            let description = about.description.unwrap_or_default();
+            let mut own = Agent::of(member, Arc::clone(&model), kit)?;
+            if member.policy.is_none() {
+                own.acting.guard.policy = Arc::clone(&agent.acting.guard.policy);
+            }
+            agent = agent.member(Member::new(&about.name, &description, own))?;
+        }
+        Ok(agent)
+    }
+
+    /// How the agent of a file goes about its work.
+    fn way(
+        pinned: &Pinned,
+        definition: &Definition,
+        model: &Arc<dyn Model>,
+        kit: &Kit,
+        policy: &Arc<guard::Policy>,
+    ) -> Result<Way> {
+        let critic = |named: &str| -> Result<Arc<dyn Critic>> {
+            Ok(match (named, pinned.critic()?, &pinned.output) {
+                ("person", ..) => Arc::new(Person),
+                ("schema", _, Some(schema)) => Arc::new(SchemaCritic {
+                    schema: schema.clone(),
+                }),
+                (_, Some(critic), _) => {
+                    let mut judging = self::acting(&critic, Arc::clone(model), kit)?;
+                    judging.guard.policy = Arc::clone(policy);
+                    Arc::new(ModelCritic {
+                        acting: judging,
+                        criteria: critic.instructions,
+                    })
+                }
+                (_, None, _) => {
+                    let hint = "name the file of an agent, person, or schema";
+                    let message = format!("there is no critic {named}");
+                    return Err(definition.wrong(&pinned.file, "critic:", message, hint));
+                }
+            })
+        };
+        Ok(
+            match (definition.pattern, &definition.reflect, &definition.team) {
+                (Pattern::Reflect, Some(reflect), _) => {
+                    Way::Reflect(critic(&reflect.critic)?, reflect.drafts)
+                }
+                (Pattern::Plan, ..) => Way::Plan(Plans {
+                    most: definition.plan.plans,
+                    steps: definition.plan.steps,
+                    asks: definition.plan.review,
+                }),
+                (Pattern::Code, ..) => {
+                    let interpreter = match definition.code.python {
+                        Python::Monty => kit.interpreter.clone(),
+                        Python::CPython => Interpreter::CPython,
+                    };
+                    Way::Code(interpreter, definition.code.limits())
+                }
+                (Pattern::Team, _, Some(team)) => match (team.way, &team.critic) {
+                    (TeamWay::Tools, _) => Way::Act,
+                    (TeamWay::Supervisor, _) => Way::Team(team::Way::Supervisor(team.turns)),
+                    (TeamWay::Sequence, _) => Way::Team(team::Way::Sequence),
+                    (TeamWay::HandOff, _) => Way::Team(team::Way::HandOff(team.turns)),
+                    (TeamWay::Mixture, _) => Way::Team(team::Way::Mixture),
+                    (TeamWay::BestOf, named) => {
+                        let critic = critic(named.as_deref().unwrap_or_default())?;
+                        let drafts = usize::try_from(team.drafts).unwrap_or(usize::MAX);
+                        Way::Team(team::Way::BestOf(drafts, critic))
+                    }
+                },
+                (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
+            },
+        )
+>>>>>>> patterns
     }
 
     /// With these instructions.
@@ -246,9 +361,17 @@ impl Agent {
     }
 
     /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
+<<<<<<< HEAD
     pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
         let recalled = self.recall(run, task).await?;
         let mut conversation = self.begin(run, recalled.as_ref())?;
+=======
+    ///
+    /// # Errors
+    /// As [`act`].
+    pub async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let mut conversation = self.begin(run)?;
+>>>>>>> patterns
         conversation.heard_mut().join(heard);
         let message = Message::user(task);
         // The user has said nothing of it.
@@ -267,6 +390,7 @@ impl Agent {
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let task = said.text().into_owned();
+<<<<<<< HEAD
         let recalled = self.recall(run, &task).await?;
         let mut conversation = self.begin(run, recalled.as_ref())?;
         let with = self.hear(run, &self.acting, &mut conversation, said, recalled)?;
@@ -345,6 +469,20 @@ impl Agent {
             })
         };
         messages.chain([said]).filter_map(last_text).collect()
+=======
+        conversation.push(said)?;
+        if !self.listens {
+            let responding = self.respond(run, &self.acting, &mut conversation, &task);
+            return responding.await;
+        }
+        let remarks = Remarks::default();
+        let with = Acting {
+            remarks: Some(remarks.clone()),
+            ..self.acting.clone()
+        };
+        let responding = self.respond(run, &with, &mut conversation, &task);
+        remarks.while_working(run, responding).await
+>>>>>>> patterns
     }
 
     /// Responds to what was said last, by its pattern.
@@ -372,6 +510,7 @@ impl Agent {
                     unkept: reflected.unkept,
                 })
             }
+<<<<<<< HEAD
             Way::Person => {
                 let question = Question::new(task, serde_json::json!({"type": "string"}));
                 let text: String = run.ask("person", &question).await?;
@@ -385,8 +524,23 @@ impl Agent {
                 })
             }
             Way::Plan => {
+=======
+            Way::Code(interpreter, limits) => {
+                let with = Coding {
+                    acting: with.clone(),
+                    interpreter: interpreter.clone(),
+                    limits: *limits,
+                };
+                code::code(run, &with, conversation).await
+            }
+            Way::Team(way) => team::respond(run, way, with, conversation, task).await,
+            Way::Plan(plans) => {
+>>>>>>> patterns
                 let with = Planning {
                     instructions: self.instructions.clone(),
+                    plans: plans.most,
+                    steps: plans.steps,
+                    asks: plans.asks,
                     ..Planning::new(with.clone())
                 };
                 let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;

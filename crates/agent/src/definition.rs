@@ -3,6 +3,7 @@
 
 mod calling;
 mod front_matter;
+mod patterns;
 mod tool_settings;
 
 use std::path::{Path, PathBuf};
@@ -11,11 +12,16 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+<<<<<<< HEAD
 pub use self::front_matter::{
     Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
     Reflection, ToolEntry,
 };
+=======
+pub use self::front_matter::{Checks, Example, FilesTool, LibraryTool, Pattern, ToolEntry};
+>>>>>>> patterns
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
 };
@@ -41,6 +47,14 @@ pub struct Definition {
     pub pattern: Pattern,
     /// Who judges what it writes, where it reflects.
     pub reflect: Option<Reflection>,
+    /// How it plans, where it does.
+    pub plan: PlanSettings,
+    /// How it writes programs, where it does.
+    pub code: CodeSettings,
+    /// How it works with others, where it does.
+    pub team: Option<TeamSettings>,
+    /// Whether the user may say something while it works on an answer.
+    pub listens: bool,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
     /// What it remembers from one run to the next.
@@ -104,20 +118,10 @@ impl Definition {
             let hint = "write the instructions below the front matter";
             return Err(error(line, "the instructions are missing".to_owned(), hint));
         }
-        let missing = match (settings.pattern, &settings.reflect) {
-            (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
-            (Pattern::Act | Pattern::Plan, Some(_)) => {
-                Some("there is a critic, and the pattern is not reflect")
-            }
-            (Pattern::Act | Pattern::Plan, None) | (Pattern::Reflect, Some(_)) => None,
-        };
-        if let Some(missing) = missing {
-            let lines = normalised.lines();
-            let mut lines =
-                lines.map(|line| line.starts_with("pattern:") || line.starts_with("reflect:"));
-            let line = lines.position(|found| found).map_or(1, |index| index + 1);
-            let hint = "write `pattern: reflect` and `reflect: {critic: critic.md}`";
-            return Err(error(line, missing.to_owned(), hint));
+        if let Some((key, message, hint)) = patterns::problem(&settings) {
+            let line = normalised.lines().position(|line| line.starts_with(key));
+            let line = line.map_or(1, |index| index + 1);
+            return Err(error(line, message, hint));
         }
         let (limits, budget) = (settings.limits.of_the_loop(), settings.limits.budget());
         Ok(Definition {
@@ -129,6 +133,10 @@ impl Definition {
             calls_first: settings.calls_first,
             pattern: settings.pattern,
             reflect: settings.reflect,
+            plan: settings.plan.unwrap_or_default(),
+            code: settings.code.unwrap_or_default(),
+            team: settings.team,
+            listens: settings.listens,
             output: settings.output,
             memory: settings.memory,
             skills: settings.skills,
@@ -142,6 +150,15 @@ impl Definition {
             budget,
             text: text.to_owned(),
         })
+    }
+
+    /// Who judges what it writes, as the file says.
+    fn critic_of(&self) -> Option<&str> {
+        let team = self.team.as_ref().and_then(|team| team.critic.as_deref());
+        self.reflect
+            .as_ref()
+            .map(|reflect| reflect.critic.as_str())
+            .or(team)
     }
 
     /// An error about what a line of the file says: the first that begins with `key`.
@@ -177,6 +194,7 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+<<<<<<< HEAD
     /// What the project's `AGENTS.md` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -186,6 +204,11 @@ pub struct Pinned {
     /// The agents that it may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<Called>,
+=======
+    /// The members of its team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Pinned>,
+>>>>>>> patterns
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -209,6 +232,7 @@ impl Pinned {
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
+<<<<<<< HEAD
         Pinned::read_in(path, None)
     }
 
@@ -222,19 +246,26 @@ impl Pinned {
 
     /// The same, but for the agents that it may call.
     fn alone(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+=======
+        Pinned::read_below(path, &[])
+    }
+
+    /// The same, for a member of agents in these files.
+    fn read_below(path: &Path, above: &[PathBuf]) -> Result<Pinned> {
+>>>>>>> patterns
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
             Some(name) => Some(read_schema(path, name, &definition)?),
             None => None,
         };
-        let critic = match &definition.reflect {
-            Some(reflect) => {
-                let critic = path.parent().unwrap_or(Path::new("")).join(&reflect.critic);
-                Some(load_file(&critic)?.text)
-            }
+        let critic = definition.critic_of();
+        let critic = critic.and_then(|critic| patterns::critic_file(path, critic));
+        let critic = match critic {
+            Some(critic) => Some(load_file(&critic)?.text),
             None => None,
         };
+<<<<<<< HEAD
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -244,6 +275,9 @@ impl Pinned {
             false => None,
         };
         let skills = skills(&file, folder, project, &definition)?;
+=======
+        let members = read_members(path, &definition, above)?;
+>>>>>>> patterns
         let policy = match &definition.policy {
             Some(name) => Some(read_policy(path, name, &definition)?),
             None => None,
@@ -253,9 +287,13 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
+<<<<<<< HEAD
             notes,
             skills,
             agents: Vec::new(),
+=======
+            members,
+>>>>>>> patterns
             policy,
         })
     }
@@ -310,6 +348,7 @@ impl Pinned {
     }
 }
 
+<<<<<<< HEAD
 /// The skills that an agent's file names, or those that are where skills usually are.
 fn skills(
     file: &str,
@@ -340,6 +379,35 @@ fn skills(
         }
     }
     Ok(skills)
+=======
+/// The members of an agent's team. An agent that is a member of its own team would have no end.
+fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Result<Vec<Pinned>> {
+    let Some(team) = &definition.team else {
+        return Ok(Vec::new());
+    };
+    let file = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut above = above.to_vec();
+    above.push(whole(path));
+    let mut members: Vec<Pinned> = Vec::new();
+    for name in &team.members {
+        let wrong = |message: String, hint| definition.wrong(&file, "team:", message, hint);
+        let path = folder.join(name);
+        if above.contains(&whole(&path)) {
+            let message = format!("{name} is above itself in its own team");
+            return Err(wrong(message, "let the members be other agents"));
+        }
+        let member = Pinned::read_below(&path, &above)?;
+        if member.definition()?.description.is_none() {
+            let message = format!("the member {name} has no description");
+            let hint = "write `description: ...` into its file: what it is good for, in a sentence";
+            return Err(wrong(message, hint));
+        }
+        members.push(member);
+    }
+    Ok(members)
+>>>>>>> patterns
 }
 
 /// The JSON schema in the file `name` beside the agent's file.
@@ -411,8 +479,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
+<<<<<<< HEAD
         agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
+=======
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature
+>>>>>>> patterns
         ");
     }
 
@@ -484,11 +557,15 @@ mod tests {
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
-        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
+        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`, `code`, `team`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
+<<<<<<< HEAD
         a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
         a.md:3: memory: missing field `kinds`
         a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+=======
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+>>>>>>> patterns
         ");
     }
 

@@ -12,8 +12,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+<<<<<<< HEAD
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
 pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
+=======
+pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
+>>>>>>> patterns
 pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
 
@@ -68,6 +72,8 @@ pub enum Command {
     Replay(Replay),
     /// Start a new run that shares the first steps of another one
     Fork(Fork),
+    /// Say in a sentence what goes on in a run, until it is over; or tell its agent something
+    Watch(Watch),
     /// List the questions that runs ask people
     Questions(Questions),
     /// Answer a question that a run asks
@@ -89,6 +95,7 @@ impl Command {
             | Command::Run(_)
             | Command::Resume(_)
             | Command::Fork(_)
+            | Command::Watch(_)
             | Command::Serve(_) => true,
             Command::Memory(memory) => {
                 matches!(memory.command, Some(MemoryCommand::Learn { .. }))

@@ -9,12 +9,20 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+<<<<<<< HEAD
 pub use self::memory::{Learn, MemoryScope, MemorySettings};
+=======
+use super::patterns::{CodeSettings, PlanSettings, Reflection, TeamSettings};
+>>>>>>> patterns
 use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
 /// The keys, for a hint.
+<<<<<<< HEAD
 pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature";
+=======
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature";
+>>>>>>> patterns
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -44,6 +52,18 @@ pub(super) struct FrontMatter {
     /// With the pattern reflect: who judges, and how often.
     #[serde(default)]
     pub(super) reflect: Option<Reflection>,
+    /// With the pattern plan: whether a person sees plans, and how large they may be.
+    #[serde(default)]
+    pub(super) plan: Option<PlanSettings>,
+    /// With the pattern code: what runs the programs, and within which bounds.
+    #[serde(default)]
+    pub(super) code: Option<CodeSettings>,
+    /// With the pattern team: who is in it, and how they work together.
+    #[serde(default)]
+    pub(super) team: Option<TeamSettings>,
+    /// Whether the user may say something while it works on an answer.
+    #[serde(default)]
+    pub(super) listens: bool,
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
@@ -127,21 +147,10 @@ pub enum Pattern {
     Reflect,
     /// A plan, its independent steps in parallel, and a new plan where one fails.
     Plan,
-}
-
-/// How an agent that reflects does it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reflection {
-    /// The file of the agent that judges, relative to this one. Its instructions say what a good draft is like.
-    pub critic: String,
-    /// Drafts at most.
-    #[serde(default = "default_drafts")]
-    pub drafts: u32,
-}
-
-fn default_drafts() -> u32 {
-    3
+    /// Programs in Python, whose functions are the tools.
+    Code,
+    /// Several agents that work together.
+    Team,
 }
 
 /// Where an agent ends.
@@ -189,7 +198,8 @@ impl Limits {
 }
 
 /// A time, in milliseconds.
-struct Time(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {

@@ -131,8 +131,8 @@ mod tests {
             let named = ToolEntry::named(built_in.name);
             let entry = match (built_in.name, named) {
                 ("files", _) => ToolEntry::Files(crate::FilesTool {
-                    root: None,
                     write: true,
+                    ..crate::FilesTool::default()
                 }),
                 ("sql", _) => ToolEntry::Sql(SqlTool {
                     sqlite: Some("a.db".to_owned()),

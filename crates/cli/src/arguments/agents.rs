@@ -62,8 +62,46 @@ pub struct Run {
     pub user: Option<String>,
     #[command(flatten)]
     pub limits: Limits,
+    /// With an agent that plans: park with each plan, for a person to change it with plumb answer
+    #[arg(long)]
+    pub review_plan: bool,
     /// Print the answer as JSON, with how it came about
     #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub provider: Provider,
+}
+
+/// `plumb watch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  plumb watch 01k
+  plumb watch 01k --model local:qwen2.5-coder-0.5b --every 20
+  plumb watch 01k --say \"Leave the appendix out\"
+  plumb watch 01k --once --json")]
+pub struct Watch {
+    /// The run: its id or the beginning of it
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Tell the agent something while it works; its file has to say `listens: true`
+    #[arg(long, value_name = "TEXT")]
+    pub say: Option<String>,
+    /// Have a model put it in words, as a run of its own; else the steps speak for themselves
+    #[arg(long, value_name = "MODEL", conflicts_with = "say")]
+    pub model: Option<String>,
+    /// Look again after so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        conflicts_with = "say"
+    )]
+    pub every: u64,
+    /// Say how it stands now, and no more
+    #[arg(long, conflicts_with_all = ["say", "model"])]
+    pub once: bool,
+    /// With --once: print how it stands as JSON
+    #[arg(long, requires = "once")]
     pub json: bool,
     #[command(flatten)]
     pub provider: Provider,

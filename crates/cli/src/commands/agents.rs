@@ -9,8 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use agent::act::{Acted, Acting, End, Progress};
 use agent::chat::{Chat, Ended, Event};
+<<<<<<< HEAD
 use agent::memory::{Learner, Lessons};
 use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned};
+=======
+use agent::code::Interpreter;
+use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned, Way};
+>>>>>>> patterns
 use anyhow::{Context as _, Result, bail};
 use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
@@ -21,6 +26,9 @@ use crate::commands::chat::markdown::{self, Look};
 use crate::commands::{memory, models, people, research};
 use crate::project::{Project, write_whole};
 use crate::view;
+
+/// The hidden command that runs one program of the pattern `code`, for another process of this one.
+pub const PYTHON_WORKER: &str = "python-worker";
 
 /// What agents are put together from.
 #[derive(Clone)]
@@ -98,18 +106,30 @@ impl Workshop {
                 let library = project.library(models::embedding_files());
                 library.map_err(|error| format!("{error:#}"))
             }),
+            interpreter: interpreter(),
         }
     }
 
     /// The agent that a run has pinned. Its secrets are kept out of the journal.
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
+<<<<<<< HEAD
         let kit = self.kit_for(input);
         let agent = Agent::of(pinned, self.model(&input.model), &kit)?;
         keep_out(journal, &agent)?;
+=======
+        let mut agent = Agent::of(pinned, self.model(&input.model), &self.kit(&input.folder))?;
+        if let Way::Plan(plans) = &mut agent.way {
+            plans.asks |= input.review_plan;
+        }
+        for secret in agent.acting.secrets.values() {
+            journal.add_secret(secret).context("a secret of a tool")?;
+        }
+>>>>>>> patterns
         Ok(agent)
     }
 }
 
+<<<<<<< HEAD
 impl Workshop {
     /// What the tools of a run stand on.
     fn kit_for(&self, input: &Input) -> Kit {
@@ -163,6 +183,26 @@ fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
     members
         .map(|member| keep_out(journal, &member.agent))
         .collect()
+=======
+/// Runs one program that comes on the standard input; what it says goes to the standard output.
+pub fn python_worker() -> ExitCode {
+    let input = std::io::BufReader::new(std::io::stdin());
+    match agent::code::serve_program(input, std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => view::failed(&error.into()),
+    }
+}
+
+/// What runs programs: this command in a process of its own, whose memory is bounded.
+fn interpreter() -> Interpreter {
+    match std::env::current_exe() {
+        Ok(program) => Interpreter::Worker {
+            program,
+            arguments: vec![PYTHON_WORKER.to_owned()],
+        },
+        Err(_) => Interpreter::Here,
+    }
+>>>>>>> patterns
 }
 
 /// The folder that paths in an agent's file are relative to, which a resume elsewhere finds as well.

@@ -22,11 +22,13 @@ mod search;
 mod serve;
 mod tools;
 mod transfer;
+mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+pub use self::agents::{PYTHON_WORKER, python_worker};
 use crate::arguments::{Arguments, Command};
 use crate::project::Project;
 
@@ -50,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Resume(arguments) => resume::run(&project, arguments).await,
         Command::Replay(arguments) => replay::run(&project, arguments).await,
         Command::Fork(arguments) => fork::run(&project, arguments).await,
+        Command::Watch(arguments) => watch::run(&project, arguments).await,
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
         Command::Policy(arguments) => policy::run(arguments),

@@ -93,9 +93,13 @@ async fn start(
                 text: PLAIN.to_owned(),
                 output: None,
                 critic: None,
+<<<<<<< HEAD
                 notes: None,
                 skills: Vec::new(),
                 agents: Vec::new(),
+=======
+                members: Vec::new(),
+>>>>>>> patterns
                 policy: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
@@ -123,6 +127,7 @@ async fn start(
         text: String::new(),
         attachments: Vec::new(),
         model,
+        review_plan: false,
         folder,
         user: arguments.user.clone(),
     };
