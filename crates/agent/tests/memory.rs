@@ -91,6 +91,7 @@ fn new_run(id: &str, text: &str) -> NewRun {
         model: "scripted:helper".to_owned(),
         folder: ".".into(),
         user: None,
+        review_plan: false,
     };
     NewRun {
         id: Some(id.to_owned()),

@@ -14,7 +14,7 @@ pub(super) fn read(
     project: Option<&Path>,
     above: &mut Vec<PathBuf>,
 ) -> Result<Pinned> {
-    let mut pinned = Pinned::alone(path, project)?;
+    let mut pinned = Pinned::alone(path, project, above)?;
     let definition = pinned.definition()?;
     let own = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     above.push(own);

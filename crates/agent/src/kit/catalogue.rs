@@ -125,6 +125,7 @@ mod tests {
             library: Arc::new(|| Err("there is none".to_owned())),
             memory: Arc::new(|| Err("there is none".to_owned())),
             model: Arc::new(|name| Arc::new(model::Scripted::new(name, |_| Ok(String::new())))),
+            interpreter: crate::code::Interpreter::Here,
             user: None,
         };
         for built_in in BUILT_IN {
