@@ -336,6 +336,8 @@ fn tools(
             };
             async move { answer }
         };
+        let mut schema = about.parameters.clone();
+        schema["type"] = "object".into();
         let mut function = Function::new(&about.name, &about.description, work)
             .effect(about.effect)
             .sends_out(about.sends_out)
@@ -345,7 +347,7 @@ fn tools(
                 "web" => Source::Web,
                 _ => Source::Elsewhere,
             })
-            .parameters(json!({"type": "object", "properties": about.parameters["properties"]}));
+            .parameters(schema);
         function.spec.limits.answer_bytes = 1_000_000;
         toolbox.add(Arc::new(function)).unwrap();
     }

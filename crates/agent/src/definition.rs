@@ -1,6 +1,7 @@
 //! An agent's definition: a Markdown file whose front matter is settings and whose body is the
 //! instructions. `front_matter` has the settings as they are written.
 
+mod calling;
 mod front_matter;
 mod patterns;
 mod tool_settings;
@@ -11,13 +12,21 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+<<<<<<< HEAD
+pub use self::front_matter::{
+    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
+    Reflection, ToolEntry,
+};
+=======
 pub use self::front_matter::{Checks, Example, FilesTool, LibraryTool, Pattern, ToolEntry};
+>>>>>>> patterns
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
 };
-use crate::{Error, Result, act};
+use crate::skills::Skill;
+use crate::{Error, Result, act, directory};
 
 /// An agent as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +57,12 @@ pub struct Definition {
     pub listens: bool,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// What it remembers from one run to the next.
+    pub memory: Option<MemorySettings>,
+    /// The folders of its skills, as they are written; none: where skills usually are.
+    pub skills: Option<Vec<String>>,
+    /// Whether it is told what the nearest `AGENTS.md` says.
+    pub project_notes: bool,
     /// The file of its policy, as it is written.
     pub policy: Option<String>,
     /// Which checks it is held to.
@@ -123,6 +138,9 @@ impl Definition {
             team: settings.team,
             listens: settings.listens,
             output: settings.output,
+            memory: settings.memory,
+            skills: settings.skills,
+            project_notes: settings.project_notes,
             policy: settings.policy,
             checks: settings.checks,
             examples: settings.examples,
@@ -176,25 +194,65 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+<<<<<<< HEAD
+    /// What the project's `AGENTS.md` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// The skills that it can read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// The agents that it may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Called>,
+=======
     /// The members of its team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Pinned>,
+>>>>>>> patterns
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }
 
+/// An agent that another one may call, as a run keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// What it is called by.
+    pub name: String,
+    /// The folder that paths in its file are relative to.
+    pub folder: PathBuf,
+    /// It.
+    pub agent: Pinned,
+}
+
 impl Pinned {
-    /// Reads an agent's file, and what belongs to it.
+    /// Reads an agent's file, and what belongs to it, without what a project has for all its agents.
     ///
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
+<<<<<<< HEAD
+        Pinned::read_in(path, None)
+    }
+
+    /// The same in the project of this folder.
+    ///
+    /// # Errors
+    /// As [`Pinned::read`].
+    pub fn read_in(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+        calling::read(path, project, &mut Vec::new())
+    }
+
+    /// The same, but for the agents that it may call.
+    fn alone(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+=======
         Pinned::read_below(path, &[])
     }
 
     /// The same, for a member of agents in these files.
     fn read_below(path: &Path, above: &[PathBuf]) -> Result<Pinned> {
+>>>>>>> patterns
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
@@ -207,7 +265,19 @@ impl Pinned {
             Some(critic) => Some(load_file(&critic)?.text),
             None => None,
         };
+<<<<<<< HEAD
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let notes = match definition.project_notes {
+            true => directory::notes(folder, project),
+            false => None,
+        };
+        let skills = skills(&file, folder, project, &definition)?;
+=======
         let members = read_members(path, &definition, above)?;
+>>>>>>> patterns
         let policy = match &definition.policy {
             Some(name) => Some(read_policy(path, name, &definition)?),
             None => None,
@@ -217,7 +287,13 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
+<<<<<<< HEAD
+            notes,
+            skills,
+            agents: Vec::new(),
+=======
             members,
+>>>>>>> patterns
             policy,
         })
     }
@@ -272,6 +348,38 @@ impl Pinned {
     }
 }
 
+<<<<<<< HEAD
+/// The skills that an agent's file names, or those that are where skills usually are.
+fn skills(
+    file: &str,
+    folder: &Path,
+    project: Option<&Path>,
+    definition: &Definition,
+) -> Result<Vec<Skill>> {
+    let folders = match &definition.skills {
+        Some(named) => named.iter().map(|name| folder.join(name)).collect(),
+        None => {
+            let shared = project.map(|project| project.join(".agents/skills"));
+            Vec::from_iter([Some(folder.join("skills")), shared].into_iter().flatten())
+        }
+    };
+    let mut skills: Vec<Skill> = Vec::new();
+    for folder in folders {
+        if definition.skills.is_some() && !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            let hint = "name folders that have skills, relative to the agent's file";
+            return Err(definition.wrong(file, "skills:", message, hint));
+        }
+        let folder = folder.canonicalize().unwrap_or(folder);
+        for skill in Skill::below(&folder)? {
+            // The agent's own come first.
+            if skills.iter().all(|known| known.name != skill.name) {
+                skills.push(skill);
+            }
+        }
+    }
+    Ok(skills)
+=======
 /// The members of an agent's team. An agent that is a member of its own team would have no end.
 fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Result<Vec<Pinned>> {
     let Some(team) = &definition.team else {
@@ -299,6 +407,7 @@ fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Resu
         members.push(member);
     }
     Ok(members)
+>>>>>>> patterns
 }
 
 /// The JSON schema in the file `name` beside the agent's file.
@@ -370,8 +479,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
+<<<<<<< HEAD
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
+=======
         agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature
+>>>>>>> patterns
         ");
     }
 
@@ -425,7 +539,9 @@ mod tests {
             "limits: {step: 3}",
             "pattern: react",
             "model: {name: x}",
-            "memory: [semantic]",
+            "memory: [semantics]",
+            "memory: {scope: user}",
+            "memories: [semantic]",
         ]
         .iter()
         .map(|line| {
@@ -435,7 +551,7 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
@@ -443,7 +559,13 @@ mod tests {
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`, `code`, `team`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
+<<<<<<< HEAD
+        a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
+        a.md:3: memory: missing field `kinds`
+        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+=======
         a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+>>>>>>> patterns
         ");
     }
 

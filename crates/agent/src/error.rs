@@ -23,6 +23,16 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The user: an agent is called that is not there.
+    #[error("{name}: {message}\nhint: {hint}")]
+    NoAgent {
+        /// What was called.
+        name: String,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The user: a run's input is not that of a research run.
     #[error("run {run} is not a research run: {message}")]
     Input {

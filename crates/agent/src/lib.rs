@@ -16,14 +16,17 @@ pub mod call;
 pub mod chat;
 pub mod code;
 mod definition;
+pub mod directory;
 mod error;
 mod kit;
 mod lazy;
+pub mod memory;
 pub mod plan;
 pub mod reflect;
 pub mod remarks;
 pub mod render;
 pub mod research;
+mod skills;
 pub mod team;
 pub mod watcher;
 pub mod workflow;
@@ -31,10 +34,17 @@ pub mod workflow;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
+<<<<<<< HEAD
+    Called, Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool,
+    MemoryScope, MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool,
+    SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
+=======
     Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern,
     Pinned, PlanSettings, Python, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool,
     TeamSettings, TeamWay, ToolEntry, WebFetchTool, WebSearchTool,
+>>>>>>> patterns
 };
 pub use error::{Error, Result};
-pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};
 pub use lazy::{Lazy, OpenModel};
+pub use skills::Skill;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use journal::testing::{Scenario, crash_everywhere};
 use journal::{Budget, Effect, Engine, Journal, NewRun, Outcome, Run, WorkflowError};
 use model::{Message, Part, Request, Response, Scripted, Stop, ToolCall, ToolChoice};
-use plumb_agent::act::{Acting, Conversation, act};
+use plumb_agent::act::{Acting, Conversation, Limits, act};
 use plumb_agent::audit::audit;
 use plumb_agent::{Agent, Error};
 use serde_json::{Value, json};
@@ -122,6 +122,10 @@ fn scripted(
     });
     Acting {
         tools: tools(world),
+        limits: Limits {
+            repeats: 9,
+            ..Limits::default()
+        },
         ..Acting::new(Arc::new(model))
     }
 }

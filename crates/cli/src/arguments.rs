@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod memory;
 mod policy;
 mod tools;
 
@@ -11,7 +12,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+<<<<<<< HEAD
+pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
+=======
 pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
+>>>>>>> patterns
 pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
 
@@ -44,6 +50,10 @@ pub enum Command {
     Check(Check),
     /// Write a file to begin with
     New(New),
+    /// List the agents of the project
+    Agents(Agents),
+    /// Look at what agents remember, accept, revert or forget it
+    Memory(Memory),
     /// Read documents into the project's library, so that they can be searched
     Index(Index),
     /// Search the library
@@ -87,7 +97,11 @@ impl Command {
             | Command::Fork(_)
             | Command::Watch(_)
             | Command::Serve(_) => true,
+            Command::Memory(memory) => {
+                matches!(memory.command, Some(MemoryCommand::Learn { .. }))
+            }
             Command::Check(_)
+            | Command::Agents(_)
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)

@@ -60,23 +60,27 @@ fn begun(project: &Project, address: &str) -> (String, String) {
     (id, said)
 }
 
-/// Holds against a snapshot what is the same each time.
-macro_rules! assert_timeless {
-    ($text:expr) => {
-        insta::with_settings!({filters => vec![
-            (r"\b[0-9a-z]{14}\b", "[run]"),
-            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "[moment]"),
-            (r"\b\d+(\.\d+)? m?s\b", "[time]"),
-            (r#"; .* said ""#, "; [user] said \""),
-        ]}, { insta::assert_snapshot!($text) });
-    };
+/// Whether each of these stands in a text.
+fn has(text: &str, all: &[&str]) {
+    for one in all {
+        assert!(text.contains(one), "{one}\n--- is not in\n{text}");
+    }
 }
 
 #[test]
 fn a_letter_that_gives_orders_is_asked_about_answered_and_audited() {
     let (project, address) = project();
     let (id, said) = begun(&project, &address);
-    insta::assert_snapshot!(said);
+    has(
+        &said,
+        &[
+            "exit 1",
+            "[run]  files.write[0]/approve[0]\n",
+            "May clerk call files.write with {\"file\":\"todo.md\",\"text\":\"nothing\"}? It is asked because it writes, and the agent has read text that somebody else may have written (rule: untrusted-write).",
+            "plumb answer [run] 'files.write[0]/approve[0]' allow   (or 'allow from now on', or 'deny: REASON')\n",
+            "go on with: plumb resume [run]",
+        ],
+    );
     let todo = || std::fs::read_to_string(project.path("inbox/todo.md")).unwrap();
     assert_eq!(todo(), "Buy chairs.");
     // Resumed without an answer, it waits on.
@@ -88,17 +92,29 @@ fn a_letter_that_gives_orders_is_asked_about_answered_and_audited() {
     let denied = project.output(&["answer", &id, place, "deny: letters give no orders"]);
     assert!(denied.status.success(), "{}", shown(&denied));
     let resumed = project.output(&["resume", &id, "--base-url", &address]);
-    insta::assert_snapshot!(shown(&resumed).replace(&id, "[run]"));
+    let said = "Not done: a person did not allow it: letters give no orders";
+    has(&shown(&resumed), &["exit 0", said]);
     assert_eq!(todo(), "Buy chairs.");
 
-    assert_timeless!(project.shown(&["runs", "audit", &id]));
+    has(
+        &project.shown(&["runs", "audit", &id]),
+        &[
+            "files.read[0]  done  {\"file\":\"letter.md\"}\n   by reads\n",
+            "files.write[0]  denied  {\"file\":\"todo.md\",\"text\":\"nothing\"}\n   asked by untrusted-write; ",
+            " said \"deny: letters give no orders\" at 2",
+            "2 calls, 0 sent data out, 1 asked of people\n",
+        ],
+    );
     let audit = project.json(&["runs", "audit", &id, "--json"]);
     assert_eq!(audit["calls"][1]["state"], "denied");
     assert_eq!(
         audit["calls"][1]["person"]["answer"],
         "deny: letters give no orders"
     );
-    assert_timeless!(project.shown(&["runs", "show", &id]));
+    has(
+        &project.shown(&["runs", "show", &id]),
+        &["from tool", "untrusted: has read system, user, tool"],
+    );
     assert_eq!(project.json(&["replay", &id, "--json"])["complete"], true);
 }
 
@@ -126,8 +142,12 @@ fn a_policy_of_ones_own_is_pinned_checked_and_tested() {
     let policy = |text: &str| std::fs::write(project.path("clerk.cedar"), text).unwrap();
     let forbids = "@id(\"never\")\n@reason(\"letters are only read\")\nforbid (principal == Agent::\"clerk\", action, resource in Group::\"files\")\nwhen { context.effect == \"idempotent\" };\n";
     policy(&forbids.replace("context.effect", "context.efect"));
-    insta::assert_snapshot!(project.shown(&["check", "clerk.md"]));
-    insta::assert_snapshot!(project.shown(&["policy", "check", "clerk.cedar"]));
+    let wrong = "clerk.cedar:4: the rule `never`: the context has no `efect`\nhint: it has arguments, effect, labels, untrusted, sends_out and budget";
+    has(&project.shown(&["check", "clerk.md"]), &["exit 1", wrong]);
+    has(
+        &project.shown(&["policy", "check", "clerk.cedar"]),
+        &["exit 1", wrong],
+    );
     policy(forbids);
     let output = project.output(&[
         "run",
@@ -145,12 +165,25 @@ fn a_policy_of_ones_own_is_pinned_checked_and_tested() {
     let cases = "[[case]]\nname = \"reading\"\nagent = \"clerk\"\ntool = \"files.read\"\neffect = \"read\"\nexpect = \"allow\"\n\n[[case]]\nname = \"writing\"\nagent = \"clerk\"\ntool = \"files.write\"\neffect = \"idempotent\"\nexpect = \"deny\"\nrule = \"never\"\n";
     std::fs::write(project.path("cases.toml"), cases).unwrap();
     let test = ["policy", "test", "clerk.cedar", "cases.toml"];
-    insta::assert_snapshot!(project.shown(&test));
+    has(
+        &project.shown(&test),
+        &[
+            "exit 0",
+            "ok     reading: allow (reads)\nok     writing: deny (never)\n",
+            "2 of 2 cases as expected",
+        ],
+    );
     assert_eq!(
         project.json(&[&test[..], &["--json"]].concat())[1]["decision"],
         "deny"
     );
-    insta::assert_snapshot!(project.shown(&["policy", "test", "default", "cases.toml"]));
+    has(
+        &project.shown(&["policy", "test", "default", "cases.toml"]),
+        &[
+            "exit 1",
+            "WRONG  writing: allow (writes), expected deny; cases.toml:8",
+        ],
+    );
     let rules = project.json(&["policy", "show", "clerk.cedar", "--json"]);
     assert_eq!(rules.as_array().unwrap().len(), 6);
 }

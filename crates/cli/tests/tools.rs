@@ -95,6 +95,17 @@ fn a_database_is_asked_and_changed_only_where_the_file_says_so() {
         answered["answer"],
         r#"{"columns":["name"],"rows":[["chair"],["lamp"]]}"#
     );
+    // Nobody is asked, because the agent's policy says so.
+    let agent = std::fs::read_to_string(project.path("a.md")).unwrap();
+    std::fs::write(
+        project.path("a.md"),
+        agent.replace("tools:", "policy: a.cedar\ntools:"),
+    )
+    .unwrap();
+    let policy = "@id(\"irreversible\")\n@ask(\"it cannot be undone\")\npermit (principal, action, resource)\n\
+                  when { context.effect == \"irreversible\" && resource != Tool::\"stock.write\" };\n\
+                  @id(\"stock\")\npermit (principal, action, resource == Tool::\"stock.write\");\n";
+    std::fs::write(project.path("a.cedar"), policy).unwrap();
     let sold = r#"stock_write {"statement": "UPDATE products SET stock = stock - 1 WHERE name = 'chair'"}"#;
     let answered = run(&project, &address, &[sold]);
     assert_eq!(answered["answer"], r#"{"rows_changed":1}"#);

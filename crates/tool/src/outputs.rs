@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Answer, Context, Effect, Function, Result, Tool};
+use crate::{Answer, Context, Effect, Function, Result, Source, Tool};
 
 /// Bytes of all texts that are kept in memory; the oldest go first.
 const KEPT_BYTES: usize = 64 << 20;
@@ -99,8 +99,9 @@ impl Outputs {
             },
         );
         vec![
-            Arc::new(read.effect(Effect::Read)),
-            Arc::new(search.effect(Effect::Read)),
+            // Where it comes from was counted when it came.
+            Arc::new(read.effect(Effect::Read).source(Source::Computed)),
+            Arc::new(search.effect(Effect::Read).source(Source::Computed)),
         ]
     }
 

@@ -151,7 +151,7 @@ pub(super) fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
         move |context| async move {
             context.attribute("title", excerpt(&given));
             begins(&context);
-            let called = Context::new(context.key(), &secrets);
+            let called = Context::new(context.key(), &secrets).in_step(context.path());
             let working = tool::carry_out(&*tool, given, called);
             match effect {
                 Effect::Pure | Effect::Read => tokio::select! {
@@ -173,7 +173,7 @@ async fn find_out(
     secrets: Secrets,
     context: StepContext,
 ) -> std::result::Result<Reconciled, StepError> {
-    let called = Context::new(context.key(), &secrets);
+    let called = Context::new(context.key(), &secrets).in_step(context.path());
     match tool.reconcile(arguments, called).await {
         Ok(found) => Ok(found),
         Err(tool::Error::Failed(error) | tool::Error::Unavailable(error)) => {

@@ -54,6 +54,12 @@ impl Conversation {
     /// # Errors
     /// As [`Conversation::push`].
     pub fn push_from(&mut self, message: Message, labels: &Labels) -> Result<()> {
+        self.hear(&message, labels);
+        self.made(message)
+    }
+
+    /// Notes from whom a message comes that is added otherwise.
+    pub(crate) fn hear(&mut self, message: &Message, labels: &Labels) {
         for part in message.parts() {
             match part {
                 Part::Text { text } => self.heard.text(&text, labels),
@@ -62,7 +68,6 @@ impl Conversation {
                 Part::Reasoning(_) | Part::ToolCall(_) => {}
             }
         }
-        self.made(message)
     }
 
     /// Adds a message that nobody has said: the model made it from what it has heard, or it shows how to

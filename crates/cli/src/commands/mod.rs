@@ -6,8 +6,10 @@ mod care;
 mod chat;
 mod check;
 mod compare;
+mod directory;
 mod fork;
 mod index;
+mod memory;
 mod models;
 mod people;
 mod policy;
@@ -39,6 +41,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Run(arguments) => run::run(&project, arguments).await,
         Command::Check(arguments) => check::run(&project, arguments).await,
         Command::New(arguments) => check::new(arguments),
+        Command::Agents(arguments) => directory::run(&project, arguments),
+        Command::Memory(arguments) => memory::run(&project, arguments).await,
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
         Command::Tools(arguments) => tools::run(&project, arguments).await,

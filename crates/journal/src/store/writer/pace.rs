@@ -104,3 +104,41 @@ fn pause(time: Duration) {
         std::hint::spin_loop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn release() -> Command {
+        Command::Release(1, [0; 16])
+    }
+
+    #[test]
+    fn company_is_gathered_only_where_there_was_some() {
+        let (sender, receiver) = mpsc::channel();
+        (0..3).for_each(|_| sender.send(release()).unwrap());
+        let mut pace = Pace::default();
+        let mut group = vec![pace.first(&receiver, Duration::ZERO).unwrap()];
+        pace.gather(&receiver, &mut group);
+        assert_eq!(group.len(), 1);
+        pace.begin(&[release(), release()]);
+        pace.end();
+        pace.gather(&receiver, &mut group);
+        assert_eq!(group.len(), 3);
+    }
+
+    #[test]
+    fn an_end_is_seen_while_looking() {
+        let (sender, receiver) = mpsc::channel();
+        sender.send(release()).unwrap();
+        drop(sender);
+        let mut pace = Pace::default();
+        assert!(pace.first(&receiver, Duration::from_secs(60)).is_ok());
+        let end = pace.first(&receiver, Duration::from_secs(60));
+        assert_eq!(end.err(), Some(RecvTimeoutError::Disconnected));
+    }
+}

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Context, Effect, Function, Result, Tool};
+use crate::{Context, Effect, Function, Result, Source, Tool};
 
 /// The longest program with its arguments, in bytes: systems take no longer ones.
 const MOST_PROGRAM_BYTES: usize = 100_000;
@@ -208,7 +208,12 @@ impl Sandbox {
             true => Effect::Irreversible,
             false => Effect::Read,
         };
-        let mut tool = tool.effect(effect).sends_out(false);
+        // What runs in a folder shows what is in it, whoever wrote that.
+        let source = match self.folder {
+            Some(_) => Source::Elsewhere,
+            None => Source::Computed,
+        };
+        let mut tool = tool.effect(effect).source(source).sends_out(false);
         tool.spec.limits.time = self.limits.time + Duration::from_secs(10);
         Arc::new(tool)
     }

@@ -46,6 +46,7 @@ async fn ran(sandbox: &Sandbox, command: &[String], input: &str, context: &Conte
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Error::Unavailable(format!("the sandbox: {error}")))?;
@@ -95,11 +96,22 @@ async fn ended(
         why = watching::too_much(pid, limits) => format!("it was stopped: {why}"),
         () = context.cancelled() => "it was stopped: nobody waits for it".to_owned(),
     };
+    kill(pid);
     child
         .kill()
         .await
         .map_err(|error| Error::Unavailable(error.to_string()))?;
     Ok((None, Some(why)))
+}
+
+/// Kills bubblewrap and what it has just begun. What has been set up ends with bubblewrap by itself; before
+/// that it is of the same group still.
+fn kill(pid: Option<u32>) {
+    let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    if let Some(pid) = pid {
+        // It may have ended already.
+        let _ended = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
 }
 
 /// The beginning of what is printed; the rest is read and forgotten.

@@ -15,7 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// The longest statement, in bytes.
 const MOST_STATEMENT_BYTES: usize = 100_000;
@@ -190,7 +190,8 @@ impl Sql {
             },
         );
         vec![
-            Arc::new(schema.effect(Effect::Read)),
+            // Its tables are whose database it is; what stands in them, anybody may have written.
+            Arc::new(schema.effect(Effect::Read).source(Source::Document)),
             Arc::new(query.effect(Effect::Read)),
         ]
     }
@@ -217,7 +218,11 @@ impl Sql {
                 }
             },
         );
-        Arc::new(write.effect(Effect::Irreversible))
+        let write = write.effect(Effect::Irreversible).source(Source::Computed);
+        Arc::new(match self.database {
+            Database::Sqlite(_) => write.sends_out(false),
+            Database::Postgres(_) => write,
+        })
     }
 
     fn tool<A, T, F, Fut>(&self, name: &str, description: &str, work: F) -> Function
