@@ -14,20 +14,16 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
-<<<<<<< HEAD
-use crate::memory::{Recalled, Remembering};
-use crate::plan::{Planning, plan_knowing};
-use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::team::Member;
-use crate::{Called, Definition, Error, Example, Kit, Pattern, Pinned, Result, ToolEntry, skills};
-=======
 use crate::code::{self, Coding, Interpreter};
+use crate::memory::{Recalled, Remembering};
 use crate::plan::{Planning, Plans, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
 use crate::remarks::Remarks;
 use crate::team::{self, Member};
-use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Python, Result, TeamWay};
->>>>>>> patterns
+use crate::{
+    Called, Definition, Error, Example, Kit, Pattern, Pinned, Python, Result, TeamWay, ToolEntry,
+    skills,
+};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,15 +41,12 @@ pub struct Input {
     pub model: String,
     /// The folder that paths in the agent's file are relative to.
     pub folder: PathBuf,
-<<<<<<< HEAD
     /// Who uses it, for a memory that is the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-=======
     /// Whether a person sees each plan of an agent that plans, whatever its file says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review_plan: bool,
->>>>>>> patterns
 }
 
 /// Whether a run is one answer or a conversation.
@@ -89,17 +82,13 @@ pub enum Way {
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
     /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
-<<<<<<< HEAD
-    Plan,
-    /// No model at all: a person is asked, and their words are the answer.
-    Person,
-=======
     Plan(Plans),
     /// Programs, see [`code`].
     Code(Interpreter, code::Limits),
     /// With its members, see [`team`].
     Team(team::Way),
->>>>>>> patterns
+    /// No model at all: a person is asked, and their words are the answer.
+    Person,
 }
 
 /// An agent: a model with instructions and tools.
@@ -138,13 +127,10 @@ pub struct Agent {
     pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
-<<<<<<< HEAD
     /// What it remembers from one run to the next.
     pub memory: Option<Remembering>,
-=======
     /// Whether the user may say something while it works on an answer: see [`crate::remarks`].
     pub listens: bool,
->>>>>>> patterns
 }
 
 impl Agent {
@@ -155,11 +141,8 @@ impl Agent {
             examples: Vec::new(),
             way: Way::Act,
             acting: Acting::new(model),
-<<<<<<< HEAD
             memory: None,
-=======
             listens: false,
->>>>>>> patterns
         }
     }
 
@@ -183,20 +166,6 @@ impl Agent {
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
-<<<<<<< HEAD
-        let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
-            (Pattern::Reflect, Some(critic), Some(reflect)) => {
-                let mut judging = self::acting(&critic, model, kit)?;
-                judging.guard.policy = Arc::clone(&acting.guard.policy);
-                let judge = ModelCritic {
-                    acting: judging,
-                    criteria: critic.instructions,
-                };
-                Way::Reflect(Arc::new(judge), reflect.drafts)
-            }
-            (Pattern::Plan, ..) => Way::Plan,
-            (Pattern::Act | Pattern::Reflect, ..) => Way::Act,
-        };
         let notes = pinned.notes.as_deref();
         let notes = notes.map(|notes| format!("\n\nNotes of the project (AGENTS.md):\n{notes}"));
         let skills = &pinned.skills;
@@ -205,19 +174,12 @@ impl Agent {
         }
         let memory = kit.remembering(&definition)?;
         let (notes, skills) = (notes.unwrap_or_default(), skills::listed(skills));
-        Ok(Agent {
-            instructions: definition.instructions + &notes + &skills,
-=======
         let mut agent = Agent {
             way: Agent::way(pinned, &definition, &model, kit, &acting.guard.policy)?,
-            instructions: definition.instructions,
->>>>>>> patterns
+            instructions: definition.instructions + &notes + &skills,
             examples: definition.examples,
             acting,
-<<<<<<< HEAD
             memory,
-        })
-=======
             listens: definition.listens,
         };
         for member in &pinned.members {
@@ -293,7 +255,6 @@ impl Agent {
                 (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
             },
         )
->>>>>>> patterns
     }
 
     /// With these instructions.
@@ -361,17 +322,12 @@ impl Agent {
     }
 
     /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
-<<<<<<< HEAD
-    pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
-        let recalled = self.recall(run, task).await?;
-        let mut conversation = self.begin(run, recalled.as_ref())?;
-=======
     ///
     /// # Errors
     /// As [`act`].
     pub async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
-        let mut conversation = self.begin(run)?;
->>>>>>> patterns
+        let recalled = self.recall(run, task).await?;
+        let mut conversation = self.begin(run, recalled.as_ref())?;
         conversation.heard_mut().join(heard);
         let message = Message::user(task);
         // The user has said nothing of it.
@@ -390,11 +346,19 @@ impl Agent {
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let task = said.text().into_owned();
-<<<<<<< HEAD
         let recalled = self.recall(run, &task).await?;
         let mut conversation = self.begin(run, recalled.as_ref())?;
         let with = self.hear(run, &self.acting, &mut conversation, said, recalled)?;
-        self.respond(run, &with, &mut conversation, &task).await
+        if !self.listens {
+            return self.respond(run, &with, &mut conversation, &task).await;
+        }
+        let remarks = Remarks::default();
+        let with = Acting {
+            remarks: Some(remarks.clone()),
+            ..with
+        };
+        let responding = self.respond(run, &with, &mut conversation, &task);
+        remarks.while_working(run, responding).await
     }
 
     /// What comes to its mind about something; none where it has no memory.
@@ -469,20 +433,6 @@ impl Agent {
             })
         };
         messages.chain([said]).filter_map(last_text).collect()
-=======
-        conversation.push(said)?;
-        if !self.listens {
-            let responding = self.respond(run, &self.acting, &mut conversation, &task);
-            return responding.await;
-        }
-        let remarks = Remarks::default();
-        let with = Acting {
-            remarks: Some(remarks.clone()),
-            ..self.acting.clone()
-        };
-        let responding = self.respond(run, &with, &mut conversation, &task);
-        remarks.while_working(run, responding).await
->>>>>>> patterns
     }
 
     /// Responds to what was said last, by its pattern.
@@ -510,7 +460,6 @@ impl Agent {
                     unkept: reflected.unkept,
                 })
             }
-<<<<<<< HEAD
             Way::Person => {
                 let question = Question::new(task, serde_json::json!({"type": "string"}));
                 let text: String = run.ask("person", &question).await?;
@@ -523,8 +472,6 @@ impl Agent {
                     unkept: Vec::new(),
                 })
             }
-            Way::Plan => {
-=======
             Way::Code(interpreter, limits) => {
                 let with = Coding {
                     acting: with.clone(),
@@ -535,7 +482,6 @@ impl Agent {
             }
             Way::Team(way) => team::respond(run, way, with, conversation, task).await,
             Way::Plan(plans) => {
->>>>>>> patterns
                 let with = Planning {
                     instructions: self.instructions.clone(),
                     plans: plans.most,

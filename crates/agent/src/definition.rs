@@ -12,14 +12,9 @@ use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-<<<<<<< HEAD
 pub use self::front_matter::{
-    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern,
-    Reflection, ToolEntry,
+    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern, ToolEntry,
 };
-=======
-pub use self::front_matter::{Checks, Example, FilesTool, LibraryTool, Pattern, ToolEntry};
->>>>>>> patterns
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 pub use self::tool_settings::{
@@ -194,7 +189,6 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
-<<<<<<< HEAD
     /// What the project's `AGENTS.md` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -204,11 +198,9 @@ pub struct Pinned {
     /// The agents that it may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<Called>,
-=======
     /// The members of its team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Pinned>,
->>>>>>> patterns
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -232,7 +224,6 @@ impl Pinned {
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
-<<<<<<< HEAD
         Pinned::read_in(path, None)
     }
 
@@ -246,13 +237,11 @@ impl Pinned {
 
     /// The same, but for the agents that it may call.
     fn alone(path: &Path, project: Option<&Path>) -> Result<Pinned> {
-=======
-        Pinned::read_below(path, &[])
+        Pinned::below(path, project, &[])
     }
 
     /// The same, for a member of agents in these files.
-    fn read_below(path: &Path, above: &[PathBuf]) -> Result<Pinned> {
->>>>>>> patterns
+    fn below(path: &Path, project: Option<&Path>, above: &[PathBuf]) -> Result<Pinned> {
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
@@ -265,7 +254,6 @@ impl Pinned {
             Some(critic) => Some(load_file(&critic)?.text),
             None => None,
         };
-<<<<<<< HEAD
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -275,9 +263,7 @@ impl Pinned {
             false => None,
         };
         let skills = skills(&file, folder, project, &definition)?;
-=======
-        let members = read_members(path, &definition, above)?;
->>>>>>> patterns
+        let members = read_members(path, project, &definition, above)?;
         let policy = match &definition.policy {
             Some(name) => Some(read_policy(path, name, &definition)?),
             None => None,
@@ -287,13 +273,10 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
-<<<<<<< HEAD
             notes,
             skills,
             agents: Vec::new(),
-=======
             members,
->>>>>>> patterns
             policy,
         })
     }
@@ -348,7 +331,6 @@ impl Pinned {
     }
 }
 
-<<<<<<< HEAD
 /// The skills that an agent's file names, or those that are where skills usually are.
 fn skills(
     file: &str,
@@ -379,9 +361,15 @@ fn skills(
         }
     }
     Ok(skills)
-=======
+}
+
 /// The members of an agent's team. An agent that is a member of its own team would have no end.
-fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Result<Vec<Pinned>> {
+fn read_members(
+    path: &Path,
+    project: Option<&Path>,
+    definition: &Definition,
+    above: &[PathBuf],
+) -> Result<Vec<Pinned>> {
     let Some(team) = &definition.team else {
         return Ok(Vec::new());
     };
@@ -398,7 +386,7 @@ fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Resu
             let message = format!("{name} is above itself in its own team");
             return Err(wrong(message, "let the members be other agents"));
         }
-        let member = Pinned::read_below(&path, &above)?;
+        let member = Pinned::below(&path, project, &above)?;
         if member.definition()?.description.is_none() {
             let message = format!("the member {name} has no description");
             let hint = "write `description: ...` into its file: what it is good for, in a sentence";
@@ -407,7 +395,6 @@ fn read_members(path: &Path, definition: &Definition, above: &[PathBuf]) -> Resu
         members.push(member);
     }
     Ok(members)
->>>>>>> patterns
 }
 
 /// The JSON schema in the file `name` beside the agent's file.
@@ -479,13 +466,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-<<<<<<< HEAD
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
-=======
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature
->>>>>>> patterns
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -559,13 +541,9 @@ mod tests {
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`, `code`, `team`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-<<<<<<< HEAD
         a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
         a.md:3: memory: missing field `kinds`
-        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-=======
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
->>>>>>> patterns
+        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

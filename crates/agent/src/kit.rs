@@ -11,11 +11,8 @@ use tool::{Tool, Toolbox, builtin};
 
 pub use self::catalogue::{BUILT_IN, BuiltIn};
 
-<<<<<<< HEAD
 use crate::chat::GiveModel;
-=======
 use crate::code::Interpreter;
->>>>>>> patterns
 use crate::definition::ToolEntry;
 use crate::memory::{self, Remembering};
 use crate::{Definition, Error, Result};
@@ -35,17 +32,14 @@ pub struct Kit {
     pub folder: PathBuf,
     /// The project's library.
     pub library: OpenLibrary,
-<<<<<<< HEAD
     /// The project's memory.
     pub memory: OpenMemory,
     /// Gives the model of a name, for agents that another one calls.
     pub model: GiveModel,
     /// Who uses the agent, for a memory that is the user's.
     pub user: Option<String>,
-=======
     /// What runs the programs of the pattern `code`.
     pub interpreter: Interpreter,
->>>>>>> patterns
 }
 
 impl Kit {

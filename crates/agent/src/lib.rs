@@ -34,15 +34,10 @@ pub mod workflow;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-<<<<<<< HEAD
-    Called, Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn, LibraryTool,
-    MemoryScope, MemorySettings, Pattern, Pinned, PythonTool, Reflection, SaidEffect, ShellTool,
-    SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
-=======
-    Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern,
-    Pinned, PlanSettings, Python, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool,
-    TeamSettings, TeamWay, ToolEntry, WebFetchTool, WebSearchTool,
->>>>>>> patterns
+    Called, Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn,
+    LibraryTool, MemoryScope, MemorySettings, Pattern, Pinned, PlanSettings, Python, PythonTool,
+    Reflection, SaidEffect, ShellTool, SqlTool, TeamSettings, TeamWay, ToolEntry, WebFetchTool,
+    WebSearchTool,
 };
 pub use error::{Error, Result};
 pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};

@@ -12,12 +12,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
-<<<<<<< HEAD
-pub use self::agents::{Chat, Check, New, NewCommand, Run};
-pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
-=======
 pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
->>>>>>> patterns
+pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
 pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
 

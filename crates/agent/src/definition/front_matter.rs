@@ -9,20 +9,13 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-<<<<<<< HEAD
 pub use self::memory::{Learn, MemoryScope, MemorySettings};
-=======
 use super::patterns::{CodeSettings, PlanSettings, Reflection, TeamSettings};
->>>>>>> patterns
 use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
 /// The keys, for a hint.
-<<<<<<< HEAD
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature";
-=======
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, policy, checks, limits, examples, max_tokens, temperature";
->>>>>>> patterns
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]

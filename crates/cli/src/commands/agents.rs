@@ -9,13 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use agent::act::{Acted, Acting, End, Progress};
 use agent::chat::{Chat, Ended, Event};
-<<<<<<< HEAD
-use agent::memory::{Learner, Lessons};
-use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned};
-=======
 use agent::code::Interpreter;
+use agent::memory::{Learner, Lessons};
 use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned, Way};
->>>>>>> patterns
 use anyhow::{Context as _, Result, bail};
 use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
@@ -112,24 +108,16 @@ impl Workshop {
 
     /// The agent that a run has pinned. Its secrets are kept out of the journal.
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
-<<<<<<< HEAD
         let kit = self.kit_for(input);
-        let agent = Agent::of(pinned, self.model(&input.model), &kit)?;
-        keep_out(journal, &agent)?;
-=======
-        let mut agent = Agent::of(pinned, self.model(&input.model), &self.kit(&input.folder))?;
+        let mut agent = Agent::of(pinned, self.model(&input.model), &kit)?;
         if let Way::Plan(plans) = &mut agent.way {
             plans.asks |= input.review_plan;
         }
-        for secret in agent.acting.secrets.values() {
-            journal.add_secret(secret).context("a secret of a tool")?;
-        }
->>>>>>> patterns
+        keep_out(journal, &agent)?;
         Ok(agent)
     }
 }
 
-<<<<<<< HEAD
 impl Workshop {
     /// What the tools of a run stand on.
     fn kit_for(&self, input: &Input) -> Kit {
@@ -183,7 +171,8 @@ fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
     members
         .map(|member| keep_out(journal, &member.agent))
         .collect()
-=======
+}
+
 /// Runs one program that comes on the standard input; what it says goes to the standard output.
 pub fn python_worker() -> ExitCode {
     let input = std::io::BufReader::new(std::io::stdin());
@@ -202,7 +191,6 @@ fn interpreter() -> Interpreter {
         },
         Err(_) => Interpreter::Here,
     }
->>>>>>> patterns
 }
 
 /// The folder that paths in an agent's file are relative to, which a resume elsewhere finds as well.

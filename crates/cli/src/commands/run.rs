@@ -27,13 +27,9 @@ pub async fn run(project: &Project, arguments: arguments::Run) -> Result<ExitCod
         text: text(arguments.text, arguments.input.as_deref())?,
         attachments: Vec::new(),
         model: workshop.model_name(arguments.model, &pinned)?,
-<<<<<<< HEAD
         folder: agents::folder_of(&file)?,
         user: arguments.user,
-=======
-        folder: agents::folder_of(&arguments.agent)?,
         review_plan: arguments.review_plan,
->>>>>>> patterns
     };
     let journal = project.journal()?;
     // Before the run exists, so that a missing model or tool leaves no run behind.

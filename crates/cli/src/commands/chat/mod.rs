@@ -93,13 +93,10 @@ async fn start(
                 text: PLAIN.to_owned(),
                 output: None,
                 critic: None,
-<<<<<<< HEAD
                 notes: None,
                 skills: Vec::new(),
                 agents: Vec::new(),
-=======
                 members: Vec::new(),
->>>>>>> patterns
                 policy: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
