@@ -472,6 +472,7 @@ impl Input {
             model: model.to_owned(),
             folder: of.folder.clone(),
             user: of.user.clone(),
+            review_plan: false,
         }
     }
 }
