@@ -14,6 +14,7 @@ mod arrows;
 mod bfcl;
 mod clients;
 mod command_line;
+mod examples;
 mod research;
 mod setup;
 mod tidy;
@@ -33,6 +34,7 @@ Chores:
   command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
   clients         try the official clients of OpenAI's API against plumb serve (--help for more)
   bfcl            measure how well local models call tools (--help for more)
+  examples        run the agents in examples/ with the local model and check each answer (--help for more)
   corpora         fetch the documentation that the evaluation set asks about
   eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
 ";
@@ -60,6 +62,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "command-line" => command_line::run(&workspace::root()?, rest),
         "clients" => clients::run(&workspace::root()?, rest),
         "bfcl" => bfcl::run(&workspace::root()?, rest),
+        "examples" => examples::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),
         "eval-research" => research::run(&workspace::root()?, rest),
         "help" | "--help" | "-h" => {

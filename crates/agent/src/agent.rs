@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use guard::Heard;
-use journal::{Run, WorkflowError};
+use guard::{Heard, Label};
+use journal::{Question, Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -14,10 +14,16 @@ use serde_json::Value;
 use tool::Tool;
 
 use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
-use crate::plan::{Planning, plan_knowing};
-use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
-use crate::team::Member;
-use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
+use crate::code::{self, Coding, Interpreter};
+use crate::memory::{Recalled, Remembering};
+use crate::plan::{Planning, Plans, plan_knowing};
+use crate::reflect::{Critic, ModelCritic, Person, Reflecting, SchemaCritic, reflect};
+use crate::remarks::Remarks;
+use crate::team::{self, Member};
+use crate::{
+    Called, Definition, Error, Example, Kit, Pattern, Pinned, Python, Result, TeamWay, ToolEntry,
+    skills,
+};
 
 /// What a run of an agent starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +41,12 @@ pub struct Input {
     pub model: String,
     /// The folder that paths in the agent's file are relative to.
     pub folder: PathBuf,
+    /// Who uses it, for a memory that is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether a person sees each plan of an agent that plans, whatever its file says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review_plan: bool,
 }
 
 /// Whether a run is one answer or a conversation.
@@ -45,6 +57,8 @@ pub enum Kind {
     Run,
     /// A conversation.
     Chat,
+    /// Learning from another run, whose id is the text.
+    Learn,
 }
 
 impl Input {
@@ -68,7 +82,13 @@ pub enum Way {
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
     /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
-    Plan,
+    Plan(Plans),
+    /// Programs, see [`code`].
+    Code(Interpreter, code::Limits),
+    /// With its members, see [`team`].
+    Team(team::Way),
+    /// No model at all: a person is asked, and their words are the answer.
+    Person,
 }
 
 /// An agent: a model with instructions and tools.
@@ -107,6 +127,10 @@ pub struct Agent {
     pub way: Way,
     /// What its loop works with.
     pub acting: Acting,
+    /// What it remembers from one run to the next.
+    pub memory: Option<Remembering>,
+    /// Whether the user may say something while it works on an answer: see [`crate::remarks`].
+    pub listens: bool,
 }
 
 impl Agent {
@@ -117,6 +141,8 @@ impl Agent {
             examples: Vec::new(),
             way: Way::Act,
             acting: Acting::new(model),
+            memory: None,
+            listens: false,
         }
     }
 
@@ -127,29 +153,108 @@ impl Agent {
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        let asks = definition.tools.contains(&ToolEntry::Ask);
+        let mut team = Vec::from_iter(asks.then(|| asking(&model)));
+        for called in &pinned.agents {
+            team.push(member(called, &model, kit)?);
+        }
+        for member in team {
+            member.fits(&acting)?;
+            acting.team.push(member);
+        }
         acting.guard.policy = Arc::new(pinned.policy()?);
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
-        let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
-            (Pattern::Reflect, Some(critic), Some(reflect)) => {
-                let mut judging = self::acting(&critic, model, kit)?;
-                judging.guard.policy = Arc::clone(&acting.guard.policy);
-                let judge = ModelCritic {
-                    acting: judging,
-                    criteria: critic.instructions,
-                };
-                Way::Reflect(Arc::new(judge), reflect.drafts)
-            }
-            (Pattern::Plan, ..) => Way::Plan,
-            (Pattern::Act | Pattern::Reflect, ..) => Way::Act,
-        };
-        Ok(Agent {
-            instructions: definition.instructions,
+        let notes = pinned.notes.as_deref();
+        let notes = notes.map(|notes| format!("\n\nNotes of the project (AGENTS.md):\n{notes}"));
+        let skills = &pinned.skills;
+        if !skills.is_empty() {
+            acting.tools.add(skills::tool(skills)?)?;
+        }
+        let memory = kit.remembering(&definition)?;
+        let (notes, skills) = (notes.unwrap_or_default(), skills::listed(skills));
+        let mut agent = Agent {
+            way: Agent::way(pinned, &definition, &model, kit, &acting.guard.policy)?,
+            instructions: definition.instructions + &notes + &skills,
             examples: definition.examples,
-            way,
             acting,
-        })
+            memory,
+            listens: definition.listens,
+        };
+        for member in &pinned.members {
+            let about = member.definition()?;
+            let description = about.description.unwrap_or_default();
+            let mut own = Agent::of(member, Arc::clone(&model), kit)?;
+            if member.policy.is_none() {
+                own.acting.guard.policy = Arc::clone(&agent.acting.guard.policy);
+            }
+            agent = agent.member(Member::new(&about.name, &description, own))?;
+        }
+        Ok(agent)
+    }
+
+    /// How the agent of a file goes about its work.
+    fn way(
+        pinned: &Pinned,
+        definition: &Definition,
+        model: &Arc<dyn Model>,
+        kit: &Kit,
+        policy: &Arc<guard::Policy>,
+    ) -> Result<Way> {
+        let critic = |named: &str| -> Result<Arc<dyn Critic>> {
+            Ok(match (named, pinned.critic()?, &pinned.output) {
+                ("person", ..) => Arc::new(Person),
+                ("schema", _, Some(schema)) => Arc::new(SchemaCritic {
+                    schema: schema.clone(),
+                }),
+                (_, Some(critic), _) => {
+                    let mut judging = self::acting(&critic, Arc::clone(model), kit)?;
+                    judging.guard.policy = Arc::clone(policy);
+                    Arc::new(ModelCritic {
+                        acting: judging,
+                        criteria: critic.instructions,
+                    })
+                }
+                (_, None, _) => {
+                    let hint = "name the file of an agent, person, or schema";
+                    let message = format!("there is no critic {named}");
+                    return Err(definition.wrong(&pinned.file, "critic:", message, hint));
+                }
+            })
+        };
+        Ok(
+            match (definition.pattern, &definition.reflect, &definition.team) {
+                (Pattern::Reflect, Some(reflect), _) => {
+                    Way::Reflect(critic(&reflect.critic)?, reflect.drafts)
+                }
+                (Pattern::Plan, ..) => Way::Plan(Plans {
+                    most: definition.plan.plans,
+                    steps: definition.plan.steps,
+                    asks: definition.plan.review,
+                }),
+                (Pattern::Code, ..) => {
+                    let interpreter = match definition.code.python {
+                        Python::Monty => kit.interpreter.clone(),
+                        Python::CPython => Interpreter::CPython,
+                    };
+                    Way::Code(interpreter, definition.code.limits())
+                }
+                (Pattern::Team, _, Some(team)) => match (team.way, &team.critic) {
+                    (TeamWay::Tools, _) => Way::Act,
+                    (TeamWay::Supervisor, _) => Way::Team(team::Way::Supervisor(team.turns)),
+                    (TeamWay::Sequence, _) => Way::Team(team::Way::Sequence),
+                    (TeamWay::HandOff, _) => Way::Team(team::Way::HandOff(team.turns)),
+                    (TeamWay::Mixture, _) => Way::Team(team::Way::Mixture),
+                    (TeamWay::BestOf, named) => {
+                        let critic = critic(named.as_deref().unwrap_or_default())?;
+                        let drafts = usize::try_from(team.drafts).unwrap_or(usize::MAX);
+                        Way::Team(team::Way::BestOf(drafts, critic))
+                    }
+                },
+                (Pattern::Act | Pattern::Reflect | Pattern::Team, ..) => Way::Act,
+            },
+        )
     }
 
     /// With these instructions.
@@ -217,23 +322,118 @@ impl Agent {
     }
 
     /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
-    pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
-        let mut conversation = self.begin(run)?;
+    ///
+    /// # Errors
+    /// As [`act`].
+    pub async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let recalled = self.recall(run, task).await?;
+        let mut conversation = self.begin(run, recalled.as_ref())?;
         conversation.heard_mut().join(heard);
-        conversation.made(Message::user(task))?;
-        let acted = self
-            .respond(run, &self.acting, &mut conversation, task)
-            .await;
+        let message = Message::user(task);
+        // The user has said nothing of it.
+        let (with, message) = self.reminded(
+            run,
+            &self.acting,
+            &mut conversation,
+            message,
+            (recalled, &[]),
+        )?;
+        conversation.made(message)?;
+        let acted = self.respond(run, &with, &mut conversation, task).await;
         heard.join(conversation.heard());
         acted
     }
 
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
-        let mut conversation = self.begin(run)?;
         let task = said.text().into_owned();
-        conversation.push(said)?;
-        self.respond(run, &self.acting, &mut conversation, &task)
-            .await
+        let recalled = self.recall(run, &task).await?;
+        let mut conversation = self.begin(run, recalled.as_ref())?;
+        let with = self.hear(run, &self.acting, &mut conversation, said, recalled)?;
+        if !self.listens {
+            let responding = self.respond(run, &with, &mut conversation, &task);
+            return responding.await;
+        }
+        let remarks = Remarks::default();
+        let with = Acting {
+            remarks: Some(remarks.clone()),
+            ..with
+        };
+        let responding = self.respond(run, &with, &mut conversation, &task);
+        remarks.while_working(run, responding).await
+    }
+
+    /// What comes to its mind about something; none where it has no memory.
+    pub(crate) async fn recall(&self, run: &Run, about: &str) -> Result<Option<Recalled>> {
+        match &self.memory {
+            Some(memory) => Ok(Some(memory.recall(run, about).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds what the user says to the conversation, with what came to mind before it. Gives what to work with, which
+    /// has the tools of the memory.
+    pub(crate) fn hear(
+        &self,
+        run: &Run,
+        with: &Acting,
+        conversation: &mut Conversation,
+        said: Message,
+        recalled: Option<Recalled>,
+    ) -> Result<Acting> {
+        let texts = self.texts(conversation, &said);
+        conversation.hear(&said, &Label::User.into());
+        let (with, message) = self.reminded(run, with, conversation, said, (recalled, &texts))?;
+        conversation.made(message)?;
+        Ok(with)
+    }
+
+    /// A message with what came to mind before it, of which the conversation hears from whom it is; and what to work
+    /// with. `texts` is what the user has said.
+    fn reminded(
+        &self,
+        run: &Run,
+        with: &Acting,
+        conversation: &mut Conversation,
+        message: Message,
+        (recalled, texts): (Option<Recalled>, &[String]),
+    ) -> Result<(Acting, Message)> {
+        let mut with = with.clone();
+        let (Some(memory), Some(recalled)) = (&self.memory, recalled) else {
+            return Ok((with, message));
+        };
+        if memory.learn.during() {
+            for tool in memory.tools(run.id().as_str(), &recalled.view, texts) {
+                with.tools.add(tool)?;
+            }
+        }
+        recalled.tell(conversation.heard_mut());
+        let notes = recalled.notes();
+        // What was noted already in this conversation is not said again.
+        let is_new = |notes: &String| {
+            let mut messages = conversation.messages().iter();
+            !messages.any(|message| message.text().starts_with(notes.as_str()))
+        };
+        let Some(text) = notes.filter(is_new) else {
+            return Ok((with, message));
+        };
+        let mut parts = vec![Part::Text { text }];
+        parts.extend(message.parts());
+        Ok((with, Message::of(Role::User, parts)))
+    }
+
+    /// What the user has said in a conversation, without the examples and the notes beside it.
+    fn texts(&self, conversation: &Conversation, said: &Message) -> Vec<String> {
+        let beginning = 1 + 2 * self.examples.len();
+        let messages = conversation.messages().iter().skip(beginning);
+        let messages = messages.filter(|message| message.role == Role::User);
+        let last_text = |message: &Message| {
+            let parts = message.parts();
+            parts.into_iter().rev().find_map(|part| match part {
+                Part::Text { text } => Some(text),
+                _ => None,
+            })
+        };
+        messages.chain([said]).filter_map(last_text).collect()
     }
 
     /// Responds to what was said last, by its pattern.
@@ -261,9 +461,33 @@ impl Agent {
                     unkept: reflected.unkept,
                 })
             }
-            Way::Plan => {
+            Way::Person => {
+                let question = Question::new(task, serde_json::json!({"type": "string"}));
+                let text: String = run.ask("person", &question).await?;
+                conversation.heard_mut().text(&text, &Label::User.into());
+                Ok(Acted {
+                    text,
+                    end: End::Answered,
+                    rounds: 0,
+                    calls: 0,
+                    unkept: Vec::new(),
+                })
+            }
+            Way::Code(interpreter, limits) => {
+                let with = Coding {
+                    acting: with.clone(),
+                    interpreter: interpreter.clone(),
+                    limits: *limits,
+                };
+                code::code(run, &with, conversation).await
+            }
+            Way::Team(way) => team::respond(run, way, with, conversation, task).await,
+            Way::Plan(plans) => {
                 let with = Planning {
                     instructions: self.instructions.clone(),
+                    plans: plans.most,
+                    steps: plans.steps,
+                    asks: plans.asks,
                     ..Planning::new(with.clone())
                 };
                 let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;
@@ -280,10 +504,12 @@ impl Agent {
     }
 
     /// A conversation that has its instructions and examples, and nothing else yet.
-    pub(crate) fn begin(&self, run: &Run) -> Result<Conversation> {
+    pub(crate) fn begin(&self, run: &Run, recalled: Option<&Recalled>) -> Result<Conversation> {
         let mut conversation = Conversation::new(run);
-        if !self.instructions.is_empty() {
-            conversation.push(Message::system(&self.instructions))?;
+        let learned = recalled.map(Recalled::instructions).unwrap_or_default();
+        let instructions = format!("{}{learned}", self.instructions);
+        if !instructions.is_empty() {
+            conversation.push(Message::system(instructions.trim_start()))?;
         }
         for example in &self.examples {
             // Nobody has said what an example says: a call must not take its order's number from there.
@@ -292,6 +518,32 @@ impl Agent {
         }
         Ok(conversation)
     }
+}
+
+/// An agent that another one may call, on its own model or, where it names none, on that of the caller.
+fn member(called: &Called, model: &Arc<dyn Model>, kit: &Kit) -> Result<Member> {
+    let definition = called.agent.definition()?;
+    let model = match definition.models.as_slice() {
+        [] => Arc::clone(model),
+        models => (kit.model)(&models.join(",")),
+    };
+    let kit = Kit {
+        folder: called.folder.clone(),
+        ..kit.clone()
+    };
+    let agent = Agent::of(&called.agent, model, &kit)?;
+    let about = definition.description.unwrap_or(definition.name);
+    Ok(Member::new(&called.name, &about, agent))
+}
+
+/// The person, as somebody whom an agent may call. The model is not asked.
+fn asking(model: &Arc<dyn Model>) -> Member {
+    let person = Agent {
+        way: Way::Person,
+        ..Agent::new(Arc::clone(model))
+    };
+    let about = "Asks the user one question, which is the task, and gives their answer.";
+    Member::new("ask", about, person)
 }
 
 /// What the loop of an agent's file works with.

@@ -85,7 +85,8 @@ impl Chat {
     }
 
     async fn turns(&self, run: &Run) -> Result<usize> {
-        let mut conversation = self.agent.begin(run)?;
+        let learned = self.agent.recall(run, "").await?;
+        let mut conversation = self.agent.begin(run, learned.as_ref())?;
         let mut with = Acting {
             // Whoever is there can say it again, or take another model.
             down: Down::Fails,
@@ -104,12 +105,19 @@ impl Chat {
                 with.model_name.clone_from(name);
             }
             let before = conversation.messages().len();
-            conversation.push(said(&answer.text, answer.attachments.clone()))?;
             let task = answer.text.clone();
+            let message = said(&task, answer.attachments.clone());
             (self.events)(number, Event::Said(answer));
             let events = Arc::clone(&self.events);
             with.watch = Arc::new(move |progress| events(number, Event::Progress(progress)));
-            let answered = self.agent.respond(&turn, &with, &mut conversation, &task);
+            let answered = async {
+                let recalled = self.agent.recall(&turn, &task).await?;
+                let with = self
+                    .agent
+                    .hear(&turn, &with, &mut conversation, message, recalled)?;
+                let agent = &self.agent;
+                agent.respond(&turn, &with, &mut conversation, &task).await
+            };
             let event = match answered.await {
                 Ok(acted) => Event::Answered(acted),
                 Err(Error::Journal(journal::Error::StepFailed { message, .. })) => {

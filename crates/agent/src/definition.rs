@@ -1,23 +1,27 @@
 //! An agent's definition: a Markdown file whose front matter is settings and whose body is the
 //! instructions. `front_matter` has the settings as they are written.
 
+mod calling;
 mod front_matter;
+mod patterns;
 mod tool_settings;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::front_matter::{
-    Checks, Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry,
+    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern, ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
 };
-use crate::{Error, Result, act};
+use crate::skills::Skill;
+use crate::{Error, Result, act, directory};
 
 /// An agent as its file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +42,22 @@ pub struct Definition {
     pub pattern: Pattern,
     /// Who judges what it writes, where it reflects.
     pub reflect: Option<Reflection>,
+    /// How it plans, where it does.
+    pub plan: PlanSettings,
+    /// How it writes programs, where it does.
+    pub code: CodeSettings,
+    /// How it works with others, where it does.
+    pub team: Option<TeamSettings>,
+    /// Whether the user may say something while it works on an answer.
+    pub listens: bool,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// What it remembers from one run to the next.
+    pub memory: Option<MemorySettings>,
+    /// The folders of its skills, as they are written; none: where skills usually are.
+    pub skills: Option<Vec<String>>,
+    /// Whether it is told what the nearest `AGENTS.md` says.
+    pub project_notes: bool,
     /// The file of its policy, as it is written.
     pub policy: Option<String>,
     /// Which checks it is held to.
@@ -95,20 +113,10 @@ impl Definition {
             let hint = "write the instructions below the front matter";
             return Err(error(line, "the instructions are missing".to_owned(), hint));
         }
-        let missing = match (settings.pattern, &settings.reflect) {
-            (Pattern::Reflect, None) => Some("the pattern reflect wants a critic"),
-            (Pattern::Act | Pattern::Plan, Some(_)) => {
-                Some("there is a critic, and the pattern is not reflect")
-            }
-            (Pattern::Act | Pattern::Plan, None) | (Pattern::Reflect, Some(_)) => None,
-        };
-        if let Some(missing) = missing {
-            let lines = normalised.lines();
-            let mut lines =
-                lines.map(|line| line.starts_with("pattern:") || line.starts_with("reflect:"));
-            let line = lines.position(|found| found).map_or(1, |index| index + 1);
-            let hint = "write `pattern: reflect` and `reflect: {critic: critic.md}`";
-            return Err(error(line, missing.to_owned(), hint));
+        if let Some((key, message, hint)) = patterns::problem(&settings) {
+            let line = normalised.lines().position(|line| line.starts_with(key));
+            let line = line.map_or(1, |index| index + 1);
+            return Err(error(line, message, hint));
         }
         let (limits, budget) = (settings.limits.of_the_loop(), settings.limits.budget());
         Ok(Definition {
@@ -120,7 +128,14 @@ impl Definition {
             calls_first: settings.calls_first,
             pattern: settings.pattern,
             reflect: settings.reflect,
+            plan: settings.plan.unwrap_or_default(),
+            code: settings.code.unwrap_or_default(),
+            team: settings.team,
+            listens: settings.listens,
             output: settings.output,
+            memory: settings.memory,
+            skills: settings.skills,
+            project_notes: settings.project_notes,
             policy: settings.policy,
             checks: settings.checks,
             examples: settings.examples,
@@ -130,6 +145,15 @@ impl Definition {
             budget,
             text: text.to_owned(),
         })
+    }
+
+    /// Who judges what it writes, as the file says.
+    fn critic_of(&self) -> Option<&str> {
+        let team = self.team.as_ref().and_then(|team| team.critic.as_deref());
+        self.reflect
+            .as_ref()
+            .map(|reflect| reflect.critic.as_str())
+            .or(team)
     }
 
     /// An error about what a line of the file says: the first that begins with `key`.
@@ -165,30 +189,76 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+    /// What the project's `AGENTS.md` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// The skills that it can read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// The agents that it may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Called>,
+    /// The members of its team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Pinned>,
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }
 
+/// An agent that another one may call, as a run keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// What it is called by.
+    pub name: String,
+    /// The folder that paths in its file are relative to.
+    pub folder: PathBuf,
+    /// It.
+    pub agent: Pinned,
+}
+
 impl Pinned {
-    /// Reads an agent's file, and what belongs to it.
+    /// Reads an agent's file, and what belongs to it, without what a project has for all its agents.
     ///
     /// # Errors
     /// [`Error::Unreadable`], and [`Error::Definition`] for a file that is not as it must be.
     pub fn read(path: &Path) -> Result<Pinned> {
+        Pinned::read_in(path, None)
+    }
+
+    /// The same in the project of this folder.
+    ///
+    /// # Errors
+    /// As [`Pinned::read`].
+    pub fn read_in(path: &Path, project: Option<&Path>) -> Result<Pinned> {
+        calling::read(path, project, &mut Vec::new())
+    }
+
+    /// The same, but for the agents that it may call.
+    fn alone(path: &Path, project: Option<&Path>, above: &[PathBuf]) -> Result<Pinned> {
         let file = path.display().to_string();
         let definition = load_file(path)?;
         let output = match &definition.output {
             Some(name) => Some(read_schema(path, name, &definition)?),
             None => None,
         };
-        let critic = match &definition.reflect {
-            Some(reflect) => {
-                let critic = path.parent().unwrap_or(Path::new("")).join(&reflect.critic);
-                Some(load_file(&critic)?.text)
-            }
+        let critic = definition.critic_of();
+        let critic = critic.and_then(|critic| patterns::critic_file(path, critic));
+        let critic = match critic {
+            Some(critic) => Some(load_file(&critic)?.text),
             None => None,
         };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let notes = match definition.project_notes {
+            true => directory::notes(folder, project),
+            false => None,
+        };
+        let skills = skills(&file, folder, project, &definition)?;
+        let members = read_members(path, &definition, project, above)?;
         let policy = match &definition.policy {
             Some(name) => Some(read_policy(path, name, &definition)?),
             None => None,
@@ -198,6 +268,10 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
+            notes,
+            skills,
+            agents: Vec::new(),
+            members,
             policy,
         })
     }
@@ -250,6 +324,72 @@ impl Pinned {
             hint: "start it again as a new run".to_owned(),
         })
     }
+}
+
+/// The skills that an agent's file names, or those that are where skills usually are.
+fn skills(
+    file: &str,
+    folder: &Path,
+    project: Option<&Path>,
+    definition: &Definition,
+) -> Result<Vec<Skill>> {
+    let folders = match &definition.skills {
+        Some(named) => named.iter().map(|name| folder.join(name)).collect(),
+        None => {
+            let shared = project.map(|project| project.join(".agents/skills"));
+            Vec::from_iter([Some(folder.join("skills")), shared].into_iter().flatten())
+        }
+    };
+    let mut skills: Vec<Skill> = Vec::new();
+    for folder in folders {
+        if definition.skills.is_some() && !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            let hint = "name folders that have skills, relative to the agent's file";
+            return Err(definition.wrong(file, "skills:", message, hint));
+        }
+        let folder = folder.canonicalize().unwrap_or(folder);
+        for skill in Skill::below(&folder)? {
+            // The agent's own come first.
+            if skills.iter().all(|known| known.name != skill.name) {
+                skills.push(skill);
+            }
+        }
+    }
+    Ok(skills)
+}
+
+/// The members of an agent's team. An agent that is a member of its own team would have no end.
+fn read_members(
+    path: &Path,
+    definition: &Definition,
+    project: Option<&Path>,
+    above: &[PathBuf],
+) -> Result<Vec<Pinned>> {
+    let Some(team) = &definition.team else {
+        return Ok(Vec::new());
+    };
+    let file = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut above = above.to_vec();
+    above.push(whole(path));
+    let mut members: Vec<Pinned> = Vec::new();
+    for name in &team.members {
+        let wrong = |message: String, hint| definition.wrong(&file, "team:", message, hint);
+        let path = folder.join(name);
+        if above.contains(&whole(&path)) {
+            let message = format!("{name} is above itself in its own team");
+            return Err(wrong(message, "let the members be other agents"));
+        }
+        let member = calling::read(&path, project, &mut above.clone())?;
+        if member.definition()?.description.is_none() {
+            let message = format!("the member {name} has no description");
+            let hint = "write `description: ...` into its file: what it is good for, in a sentence";
+            return Err(wrong(message, hint));
+        }
+        members.push(member);
+    }
+    Ok(members)
 }
 
 /// The JSON schema in the file `name` beside the agent's file.
@@ -321,8 +461,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -376,7 +516,9 @@ mod tests {
             "limits: {step: 3}",
             "pattern: react",
             "model: {name: x}",
-            "memory: [semantic]",
+            "memory: [semantics]",
+            "memory: {scope: user}",
+            "memories: [semantic]",
         ]
         .iter()
         .map(|line| {
@@ -386,15 +528,17 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, and agent:NAME
         a.md:5: tools[1]: the tool math has no settings
         a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
-        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
+        a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`, `code`, `team`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: memory[0]: unknown variant `semantics`, expected one of `semantic`, `episodic`, `procedural`
+        a.md:3: memory: missing field `kinds`
+        a.md:3: unknown field `memories`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

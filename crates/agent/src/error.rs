@@ -23,6 +23,16 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The user: an agent is called that is not there.
+    #[error("{name}: {message}\nhint: {hint}")]
+    NoAgent {
+        /// What was called.
+        name: String,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The user: a run's input is not that of a research run.
     #[error("run {run} is not a research run: {message}")]
     Input {
@@ -63,6 +73,17 @@ pub enum Error {
         /// What to do about it.
         hint: String,
     },
+    /// The caller: a workflow is put together wrongly, or does not come to its end.
+    #[error("the workflow: {0}")]
+    Workflow(String),
+    /// The operator: programs of the pattern `code` cannot be run here.
+    #[error("{message}\nhint: {hint}")]
+    Interpreter {
+        /// What is missing.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The user or the caller: tools that cannot be used as they are.
     #[error(transparent)]
     Setup(#[from] tool::SetupError),
@@ -85,6 +106,25 @@ impl Error {
 }
 
 impl Error {
+    /// Whether it stops the run, and is no failure of what was tried: trying again or another way is of no use.
+    pub fn stops(&self) -> bool {
+        use journal::Error::StepFailed;
+        match self {
+            Error::Waits { .. } => true,
+            Error::Journal(error) => !matches!(error, StepFailed { .. }),
+            Error::Definition { .. }
+            | Error::Unreadable { .. }
+            | Error::Input { .. }
+            | Error::Policy(_)
+            | Error::Model { .. }
+            | Error::Tool { .. }
+            | Error::Workflow(_)
+            | Error::Interpreter { .. }
+            | Error::Setup(_)
+            | Error::Knowledge(_) => false,
+        }
+    }
+
     /// In the form that the journal goes by: it decides by its own errors what becomes of a run.
     pub fn for_the_journal(self) -> journal::WorkflowError {
         match self {

@@ -11,12 +11,19 @@ use tool::{Tool, Toolbox, builtin};
 
 pub use self::catalogue::{BUILT_IN, BuiltIn};
 
+use crate::chat::GiveModel;
+use crate::code::Interpreter;
 use crate::definition::ToolEntry;
-use crate::{Error, Result};
+use crate::memory::{self, Remembering};
+use crate::{Definition, Error, Result};
 
 /// Opens the project's library; only done where a tool needs it.
 pub type OpenLibrary =
     Arc<dyn Fn() -> std::result::Result<knowledge::Library, String> + Send + Sync>;
+
+/// Opens the project's memory; only done where an agent has one.
+pub type OpenMemory =
+    Arc<dyn Fn() -> std::result::Result<knowledge::memory::Memory, String> + Send + Sync>;
 
 /// What the tools of an agent's file stand on.
 #[derive(Clone)]
@@ -25,9 +32,45 @@ pub struct Kit {
     pub folder: PathBuf,
     /// The project's library.
     pub library: OpenLibrary,
+    /// The project's memory.
+    pub memory: OpenMemory,
+    /// Gives the model of a name, for agents that another one calls.
+    pub model: GiveModel,
+    /// Who uses the agent, for a memory that is the user's.
+    pub user: Option<String>,
+    /// What runs the programs of the pattern `code`.
+    pub interpreter: Interpreter,
 }
 
 impl Kit {
+    /// The memory of an agent, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when the memory cannot be opened, or is a user's and nobody is named.
+    pub fn remembering(&self, definition: &Definition) -> Result<Option<Remembering>> {
+        let Some(settings) = &definition.memory else {
+            return Ok(None);
+        };
+        let failed = |message: String, hint: &str| Error::Tool {
+            tool: "memory".to_owned(),
+            message,
+            hint: hint.to_owned(),
+        };
+        let scope = memory::scope(settings, &definition.name, self.user.as_deref());
+        let scope = scope.ok_or_else(|| {
+            let message = "it is the user's, and nobody is named".to_owned();
+            failed(message, "say who it is with --user KEY")
+        })?;
+        let opened = (self.memory)();
+        Ok(Some(Remembering {
+            memory: opened.map_err(|error| failed(error, "the memory is .plumb/memory.db"))?,
+            scope,
+            kinds: settings.kinds.clone(),
+            learn: settings.learn,
+            as_of_ms: None,
+        }))
+    }
+
     /// The tools that are named.
     ///
     /// # Errors
@@ -74,6 +117,8 @@ impl Kit {
                     .shell(&settings.commands),
             ],
             ToolEntry::Python(settings) => vec![self.python(settings)?],
+            // They are no tools but members of the team.
+            ToolEntry::Ask | ToolEntry::Agent(_) => Vec::new(),
         })
     }
 }

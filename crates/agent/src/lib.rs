@@ -14,22 +14,32 @@ mod agents;
 pub mod audit;
 pub mod call;
 pub mod chat;
+pub mod code;
 mod definition;
+pub mod directory;
 mod error;
 mod kit;
 mod lazy;
+pub mod memory;
 pub mod plan;
 pub mod reflect;
+pub mod remarks;
 pub mod render;
 pub mod research;
+mod skills;
 pub mod team;
+pub mod watcher;
+pub mod workflow;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, Pattern, Pinned,
-    PythonTool, Reflection, SaidEffect, ShellTool, SqlTool, ToolEntry, WebFetchTool, WebSearchTool,
+    Called, Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn,
+    LibraryTool, MemoryScope, MemorySettings, Pattern, Pinned, PlanSettings, Python, PythonTool,
+    Reflection, SaidEffect, ShellTool, SqlTool, TeamSettings, TeamWay, ToolEntry, WebFetchTool,
+    WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};
 pub use lazy::{Lazy, OpenModel};
+pub use skills::Skill;

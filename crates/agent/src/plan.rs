@@ -16,10 +16,14 @@ use journal::{Question, Run};
 use model::{Message, Output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tool::Toolbox;
 
 use crate::Result;
 use crate::act::{Acted, Acting, Conversation, act};
+
+/// How often a person is asked again about a plan that cannot be carried out.
+const MOST_REVIEWS: u32 = 5;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +43,9 @@ pub struct Step {
     pub task: String,
     /// Names of the steps whose results it needs; steps that need none of each other are done at once.
     pub after: Vec<String>,
+    /// What its result must have, so that it counts as done; may be empty.
+    #[serde(default)]
+    pub expect: String,
 }
 
 /// What came of a step.
@@ -79,6 +86,27 @@ pub struct Planning {
     pub asks: bool,
 }
 
+/// How an agent plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plans {
+    /// Plans at most. 3.
+    pub most: usize,
+    /// Steps of a plan at most. 8.
+    pub steps: usize,
+    /// Whether a person sees each plan before it is carried out, and may change it.
+    pub asks: bool,
+}
+
+impl Default for Plans {
+    fn default() -> Plans {
+        Plans {
+            most: 3,
+            steps: 8,
+            asks: false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
@@ -104,14 +132,15 @@ impl Planning {
             team: Vec::new(),
             ..acting.clone()
         };
+        let plans = Plans::default();
         Planning {
             instructions: String::new(),
             planner: without_tools.clone(),
             writer: without_tools,
             worker: acting,
-            plans: 3,
-            steps: 8,
-            asks: false,
+            plans: plans.most,
+            steps: plans.steps,
+            asks: plans.asks,
         }
     }
 
@@ -122,6 +151,29 @@ impl Planning {
 
 /// Makes a plan for `task`, carries it out, and answers. Where plans fail to the last, it answers from what is
 /// done.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match &request.output {
+/// #     model::Output::Text => "A bridge.".to_owned(),
+/// #     model::Output::Json(schema) if schema["properties"]["steps"].is_null() => {
+/// #         r#"{"result": "a wide river", "done": true}"#.to_owned()
+/// #     }
+/// #     _ => r#"{"steps": [{"name": "look", "task": "Look at the river.", "after": [], "expect": ""}]}"#.to_owned(),
+/// # })));
+/// use plumb_agent::act::Acting;
+/// use plumb_agent::plan::{Planning, plan};
+///
+/// let planned = plan(&run, &Planning::new(Acting::new(model)), "How do we cross the river?").await?;
+/// assert_eq!((planned.text.as_str(), planned.done.len()), ("A bridge.", 1));
+/// assert_eq!(journal.steps(run.id()).await?[1].path, "plan[0]/step[0]/model[0]");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`act`], for who plans, works and writes.
@@ -145,13 +197,17 @@ pub(crate) async fn plan_knowing(
     while plans < with.plans {
         let scope = run.scope("plan", plans);
         plans += 1;
-        let plan = make(&scope, with, task, &done, trouble.as_deref(), heard).await?;
+        let made = make(&scope, with, task, &done, trouble.as_deref(), heard).await?;
+        let made = match with.asks {
+            true => reviewed(&scope, with, made, &done).await?,
+            false => made,
+        };
         if with.asks {
             // A person has read it, and said what it says.
-            heard.text(&serde_json::json!(plan).to_string(), &Label::User.into());
+            heard.text(&serde_json::json!(made).to_string(), &Label::User.into());
         }
-        trouble = match check(&plan, with.steps, &done) {
-            Ok(()) => carry_out(&scope, with, &plan, &mut done, heard).await?,
+        trouble = match check(&made, with.steps, &done) {
+            Ok(()) => carry_out(&scope, with, &made, &mut done, heard).await?,
             Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
         };
         if trouble.is_none() {
@@ -169,7 +225,7 @@ pub(crate) async fn plan_knowing(
     })
 }
 
-/// Asks for a plan, and a person whether it is right.
+/// Asks for a plan.
 async fn make(
     run: &Run,
     with: &Planning,
@@ -188,20 +244,46 @@ async fn make(
             "\nThe last plan failed. {trouble}\nMake another plan for the rest."
         ));
     }
-    let plan: Plan = formed::<Plan>(run, &with.planner, &instructions, said, heard)
-        .await?
-        .0
-        .json()?;
-    if !with.asks {
-        return Ok(plan);
-    }
-    let Output::Json(schema) = Output::of::<Plan>() else {
-        return Ok(plan);
+    let planner = Acting {
+        output: Output::Json(form(with.steps)),
+        ..with.planner.clone()
     };
-    let shown = serde_json::json!(plan);
-    let text =
-        format!("May this be done? Answer with the plan, changed where it should be.\n{shown:#}");
-    Ok(run.ask("person", &Question::new(&text, schema)).await?)
+    let (acted, _) = formed(run, &planner, &instructions, said, heard).await?;
+    acted.json()
+}
+
+/// The form of a plan. Small models plan nothing, or far too much, where that is let through.
+fn form(most: usize) -> Value {
+    let Output::Json(mut schema) = Output::of::<Plan>() else {
+        return Value::Null;
+    };
+    if let Some(steps) = schema.pointer_mut("/properties/steps") {
+        steps["minItems"] = 1.into();
+        steps["maxItems"] = most.into();
+    }
+    schema
+}
+
+/// A plan as a person wants it. One that cannot be carried out comes back to them with what is wrong.
+async fn reviewed(run: &Run, with: &Planning, mut plan: Plan, done: &[Done]) -> Result<Plan> {
+    let schema = form(with.steps);
+    for _ in 0..MOST_REVIEWS {
+        let wrong = match check(&plan, with.steps, done) {
+            Ok(()) => String::new(),
+            Err(wrong) => format!(" As it is, it cannot: {wrong}."),
+        };
+        let shown = serde_json::json!(plan);
+        let text = format!(
+            "May this be done?{wrong} Answer with the plan, changed where it should be.\n{shown:#}"
+        );
+        plan = run
+            .ask("person", &Question::new(&text, schema.clone()))
+            .await?;
+        if check(&plan, with.steps, done).is_ok() {
+            break;
+        }
+    }
+    Ok(plan)
 }
 
 /// Whether a plan can be carried out, given what is done.
@@ -291,8 +373,16 @@ async fn work(
         .cloned()
         .collect();
     let instructions = with.told_first("You do one step of a plan, and say what came of it.");
-    let said = format!("{}\n{}", step.task, told(&needed));
-    let (acted, heard) = formed::<Report>(run, &with.worker, &instructions, said, heard).await?;
+    let expected = match step.expect.trim() {
+        "" => String::new(),
+        expected => format!("\nIt is done when its result has this: {expected}"),
+    };
+    let said = format!("{}{expected}\n{}", step.task, told(&needed));
+    let worker = Acting {
+        output: Output::of::<Report>(),
+        ..with.worker.clone()
+    };
+    let (acted, heard) = formed(run, &worker, &instructions, said, heard).await?;
     Ok((acted.json()?, heard))
 }
 
@@ -311,27 +401,26 @@ async fn write(
     if let Some(trouble) = trouble {
         said.push_str(&format!("\nNot everything could be done. {trouble}"));
     }
+    if done.is_empty() {
+        said.push_str("\nNothing is known. Say so, and do not answer from memory.");
+    }
     conversation.made(Message::user(said))?;
     act(run, &with.writer, &mut conversation).await
 }
 
-/// An answer of the form `T`.
-async fn formed<T: JsonSchema>(
+/// An answer in the form of `acting`.
+async fn formed(
     run: &Run,
     acting: &Acting,
     instructions: &str,
     said: String,
     heard: &Heard,
 ) -> Result<(Acted, Heard)> {
-    let with = Acting {
-        output: Output::of::<T>(),
-        ..acting.clone()
-    };
     let mut conversation = Conversation::knowing(run, heard.clone());
     conversation.push(Message::system(instructions))?;
     // The task has been heard; the rest of it is what models made.
     conversation.made(Message::user(said))?;
-    let acted = act(run, &with, &mut conversation).await?;
+    let acted = act(run, acting, &mut conversation).await?;
     Ok((acted, conversation.heard().clone()))
 }
 
@@ -356,6 +445,7 @@ mod tests {
                     name: (*name).to_owned(),
                     task: String::new(),
                     after: after.iter().map(|name| (*name).to_owned()).collect(),
+                    expect: String::new(),
                 })
                 .collect(),
         };

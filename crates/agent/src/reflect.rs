@@ -62,6 +62,12 @@ pub struct ToolCritic {
     pub secrets: Secrets,
 }
 
+/// A schema that judges: a draft has to be JSON that fits it. It needs no step.
+pub struct SchemaCritic {
+    /// The JSON Schema.
+    pub schema: Value,
+}
+
 /// A person who judges; the run parks until they do.
 pub struct Person;
 
@@ -93,6 +99,31 @@ pub struct Reflected {
 
 /// Writes what `conversation` asks for, and lets the critic judge it, until a draft is accepted or there have
 /// been enough. `task` is what the critic is told that it is about.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # let journal = journal::Journal::in_memory()?;
+/// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| {
+/// #     Ok(if request.messages.len() > 1 { r#"{"city": "Bern"}"# } else { "Bern" }.to_owned())
+/// # }));
+/// use plumb_agent::act::{Acting, Conversation};
+/// use plumb_agent::reflect::{Reflecting, SchemaCritic, reflect};
+///
+/// let with = Reflecting {
+///     writer: Acting::new(model),
+///     critic: Arc::new(SchemaCritic { schema: serde_json::json!({"required": ["city"]}) }),
+///     drafts: 3,
+/// };
+/// let mut conversation = Conversation::new(&run);
+/// conversation.push(model::Message::user("The capital of Switzerland, as JSON?"))?;
+/// let reflected = reflect(&run, &with, &mut conversation, "The capital of Switzerland").await?;
+/// assert_eq!((reflected.text.as_str(), reflected.drafts), (r#"{"city": "Bern"}"#, 2));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`act`], for the writer and for the critic.
@@ -185,6 +216,58 @@ impl Critic for ToolCritic {
                 Answer::Value(value) => verdict(value, &self.tool.spec().name),
             }
         })
+    }
+}
+
+impl Critic for SchemaCritic {
+    fn judge<'a>(
+        &'a self,
+        _run: &'a Run,
+        _task: &'a str,
+        draft: &'a str,
+    ) -> BoxFuture<'a, Result<Verdict>> {
+        Box::pin(async move {
+            let wrong = match serde_json::from_str(draft) {
+                Err(error) => Some(format!("It is no JSON: {error}.")),
+                Ok(arguments) => self.problem(arguments)?,
+            };
+            Ok(match wrong {
+                None => Verdict {
+                    remarks: String::new(),
+                    score: 10.0,
+                    accepted: true,
+                },
+                Some(remarks) => Verdict {
+                    remarks,
+                    score: 0.0,
+                    accepted: false,
+                },
+            })
+        })
+    }
+}
+
+impl SchemaCritic {
+    /// What does not fit, as a call of a tool would be told.
+    fn problem(&self, arguments: Value) -> Result<Option<String>> {
+        let name = "the_draft".to_owned();
+        let tool = model::Tool {
+            name: name.clone(),
+            description: String::new(),
+            parameters: self.schema.clone(),
+        };
+        let call = model::ToolCall {
+            id: String::new(),
+            name,
+            arguments,
+            signature: None,
+        };
+        let problems = model::tools::problems(&[call], &[tool]);
+        let problems = problems.map_err(|error| Error::Model {
+            step: "the critic".to_owned(),
+            message: error.to_string(),
+        })?;
+        Ok(problems.into_iter().flatten().next())
     }
 }
 

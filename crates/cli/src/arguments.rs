@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod memory;
 mod policy;
 mod tools;
 
@@ -11,7 +12,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
-pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
+pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
 pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
 
@@ -44,6 +46,10 @@ pub enum Command {
     Check(Check),
     /// Write a file to begin with
     New(New),
+    /// List the agents of the project
+    Agents(Agents),
+    /// Look at what agents remember, accept, revert or forget it
+    Memory(Memory),
     /// Read documents into the project's library, so that they can be searched
     Index(Index),
     /// Search the library
@@ -62,6 +68,8 @@ pub enum Command {
     Replay(Replay),
     /// Start a new run that shares the first steps of another one
     Fork(Fork),
+    /// Say in a sentence what goes on in a run, until it is over; or tell its agent something
+    Watch(Watch),
     /// List the questions that runs ask people
     Questions(Questions),
     /// Answer a question that a run asks
@@ -83,8 +91,13 @@ impl Command {
             | Command::Run(_)
             | Command::Resume(_)
             | Command::Fork(_)
+            | Command::Watch(_)
             | Command::Serve(_) => true,
+            Command::Memory(memory) => {
+                matches!(memory.command, Some(MemoryCommand::Learn { .. }))
+            }
             Command::Check(_)
+            | Command::Agents(_)
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)

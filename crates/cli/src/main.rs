@@ -19,6 +19,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == commands::PYTHON_WORKER)
+    {
+        return commands::python_worker();
+    }
     let arguments = arguments::Arguments::parse();
     if arguments.command.decodes() {
         wait_passively();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use journal::Journal;
+use knowledge::memory::Memory;
 use knowledge::{EmbeddingFiles, Library, LibraryOptions};
 
 use crate::configuration::Configuration;
@@ -58,6 +59,17 @@ impl Project {
             ..LibraryOptions::default()
         };
         Ok(Library::open(&self.directory, options)?)
+    }
+
+    /// Opens the memory, with embeddings where the index models are present.
+    pub fn memory(&self, embedding: Option<EmbeddingFiles>) -> anyhow::Result<Memory> {
+        self.create()?;
+        Ok(Memory::open(&self.directory, embedding)?)
+    }
+
+    /// The project's folder.
+    pub fn root(&self) -> &Path {
+        self.directory.parent().unwrap_or(&self.directory)
     }
 
     /// The file of a run's report with the ending `extension`.

@@ -200,6 +200,11 @@ impl Journal {
         &self.store
     }
 
+    /// The time of this journal's clock, milliseconds since 1970 (UTC).
+    pub fn now_ms(&self) -> i64 {
+        self.store.clock().now_ms()
+    }
+
     /// Runs, newest first. A damaged one is listed with its `damage` noted.
     pub async fn runs(&self, page: Page) -> Result<Vec<RunRecord>> {
         self.store.read(move |reader| reader.runs(&page)).await

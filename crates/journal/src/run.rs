@@ -18,7 +18,7 @@ mod waits;
 mod writing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,6 +87,8 @@ struct Shared {
     replay: Option<Mutex<Replaying>>,
     /// The engine that works on it, for turns.
     turns: OnceLock<Arc<Turns>>,
+    /// Scopes whose steps nobody will ask for any more.
+    abandoned: Mutex<Vec<Arc<str>>>,
     /// What was answered to the questions whether to raise a limit, by address.
     raises: tokio::sync::Mutex<HashMap<String, Value>>,
 }
@@ -136,6 +138,7 @@ impl Run {
             fork: fork.map(Fork::new),
             replay: replay.then(Mutex::default),
             turns: OnceLock::new(),
+            abandoned: Mutex::default(),
             raises: tokio::sync::Mutex::default(),
         };
         Run {
@@ -220,6 +223,60 @@ impl Run {
                 .clone()
                 .or_else(|| (!is_name(name)).then(|| name.into())),
         }
+    }
+
+    /// Says that nobody will ask for the steps of this scope any more: another branch was quicker. A replay
+    /// then does not miss what this one had done by then. Code that is run again has to say it again, so
+    /// what makes it say so has to be recorded. Of a run as a whole it says nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// use journal::{Effect, Journal, NewRun, Run, WorkflowError};
+    ///
+    /// // The second time the code is run, it does not come to the first branch at all.
+    /// async fn race(run: Run, again: bool) -> Result<serde_json::Value, WorkflowError> {
+    ///     let slow = run.scope("slow", 0);
+    ///     if !again {
+    ///         slow.step("look", Effect::Read, &(), |_| async { Ok(1) }).await?;
+    ///     }
+    ///     slow.abandon();
+    ///     Ok(().into())
+    /// }
+    ///
+    /// let journal = Journal::in_memory()?;
+    /// let run = journal.start(NewRun::new("racer", ().into())).await?;
+    /// run.execute(|run| race(run, false)).await?;
+    /// assert!(journal.replay(run.id().as_str(), |run| race(run, true)).await?.complete);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abandon(&self) {
+        if !self.scope.is_empty() {
+            let abandoned = self.shared.abandoned.lock();
+            let mut abandoned = abandoned.unwrap_or_else(PoisonError::into_inner);
+            abandoned.push(Arc::clone(&self.scope));
+        }
+    }
+
+    /// Says that the code is at work beside its steps for as long as what is returned lives: it computes
+    /// something, or waits for what is no step. Else a run in which nothing but that goes on would be put
+    /// aside when another branch of it waits for a person or a time.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// let working = run.working();
+    /// let sum = tokio::task::spawn_blocking(|| (1..=100).sum::<u32>()).await;
+    /// drop(working);
+    /// # assert_eq!(sum.ok(), Some(5050));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn working(&self) -> impl Send + use<> {
+        self.shared.activity.busy()
     }
 
     /// The scope beside the next step of this name: what belongs to `refund[2]` and is not that step, such
@@ -456,7 +513,11 @@ impl Run {
 
     /// Recorded steps that the code has not asked for, in the order in which they were begun.
     pub(crate) fn not_asked(&self) -> Vec<String> {
-        self.recorded().not_asked()
+        let abandoned = self.shared.abandoned.lock();
+        let abandoned = abandoned.unwrap_or_else(PoisonError::into_inner);
+        let mut missed = self.recorded().not_asked();
+        missed.retain(|path| !abandoned.iter().any(|scope| path.starts_with(&**scope)));
+        missed
     }
 
     /// Takes turns with the other runs of an engine.

@@ -64,6 +64,24 @@ pub enum Error {
         "a record of the library cannot be read ({0})\nhint: delete .plumb/library.db and index again"
     )]
     Damaged(String),
+    /// The caller wants something of the memory that cannot be.
+    #[error("{message}\nhint: {hint}")]
+    Memory {
+        /// What.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The memory's database fails.
+    #[error(
+        "the memory's database failed: {0}\nhint: is the disk full? Do not delete .plumb/memory.db: it cannot be made anew"
+    )]
+    MemoryStore(#[source] rusqlite::Error),
+    /// A record of the memory cannot be understood: a bug or a damaged file.
+    #[error(
+        "a record of the memory cannot be read ({0})\nhint: restore .plumb/memory.db from a backup; it cannot be made anew"
+    )]
+    DamagedMemory(String),
 }
 
 impl Error {

@@ -11,6 +11,7 @@ use crate::{Error, Result, SetupError, Toolbox};
 #[derive(Clone, Default)]
 pub struct Context {
     key: Arc<str>,
+    step: Option<Arc<str>>,
     cancel: CancellationToken,
     secrets: Secrets,
 }
@@ -20,9 +21,21 @@ impl Context {
     pub fn new(key: &str, secrets: &Secrets) -> Context {
         Context {
             key: key.into(),
+            step: None,
             cancel: CancellationToken::new(),
             secrets: secrets.clone(),
         }
+    }
+
+    /// The same, of the step with this address.
+    pub fn in_step(mut self, path: &str) -> Context {
+        self.step = Some(path.into());
+        self
+    }
+
+    /// The address of the step that calls, where it is one.
+    pub fn step(&self) -> Option<&str> {
+        self.step.as_deref()
     }
 
     /// The idempotency key: the same for every attempt at this call, and for no other call. A tool that

@@ -21,7 +21,7 @@ const TITLE_CHARACTERS: usize = 80;
 pub(crate) struct Done {
     pub(crate) answers: Vec<Answer>,
     /// Those that were carried out or refused, each once: what was heard and done.
-    pub(super) called: Vec<Called>,
+    pub(crate) called: Vec<Called>,
     pub(super) results: Vec<ToolResult>,
     pub(crate) carried_out: u32,
     pub(super) any_wrong: bool,
@@ -64,6 +64,11 @@ pub(crate) async fn carry_out(
                 let place = usize::try_from(before + tried).unwrap_or(usize::MAX);
                 tried += 1;
                 working.push(member.call(run, with, heard, place, &call.arguments));
+            }
+            // Nothing is wrong, and it is neither: it hands the conversation over.
+            (None, None, None) if index < with.limits.calls => {
+                let told = Called::noted("The conversation is handed over.");
+                working.push(Box::pin(async { Ok(told) }));
             }
             (_, _, problem) => {
                 any_wrong = true;
@@ -146,7 +151,7 @@ pub(super) fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
         move |context| async move {
             context.attribute("title", excerpt(&given));
             begins(&context);
-            let called = Context::new(context.key(), &secrets);
+            let called = Context::new(context.key(), &secrets).in_step(context.path());
             let working = tool::carry_out(&*tool, given, called);
             match effect {
                 Effect::Pure | Effect::Read => tokio::select! {
@@ -168,7 +173,7 @@ async fn find_out(
     secrets: Secrets,
     context: StepContext,
 ) -> std::result::Result<Reconciled, StepError> {
-    let called = Context::new(context.key(), &secrets);
+    let called = Context::new(context.key(), &secrets).in_step(context.path());
     match tool.reconcile(arguments, called).await {
         Ok(found) => Ok(found),
         Err(tool::Error::Failed(error) | tool::Error::Unavailable(error)) => {

@@ -54,6 +54,12 @@ impl Conversation {
     /// # Errors
     /// As [`Conversation::push`].
     pub fn push_from(&mut self, message: Message, labels: &Labels) -> Result<()> {
+        self.hear(&message, labels);
+        self.made(message)
+    }
+
+    /// Notes from whom a message comes that is added otherwise.
+    pub(crate) fn hear(&mut self, message: &Message, labels: &Labels) {
         for part in message.parts() {
             match part {
                 Part::Text { text } => self.heard.text(&text, labels),
@@ -62,7 +68,6 @@ impl Conversation {
                 Part::Reasoning(_) | Part::ToolCall(_) => {}
             }
         }
-        self.made(message)
     }
 
     /// Adds a message that nobody has said: the model made it from what it has heard, or it shows how to
@@ -131,5 +136,45 @@ impl Conversation {
             }
         }
         Ok(())
+    }
+
+    /// The instructions it begins with.
+    pub fn instructions(&self) -> Option<String> {
+        let first = self.messages.first();
+        let first = first.filter(|first| first.role == Role::System);
+        first.map(|first| first.text().into_owned())
+    }
+
+    /// The same, which goes its own way from here.
+    ///
+    /// # Errors
+    /// As [`Conversation::push`].
+    pub fn copy(&self, run: &Run) -> Result<Conversation> {
+        let mut copy = Conversation::knowing(run, self.heard.clone());
+        for message in &self.messages {
+            copy.made(message.clone())?;
+        }
+        Ok(copy)
+    }
+
+    /// The same with other instructions, made of its own, which may be none.
+    ///
+    /// # Errors
+    /// As [`Conversation::push`].
+    pub fn with_instructions(
+        &self,
+        run: &Run,
+        instructions: impl FnOnce(&str) -> String,
+    ) -> Result<Conversation> {
+        let own = self.instructions();
+        let mut other = Conversation::knowing(run, self.heard.clone());
+        let instructions = instructions(own.as_deref().unwrap_or_default());
+        if !instructions.is_empty() {
+            other.push(Message::system(instructions))?;
+        }
+        for message in self.messages.iter().skip(usize::from(own.is_some())) {
+            other.made(message.clone())?;
+        }
+        Ok(other)
     }
 }

@@ -123,6 +123,15 @@ impl Called {
         }
     }
 
+    /// A call that needs nothing done but that it was made.
+    pub(super) fn noted(told: &str) -> Called {
+        Called {
+            answer: Answer::Value(told.into()),
+            label: Label::System,
+            outcome: Outcome::Refused,
+        }
+    }
+
     /// An agent that was called; what it answers comes from all that it has heard.
     pub(crate) fn member(answer: Answer, heard: Heard) -> Called {
         Called {

@@ -20,16 +20,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use journal::Run;
-use model::{Delta, Message, Model, Output, Response, Stop, ToolChoice};
+use model::{Delta, Message, Model, Output, Response, Stop, ToolCall, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tool::{Answer, Secrets, Toolbox};
+use tool::{Answer, Secrets, Spec, Toolbox};
 
 pub use calls::call_tool;
+pub(crate) use calls::carry_out;
 pub use conversation::Conversation;
 pub use guarding::{Called, Guarding, call};
+pub(crate) use thinking::think;
 
+use crate::remarks::Remarks;
 use crate::team::Member;
 use crate::{Error, Result};
 
@@ -45,6 +48,9 @@ pub struct Acting {
     pub tools: Toolbox,
     /// Agents that it may call as well.
     pub team: Vec<Member>,
+    /// Who may go on with the conversation in its place: calling one of these ends the loop. See
+    /// [`crate::team::hand_off`].
+    pub hand_offs: Vec<Spec>,
     /// Whether it has to call a tool before it answers: small models forget to, where they could look
     /// something up.
     pub calls_first: bool,
@@ -64,6 +70,8 @@ pub struct Acting {
     pub stop: CancellationToken,
     /// What becomes of the run when the model cannot be reached.
     pub down: Down,
+    /// What the user has said while it works; see [`crate::remarks`].
+    pub remarks: Option<Remarks>,
     /// What it may do: the policy, and the checks.
     pub guard: Guarding,
 }
@@ -174,6 +182,7 @@ impl Acting {
             model,
             tools: Toolbox::new(),
             team: Vec::new(),
+            hand_offs: Vec::new(),
             calls_first: false,
             secrets: Secrets::default(),
             limits: Limits::default(),
@@ -183,6 +192,7 @@ impl Acting {
             watch: Arc::new(|_| ()),
             stop: CancellationToken::new(),
             down: Down::Parks,
+            remarks: None,
             guard: Guarding::default(),
         }
     }
@@ -199,8 +209,19 @@ const ANSWER_NOW: &str = "Answer the question now, in words.";
 /// [`Error::Journal`] when the run has to stop, the model or a tool is out of reach (the run can be
 /// resumed), or the model cannot answer at all; [`Error::Model`] when a tool's schema is none.
 pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> Result<Acted> {
+    let (acted, _) = act_or_hand_off(run, with, conversation).await?;
+    Ok(acted)
+}
+
+/// The same; where the model hands the conversation over, gives what it called for that.
+pub(crate) async fn act_or_hand_off(
+    run: &Run,
+    with: &Acting,
+    conversation: &mut Conversation,
+) -> Result<(Acted, Option<String>)> {
     let mut state = State::default();
     let mut acted = loop {
+        with.hear(run, conversation).await?;
         let choice = match state.closing {
             Some(_) => {
                 conversation.made(Message::user(ANSWER_NOW))?;
@@ -245,6 +266,9 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
         let done = calls::carry_out(run, with, heard, calls, state.calls).await?;
         conversation.results(done.results, &done.called)?;
         state.calls += done.carried_out;
+        if let Some(name) = with.handed(&response.tool_calls) {
+            return Ok((state.acted(response, false), Some(name)));
+        }
         state.judge(&with.limits, &response, &done.answers, done.any_wrong);
     };
     if let Output::Json(_) = &with.output
@@ -253,7 +277,7 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
     {
         acted.text = in_form(run, with, conversation).await?;
     }
-    Ok(acted)
+    Ok((acted, None))
 }
 
 /// Whether the model said nothing at all.
@@ -279,7 +303,13 @@ impl Acting {
 
     /// Whether there is anything to call.
     fn may_call(&self) -> bool {
-        !self.tools.is_empty() || !self.team.is_empty()
+        !self.tools.is_empty() || !self.team.is_empty() || !self.hand_offs.is_empty()
+    }
+
+    /// The first of the calls that hands the conversation over.
+    fn handed(&self, calls: &[ToolCall]) -> Option<String> {
+        let is_hand_off = |call: &&ToolCall| self.hand_offs.iter().any(|to| to.name == call.name);
+        calls.iter().find(is_hand_off).map(|call| call.name.clone())
     }
 
     /// The member of this name.
@@ -291,7 +321,22 @@ impl Acting {
     pub(crate) fn shown(&self) -> Vec<model::Tool> {
         let tools = self.tools.iter().map(|tool| tool.spec());
         let team = self.team.iter().map(|member| &member.spec);
-        tools.chain(team).map(thinking::shown).collect()
+        let hand_offs = self.hand_offs.iter();
+        tools
+            .chain(team)
+            .chain(hand_offs)
+            .map(thinking::shown)
+            .collect()
+    }
+
+    /// Adds to the conversation what the user has said meanwhile.
+    pub(crate) async fn hear(&self, run: &Run, conversation: &mut Conversation) -> Result<()> {
+        if let Some(remarks) = &self.remarks {
+            for remark in remarks.take(run).await? {
+                conversation.push(Message::user(format!("Meanwhile the user says: {remark}")))?;
+            }
+        }
+        Ok(())
     }
 
     /// The form that answers have while tools may be called.

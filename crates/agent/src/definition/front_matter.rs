@@ -1,5 +1,7 @@
 //! The settings of an agent's file as they are written. Editors get their JSON Schema from these types.
 
+mod memory;
+
 use std::fmt;
 
 use journal::Budget;
@@ -7,11 +9,13 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::memory::{Learn, MemoryScope, MemorySettings};
+use super::patterns::{CodeSettings, PlanSettings, Reflection, TeamSettings};
 use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -41,9 +45,31 @@ pub(super) struct FrontMatter {
     /// With the pattern reflect: who judges, and how often.
     #[serde(default)]
     pub(super) reflect: Option<Reflection>,
+    /// With the pattern plan: whether a person sees plans, and how large they may be.
+    #[serde(default)]
+    pub(super) plan: Option<PlanSettings>,
+    /// With the pattern code: what runs the programs, and within which bounds.
+    #[serde(default)]
+    pub(super) code: Option<CodeSettings>,
+    /// With the pattern team: who is in it, and how they work together.
+    #[serde(default)]
+    pub(super) team: Option<TeamSettings>,
+    /// Whether the user may say something while it works on an answer.
+    #[serde(default)]
+    pub(super) listens: bool,
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
+    /// What it remembers from one run to the next: kinds of memory, or those with whose it is and when it learns.
+    #[serde(default)]
+    pub(super) memory: Option<MemorySettings>,
+    /// Folders of Agent Skills (each skill a folder with a SKILL.md), relative to this file. Where nothing is said:
+    /// `skills` beside this file, and `.agents/skills` of the project, if they are there.
+    #[serde(default)]
+    pub(super) skills: Option<Vec<String>>,
+    /// Whether it is told what the nearest AGENTS.md says.
+    #[serde(default = "yes")]
+    pub(super) project_notes: bool,
     /// The file of a Cedar policy that says which calls are allowed, denied or asked about, relative to this
     /// file. Its rules come on top of the default policy's.
     #[serde(default)]
@@ -63,6 +89,10 @@ pub(super) struct FrontMatter {
     /// 0 takes the likeliest token each time.
     #[serde(default)]
     pub(super) temperature: f32,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_max_tokens() -> u32 {
@@ -110,21 +140,10 @@ pub enum Pattern {
     Reflect,
     /// A plan, its independent steps in parallel, and a new plan where one fails.
     Plan,
-}
-
-/// How an agent that reflects does it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reflection {
-    /// The file of the agent that judges, relative to this one. Its instructions say what a good draft is like.
-    pub critic: String,
-    /// Drafts at most.
-    #[serde(default = "default_drafts")]
-    pub drafts: u32,
-}
-
-fn default_drafts() -> u32 {
-    3
+    /// Programs in Python, whose functions are the tools.
+    Code,
+    /// Several agents that work together.
+    Team,
 }
 
 /// Where an agent ends.
@@ -172,7 +191,8 @@ impl Limits {
 }
 
 /// A time, in milliseconds.
-struct Time(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
@@ -264,6 +284,10 @@ pub enum ToolEntry {
     Shell(ShellTool),
     /// Python in a sandbox.
     Python(PythonTool),
+    /// A question to the person, for which the run waits.
+    Ask,
+    /// Another agent, by its name: `agent:translator`.
+    Agent(String),
 }
 
 /// Which files an agent may see.
@@ -292,6 +316,7 @@ pub struct LibraryTool {
 const TOOLS: &[&str] = &[
     "time",
     "math",
+    "ask",
     "files",
     "library.search",
     "library",
@@ -310,19 +335,26 @@ const WITH_SETTINGS: &[(&str, &str)] = &[
     ("http", "{openapi: FILE}"),
 ];
 
+/// What stands before the name of another agent.
+const AGENT: &str = "agent:";
+
 impl ToolEntry {
     /// The tool of a name with its usual settings; `None` where it cannot do without, and where there is none.
     pub fn named(name: &str) -> Option<ToolEntry> {
         match name {
             "time" => Some(ToolEntry::Time),
             "math" => Some(ToolEntry::Math),
+            "ask" => Some(ToolEntry::Ask),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
             "library" => Some(ToolEntry::Documents(LibraryTool::default())),
             "web.fetch" => Some(ToolEntry::WebFetch(WebFetchTool::default())),
             "shell" => Some(ToolEntry::Shell(ShellTool::default())),
             "python" => Some(ToolEntry::Python(PythonTool::default())),
-            _ => None,
+            _ => {
+                let agent = name.strip_prefix(AGENT).filter(|agent| !agent.is_empty());
+                agent.map(|agent| ToolEntry::Agent(agent.to_owned()))
+            }
         }
     }
 }
@@ -332,7 +364,7 @@ impl<'de> Deserialize<'de> for ToolEntry {
         struct Read;
         fn unknown<E: serde::de::Error>(name: &str) -> E {
             E::custom(format!(
-                "there is no tool `{name}`; there are {}",
+                "there is no tool `{name}`; there are {}, and agent:NAME",
                 TOOLS.join(", ")
             ))
         }
@@ -407,6 +439,7 @@ impl JsonSchema for ToolEntry {
         let alone: Vec<&&str> = alone.collect();
         schemars::json_schema!({"anyOf": [
             {"enum": alone},
+            {"type": "string", "pattern": "^agent:.+$"},
             one("files", generator.subschema_for::<FilesTool>()),
             one("library.search", generator.subschema_for::<LibraryTool>()),
             one("library", generator.subschema_for::<LibraryTool>()),

@@ -30,6 +30,11 @@ pub const BUILT_IN: &[BuiltIn] = &[
         calls: &[("math", Effect::Pure)],
     },
     BuiltIn {
+        name: "ask",
+        about: "one question to the person, for whose answer the run waits",
+        calls: &[],
+    },
+    BuiltIn {
         name: "files",
         about: "the files below one folder; writing with write: true",
         calls: &[
@@ -118,6 +123,10 @@ mod tests {
         let kit = Kit {
             folder: folder.path().to_owned(),
             library: Arc::new(|| Err("there is none".to_owned())),
+            memory: Arc::new(|| Err("there is none".to_owned())),
+            model: Arc::new(|name| Arc::new(model::Scripted::new(name, |_| Ok(String::new())))),
+            interpreter: crate::code::Interpreter::Here,
+            user: None,
         };
         for built_in in BUILT_IN {
             let named = ToolEntry::named(built_in.name);

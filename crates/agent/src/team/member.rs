@@ -10,6 +10,8 @@
 //! fork work as for any other step. A member knows nothing of the conversation of its caller: it gets a task in
 //! words, and answers in words. Members may have members; they end where the tree of agents ends.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use guard::Heard;
 use journal::Run;
@@ -117,7 +119,8 @@ impl Member {
                 arguments,
             });
             let mut heard = heard.clone();
-            let answer = answer(self.work(&scope, caller, &task, &mut heard).await)?;
+            let member = self.beside(caller);
+            let answer = answer(member.work(&scope, &task, &mut heard).await)?;
             (caller.watch)(Progress::Called {
                 tool: self.spec.name.clone(),
                 answer: answer.clone(),
@@ -126,25 +129,31 @@ impl Member {
         })
     }
 
-    /// Works on a task in this scope, watched and stopped with `caller`. Who wrote the task had heard `heard`;
-    /// what the agent hears is added to it.
-    pub(crate) fn work<'a>(
-        &'a self,
-        scope: &'a Run,
-        caller: &Acting,
-        task: &'a str,
-        heard: &'a mut Heard,
-    ) -> BoxFuture<'a, Result<Acted>> {
-        let mut agent = self.agent.clone();
-        let watch = caller.watch.clone();
-        // The pieces of its answers are not those of the caller's.
-        agent.acting.watch = std::sync::Arc::new(move |progress| match progress {
+    /// The same, watched and stopped with another agent. The pieces of its answers are not those of the other's.
+    pub(crate) fn beside(&self, caller: &Acting) -> Member {
+        let mut member = self.clone();
+        let watch = Arc::clone(&caller.watch);
+        member.agent.acting.watch = Arc::new(move |progress| match progress {
             Progress::Calling { .. } | Progress::Called { .. } => watch(progress),
             Progress::Piece(_) | Progress::Answered { .. } => {}
         });
-        agent.acting.stop = caller.stop.clone();
-        agent.acting.down = caller.down;
-        Box::pin(async move { agent.task(scope, task, heard).await })
+        member.agent.acting.stop = caller.stop.clone();
+        member.agent.acting.down = caller.down;
+        member.agent.acting.remarks = caller.remarks.clone();
+        member
+    }
+
+    /// Works in this scope on a task. Who wrote it had heard `heard`; what the agent hears is added to it.
+    ///
+    /// # Errors
+    /// As [`Agent::task`].
+    pub fn work<'a>(
+        &'a self,
+        scope: &'a Run,
+        task: &'a str,
+        heard: &'a mut Heard,
+    ) -> BoxFuture<'a, Result<Acted>> {
+        Box::pin(self.agent.task(scope, task, heard))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The patterns `team`, `code` and `workflow`, and what is shared by all: their flows exactly with scripted models,
-//! and their crashes at every event.
+//! The patterns `team`, `code` and `workflow`, the watcher, and what holds for all patterns: their flows exactly with
+//! scripted models, their crashes at every event, and seeds that decide what goes wrong when.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,5 +7,10 @@
     reason = "tests may fail loudly"
 )]
 
+mod coding;
 mod members;
+mod seeds;
 mod support;
+mod teams;
+mod watching;
+mod workflows;

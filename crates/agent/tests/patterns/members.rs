@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use journal::testing::{Scenario, crash_everywhere};
 use plumb_agent::act::End;
+use plumb_agent::plan::Plans;
 use plumb_agent::reflect::Person;
 use plumb_agent::team::Member;
 use plumb_agent::{Agent, Error, Way};
@@ -143,7 +144,7 @@ async fn what_a_member_cannot_do_is_an_answer() {
     assert_eq!(heard(|| agent(|_| says(" "))).await, "it gave no answer");
     let fails = || {
         let mut planner = agent(|_| says("no plan at all"));
-        planner.way = Way::Plan;
+        planner.way = Way::Plan(Plans::default());
         planner
     };
     let text = heard(fails).await;

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent::act::{Acted, End, Progress};
+use agent::act::{Acted, Acting, End, Progress};
 use agent::chat::{Chat, Ended, Event};
-use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned};
+use agent::code::Interpreter;
+use agent::memory::{Learner, Lessons};
+use agent::{Agent, Input, Kind, Kit, Lazy, OpenModel, Pinned, Way};
 use anyhow::{Context as _, Result, bail};
 use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
@@ -17,9 +19,12 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::commands::chat::markdown::{self, Look};
-use crate::commands::{models, people, research};
+use crate::commands::{memory, models, people, research};
 use crate::project::{Project, write_whole};
 use crate::view;
+
+/// The hidden command that runs one program of the pattern `code`, for another process of this one.
+pub const PYTHON_WORKER: &str = "python-worker";
 
 /// What agents are put together from.
 #[derive(Clone)]
@@ -81,23 +86,110 @@ impl Workshop {
     }
 
     pub fn kit(&self, folder: &Path) -> Kit {
-        let project = self.project.clone();
+        let (project, remembers) = (self.project.clone(), self.project.clone());
         Kit {
             folder: folder.to_owned(),
+            user: None,
+            model: {
+                let workshop = self.clone();
+                Arc::new(move |name| workshop.model(name))
+            },
+            memory: Arc::new(move || {
+                let memory = remembers.memory(models::embedding_files());
+                memory.map_err(|error| format!("{error:#}"))
+            }),
             library: Arc::new(move || {
                 let library = project.library(models::embedding_files());
                 library.map_err(|error| format!("{error:#}"))
             }),
+            interpreter: interpreter(),
         }
     }
 
     /// The agent that a run has pinned. Its secrets are kept out of the journal.
     pub fn agent(&self, journal: &Journal, pinned: &Pinned, input: &Input) -> Result<Agent> {
-        let agent = Agent::of(pinned, self.model(&input.model), &self.kit(&input.folder))?;
-        for secret in agent.acting.secrets.values() {
-            journal.add_secret(secret).context("a secret of a tool")?;
+        let kit = self.kit_for(input);
+        let mut agent = Agent::of(pinned, self.model(&input.model), &kit)?;
+        if let Way::Plan(plans) = &mut agent.way {
+            plans.asks |= input.review_plan;
         }
+        keep_out(journal, &agent)?;
         Ok(agent)
+    }
+}
+
+impl Workshop {
+    /// What the tools of a run stand on.
+    fn kit_for(&self, input: &Input) -> Kit {
+        Kit {
+            user: input.user.clone(),
+            ..self.kit(&input.folder)
+        }
+    }
+
+    /// What learns from the run `of`.
+    pub fn learner(&self, journal: &Journal, of: &RunRecord, input: &Input) -> Result<Learner> {
+        let pinned = Pinned::from_text(&of.definition)?;
+        let kit = self.kit_for(input);
+        let Some(remembering) = kit.remembering(&pinned.definition()?)? else {
+            bail!(
+                "the agent of run {} has no memory\nhint: memory: [semantic] in its file gives it one",
+                of.id
+            );
+        };
+        Ok(Learner {
+            remembering,
+            acting: Acting::new(self.model(&input.model)),
+            journal: journal.clone(),
+        })
+    }
+}
+
+/// The time of a fork's point, as of which it sees the memory; none where the run is no fork.
+pub async fn forked_at_ms(journal: &Journal, record: &RunRecord) -> Result<Option<i64>> {
+    let mut record = record.clone();
+    let mut at_ms = None;
+    // A fork of a fork sees no more than the first one did.
+    while let Some(from) = record.forked_from {
+        let source = journal.run(from.run.as_str()).await?;
+        let steps = journal.outline(&source.id).await?;
+        let step = steps
+            .iter()
+            .find(|step| Some(&step.path) == from.at.as_ref());
+        at_ms = Some(step.map_or(source.created_ms, |step| step.started_ms));
+        record = source;
+    }
+    Ok(at_ms)
+}
+
+/// Keeps the secrets of an agent, and of those that it calls, out of the journal.
+fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
+    for secret in agent.acting.secrets.values() {
+        journal.add_secret(secret).context("a secret of a tool")?;
+    }
+    let members = agent.acting.team.iter();
+    members
+        .map(|member| keep_out(journal, &member.agent))
+        .collect()
+}
+
+/// Runs one program that comes on the standard input; what it says goes to the standard output.
+pub fn python_worker() -> ExitCode {
+    let input = std::io::BufReader::new(std::io::stdin());
+    match agent::code::serve_program(input, std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => view::failed(&error.into()),
+    }
+}
+
+/// What runs programs: this command in a process of its own, whose memory is bounded.
+fn interpreter() -> Interpreter {
+    match std::env::current_exe() {
+        Ok(program) => Interpreter::Worker {
+            program,
+            arguments: vec![PYTHON_WORKER.to_owned()],
+        },
+        Err(_) => Interpreter::Here,
     }
 }
 
@@ -137,12 +229,25 @@ pub async fn work(
     let Some(input) = input_of(&record) else {
         bail!("run {id} is not of an agent");
     };
+    if input.kind == Kind::Learn {
+        return match memory::work(workshop, journal, &run).await? {
+            Outcome::Finished(output) => memory::told(&serde_json::from_value(output)?, shown.json),
+            other => bail!("run {id} has not ended: {other:?}\nhint: plumb resume {id}"),
+        };
+    }
     let pinned = Pinned::from_text(run.definition())?;
     loop {
         let outcome = work_once(workshop, journal, &pinned, &input, &run).await?;
         drop(run);
         match outcome {
-            Outcome::Finished(output) => return deliver(&id, &pinned, &output, shown),
+            Outcome::Finished(output) => {
+                let code = deliver(&id, &pinned, &output, shown)?;
+                let memory = pinned.definition()?.memory;
+                if memory.is_some_and(|memory| memory.learn.after()) {
+                    learned(workshop, journal, &id).await;
+                }
+                return Ok(code);
+            }
             Outcome::Parked(_) if people::approve(journal, &id).await? => {
                 run = journal.resume(&id).await?;
             }
@@ -163,6 +268,10 @@ async fn work_once(
     run: &Run,
 ) -> Result<Outcome> {
     let mut agent = workshop.agent(journal, pinned, input)?;
+    if let Some(memory) = &mut agent.memory {
+        let record = journal.run(run.id().as_str()).await?;
+        memory.as_of_ms = forked_at_ms(journal, &record).await?;
+    }
     let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
     let outcome = match input.kind {
         Kind::Run => {
@@ -170,7 +279,7 @@ async fn work_once(
             run.execute(|run| async move { agent.workflow(run).await })
                 .await
         }
-        Kind::Chat => {
+        Kind::Chat | Kind::Learn => {
             let chat = conversation(workshop, agent);
             run.execute(|run| async move { chat.workflow(run).await })
                 .await
@@ -190,10 +299,27 @@ async fn waits(journal: &Journal, id: &str, kind: Kind, reason: &str) -> Result<
         view::say(people::shown(&question).trim_end());
     }
     view::say(&match kind {
-        Kind::Run => format!("parked; go on with: plumb resume {id}"),
+        Kind::Run | Kind::Learn => format!("parked; go on with: plumb resume {id}"),
         Kind::Chat => format!("go on talking with: plumb chat --resume {id}"),
     });
     Ok(ExitCode::from(u8::from(kind == Kind::Run)))
+}
+
+/// Learns from a run that has been answered. What goes wrong there is said, and takes nothing from the answer.
+pub async fn learned(workshop: &Workshop, journal: &Journal, id: &str) {
+    let learned = async {
+        let record = journal.run(id).await?;
+        memory::learn(workshop, journal, &record, None).await
+    };
+    match learned.await {
+        Ok(lessons) => drop(memory::told(&lessons, false)),
+        Err(error) => {
+            view::say(&format!(
+                "note: nothing was learned from it (plumb memory learn {id})"
+            ));
+            view::failed(&error);
+        }
+    }
 }
 
 /// A conversation of which nobody watches more than the last answer.
@@ -271,6 +397,9 @@ pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> R
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    if let Ok(lessons) = Lessons::deserialize(output) {
+        return memory::told(&lessons, shown.json);
+    }
     let acted: Acted = serde_json::from_value(output.clone())
         .with_context(|| format!("run {id}: its output is not that of an agent"))?;
     if let Some(remark) = remark(acted.end) {
@@ -326,6 +455,16 @@ pub async fn replay(
         Kind::Run => {
             journal
                 .replay(id, |run| async move { agent.workflow(run).await })
+                .await
+        }
+        Kind::Learn => {
+            let from = journal.run(&input.text).await?;
+            let learner = match workshop.learner(journal, &from, input) {
+                Ok(learner) => learner,
+                Err(error) => return Ok(Err(error)),
+            };
+            journal
+                .replay(id, |run| async move { learner.workflow(run).await })
                 .await
         }
         Kind::Chat => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::{Definition, Pinned};
+use agent::{Definition, Pinned, directory};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub async fn run(project: &Project, arguments: Check) -> Result<ExitCode> {
     let mut findings = Vec::new();
     let mut wrong = false;
     for file in &arguments.agents {
-        let checked = check(&workshop, file);
+        let checked = check(project, &workshop, file);
         wrong |= checked.is_err();
         match checked {
             Ok(about) if arguments.json => findings.push(json!({"file": file, "agent": about})),
@@ -44,8 +44,9 @@ pub async fn run(project: &Project, arguments: Check) -> Result<ExitCode> {
 }
 
 /// What is good about a file, in a line.
-fn check(workshop: &Workshop, file: &Path) -> Result<String> {
-    let pinned = Pinned::read(file)?;
+fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String> {
+    let file = &directory::find(called, project.root())?;
+    let pinned = Pinned::read_in(file, Some(project.root()))?;
     let definition = pinned.definition()?;
     if RESERVED.contains(&definition.name.as_str()) {
         return Err(definition
@@ -96,16 +97,52 @@ fn check(workshop: &Workshop, file: &Path) -> Result<String> {
             }
             other => other,
         })?;
-    let tools: Vec<&str> = toolbox
+    let mut tools: Vec<String> = toolbox
         .iter()
-        .map(|tool| tool.spec().name.as_str())
+        .map(|tool| tool.spec().name.clone())
         .collect();
+    if definition.tools.contains(&agent::ToolEntry::Ask) {
+        tools.push("ask".to_owned());
+    }
+    for called in &pinned.agents {
+        let file = called.folder.join(
+            Path::new(&called.agent.file)
+                .file_name()
+                .unwrap_or_default(),
+        );
+        check(project, workshop, &file)?;
+        tools.push(format!("agent:{}", called.name));
+    }
     Ok(format!(
-        "agent {}; models: {}; tools: {}",
+        "agent {}; models: {}; tools: {}{}",
         definition.name,
         some(&definition.models.join(", "), "this machine's"),
-        some(&tools.join(", "), "none")
+        some(&tools.join(", "), "none"),
+        beside(&pinned, &definition)
     ))
+}
+
+/// What else it has: skills, a memory, notes of the project.
+fn beside(pinned: &Pinned, definition: &Definition) -> String {
+    let mut text = String::new();
+    if let Some(memory) = &definition.memory {
+        let kinds = memory.kinds.iter().map(|kind| kind.as_str());
+        text.push_str(&format!(
+            "; memory: {}",
+            kinds.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if !pinned.skills.is_empty() {
+        let names = pinned.skills.iter().map(|skill| skill.name.as_str());
+        text.push_str(&format!(
+            "; skills: {}",
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if pinned.notes.is_some() {
+        text.push_str("; with the notes of AGENTS.md");
+    }
+    text
 }
 
 fn some<'a>(text: &'a str, otherwise: &'a str) -> &'a str {

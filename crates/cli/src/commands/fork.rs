@@ -27,7 +27,7 @@ pub async fn run(project: &Project, arguments: Fork) -> Result<ExitCode> {
         );
     }
     let definition = match of_agent {
-        true => edited(&source, &arguments.edit)?,
+        true => edited(project, &source, &arguments.edit)?,
         false => edited_research(&source, &arguments.edit)?,
     };
     let changes = journal::Fork {
@@ -113,11 +113,11 @@ fn edited_research(source: &RunRecord, files: &[PathBuf]) -> Result<String> {
 }
 
 /// The agent, or the file that is to take its place.
-fn edited(source: &RunRecord, files: &[PathBuf]) -> Result<String> {
+fn edited(project: &Project, source: &RunRecord, files: &[PathBuf]) -> Result<String> {
     match files {
         [] => Ok(source.definition.clone()),
         [file] => {
-            let pinned = Pinned::read(file)?;
+            let pinned = Pinned::read_in(file, Some(project.root()))?;
             view::say(&format!("the agent is taken from {}", file.display()));
             Ok(pinned.to_text())
         }

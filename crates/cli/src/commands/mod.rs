@@ -6,8 +6,10 @@ mod care;
 mod chat;
 mod check;
 mod compare;
+mod directory;
 mod fork;
 mod index;
+mod memory;
 mod models;
 mod people;
 mod policy;
@@ -20,11 +22,13 @@ mod search;
 mod serve;
 mod tools;
 mod transfer;
+mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+pub use self::agents::{PYTHON_WORKER, python_worker};
 use crate::arguments::{Arguments, Command};
 use crate::project::Project;
 
@@ -37,6 +41,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Run(arguments) => run::run(&project, arguments).await,
         Command::Check(arguments) => check::run(&project, arguments).await,
         Command::New(arguments) => check::new(arguments),
+        Command::Agents(arguments) => directory::run(&project, arguments),
+        Command::Memory(arguments) => memory::run(&project, arguments).await,
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
         Command::Tools(arguments) => tools::run(&project, arguments).await,
@@ -46,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Resume(arguments) => resume::run(&project, arguments).await,
         Command::Replay(arguments) => replay::run(&project, arguments).await,
         Command::Fork(arguments) => fork::run(&project, arguments).await,
+        Command::Watch(arguments) => watch::run(&project, arguments).await,
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
         Command::Policy(arguments) => policy::run(arguments),

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::{Input, Kind, Pinned};
+use agent::{Input, Kind, Pinned, directory};
 use anyhow::{Context as _, Result, bail};
 use journal::{Budget, NewRun};
 
@@ -18,7 +18,8 @@ const MOST_INPUT_BYTES: u64 = 1_000_000;
 
 /// Lets an agent work on an input.
 pub async fn run(project: &Project, arguments: arguments::Run) -> Result<ExitCode> {
-    let pinned = Pinned::read(&arguments.agent)?;
+    let file = directory::find(&arguments.agent, project.root())?;
+    let pinned = Pinned::read_in(&file, Some(project.root()))?;
     let definition = pinned.definition()?;
     let workshop = Workshop::new(project, models::open(&arguments.provider)?);
     let input = Input {
@@ -26,7 +27,9 @@ pub async fn run(project: &Project, arguments: arguments::Run) -> Result<ExitCod
         text: text(arguments.text, arguments.input.as_deref())?,
         attachments: Vec::new(),
         model: workshop.model_name(arguments.model, &pinned)?,
-        folder: agents::folder_of(&arguments.agent)?,
+        folder: agents::folder_of(&file)?,
+        user: arguments.user,
+        review_plan: arguments.review_plan,
     };
     let journal = project.journal()?;
     // Before the run exists, so that a missing model or tool leaves no run behind.

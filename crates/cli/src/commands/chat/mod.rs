@@ -36,12 +36,17 @@ pub async fn run(project: &Project, arguments: arguments::Chat) -> Result<ExitCo
     let journal = project.journal()?;
     let run = match &arguments.resume {
         Some(id) => again(&journal, id).await?,
-        None => start(&workshop, &journal, &arguments).await?,
+        None => start(project, &workshop, &journal, &arguments).await?,
     };
     let pinned = Pinned::from_text(run.definition())?;
     let input = Input::of(run.id().as_str(), run.input())?;
     // A model that is named when a conversation is taken up is said with the next turn.
     let asked = arguments.resume.and(arguments.model);
+    let mut agent = workshop.agent(&journal, &pinned, &input)?;
+    if let Some(memory) = &mut agent.memory {
+        let record = journal.run(run.id().as_str()).await?;
+        memory.as_of_ms = agents::forked_at_ms(&journal, &record).await?;
+    }
     let mut talk = Talk {
         id: run.id().to_string(),
         screen: Arc::new(Screen::new(arguments.json)),
@@ -50,7 +55,7 @@ pub async fn run(project: &Project, arguments: arguments::Chat) -> Result<ExitCo
         current: asked.unwrap_or_else(|| input.model.clone()),
         attachments: Vec::new(),
         chat: Chat {
-            agent: workshop.agent(&journal, &pinned, &input)?,
+            agent,
             model: {
                 let workshop = workshop.clone();
                 Arc::new(move |name| workshop.model(name))
@@ -67,14 +72,20 @@ pub async fn run(project: &Project, arguments: arguments::Chat) -> Result<ExitCo
 }
 
 /// Begins a conversation.
-async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Chat) -> Result<Run> {
+async fn start(
+    project: &Project,
+    workshop: &Workshop,
+    journal: &Journal,
+    arguments: &arguments::Chat,
+) -> Result<Run> {
     let with = arguments.with.as_deref();
-    let (pinned, folder, model) = match with.filter(|with| with.ends_with(".md")) {
-        Some(file) => {
-            let file = Path::new(file);
-            let pinned = Pinned::read(file)?;
+    // What has a colon is a model.
+    let (pinned, folder, model) = match with.filter(|with| !with.contains(':')) {
+        Some(called) => {
+            let file = agent::directory::find(Path::new(called), project.root())?;
+            let pinned = Pinned::read_in(&file, Some(project.root()))?;
             let model = workshop.model_name(arguments.model.clone(), &pinned)?;
-            (pinned, agents::folder_of(file)?, model)
+            (pinned, agents::folder_of(&file)?, model)
         }
         None => {
             let pinned = Pinned {
@@ -82,6 +93,10 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
                 text: PLAIN.to_owned(),
                 output: None,
                 critic: None,
+                notes: None,
+                skills: Vec::new(),
+                agents: Vec::new(),
+                members: Vec::new(),
                 policy: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
@@ -109,7 +124,9 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
         text: String::new(),
         attachments: Vec::new(),
         model,
+        review_plan: false,
         folder,
+        user: arguments.user.clone(),
     };
     // Before the run exists, so that a missing model leaves no run behind.
     agents::opened(workshop, &input.model).await?;
@@ -184,6 +201,7 @@ impl Talk {
                 }
                 Outcome::Finished(_) => {
                     view::say(&format!("the conversation {} has ended", self.id));
+                    self.learn().await;
                     return Ok(ExitCode::SUCCESS);
                 }
             }
@@ -239,8 +257,17 @@ impl Talk {
             self.journal.cancel(&self.id, "nothing was said").await?;
         } else {
             view::say(&format!("go on with: plumb chat --resume {}", self.id));
+            self.learn().await;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Learns from what was said so far, where the agent does that. It may never be taken up again.
+    async fn learn(&self) {
+        let memory = self.chat.agent.memory.as_ref();
+        if memory.is_some_and(|memory| memory.learn.after()) {
+            agents::learned(&self.workshop, &self.journal, &self.id).await;
+        }
     }
 
     /// What the person says next; none when they leave.

@@ -1,0 +1,227 @@
+//! The tools with which an agent writes and searches its memory while it works.
+
+use std::sync::Arc;
+
+use knowledge::memory::{Filter, Memory, MemoryKind, NewEntry, Outcome, Saved, Source, View};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tool::{Context, Effect, Function, Tool};
+
+use super::grounds::Grounds;
+use super::{Remembering, dates, now_ms, said};
+
+/// What is to be remembered.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Save {
+    /// Who or what it is about: user, or a name.
+    subject: String,
+    /// Which property, in a few words, such as favourite colour. The same property replaces what was known of it.
+    attribute: String,
+    /// What is so, such as green.
+    value: String,
+    /// Only where the user names a day: from which on it is so, as YYYY-MM-DD.
+    since: Option<String>,
+    /// Only where the user names a day: until which it is so, as YYYY-MM-DD.
+    until: Option<String>,
+}
+
+/// What to look for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    /// What is wanted, in a few words.
+    question: String,
+}
+
+/// An instruction for later runs.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Propose {
+    /// What it is about, in a few words, such as refunds.
+    topic: String,
+    /// The instruction, in a sentence.
+    instruction: String,
+}
+
+/// An entry as a model reads it.
+#[derive(Serialize)]
+struct Found {
+    about: String,
+    text: String,
+    /// Who said so.
+    said: &'static str,
+    since: String,
+}
+
+/// What the tools of one turn know.
+#[derive(Clone)]
+struct Desk {
+    with: Remembering,
+    run: String,
+    view: View,
+    grounds: Arc<Grounds>,
+}
+
+impl Remembering {
+    /// The tools of a turn: what they read is read from `view`, and `said` is what the user has said.
+    pub(crate) fn tools(&self, run: &str, view: &View, said: &[String]) -> Vec<Arc<dyn Tool>> {
+        let desk = Desk {
+            with: self.clone(),
+            run: run.to_owned(),
+            view: view.clone(),
+            grounds: Arc::new(Grounds::new(said.iter().map(String::as_str), [])),
+        };
+        let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
+        if self.kinds.contains(&MemoryKind::Semantic) {
+            tools.push(desk.clone().save());
+        }
+        if self.kinds.contains(&MemoryKind::Procedural) {
+            tools.push(desk.clone().propose());
+        }
+        if !tools.is_empty() || self.kinds.contains(&MemoryKind::Episodic) {
+            tools.push(desk.search());
+        }
+        tools
+    }
+}
+
+impl Desk {
+    fn save(self) -> Arc<dyn Tool> {
+        let save = Function::new(
+            "memory.save",
+            "Remembers a fact for later conversations, such as what the user likes or where they live.",
+            move |save: Save, context: Context| {
+                let desk = self.clone();
+                async move {
+                    let day = |text: &Option<String>| match text.as_deref() {
+                        None | Some("") => Ok(None),
+                        Some(text) => dates::begin_ms(text).map(Some).ok_or_else(|| {
+                            format!("`{text}` is no day; write YYYY-MM-DD, or leave it out")
+                        }),
+                    };
+                    let new = NewEntry {
+                        valid_from_ms: day(&save.since)?,
+                        valid_to_ms: day(&save.until)?,
+                        ..desk.entry(
+                            MemoryKind::Semantic,
+                            &save.subject,
+                            &save.attribute,
+                            &save.value,
+                        )
+                    };
+                    desk.write(new, &context).await
+                }
+            },
+        );
+        Arc::new(stays_here(save))
+    }
+
+    fn propose(self) -> Arc<dyn Tool> {
+        let propose = Function::new(
+            "memory.propose",
+            "Proposes an instruction for later conversations. It counts once a person has accepted it.",
+            move |propose: Propose, context: Context| {
+                let desk = self.clone();
+                async move {
+                    let Propose { topic, instruction } = propose;
+                    let new =
+                        desk.entry(MemoryKind::Procedural, "instructions", &topic, &instruction);
+                    desk.write(new, &context).await
+                }
+            },
+        );
+        Arc::new(stays_here(propose))
+    }
+
+    fn search(self) -> Arc<dyn Tool> {
+        let search = Function::new(
+            "memory.search",
+            "Searches what is remembered from earlier conversations.",
+            move |search: Search, _: Context| {
+                let desk = self.clone();
+                async move { on_the_side(move || desk.find(&search.question)).await }
+            },
+        );
+        Arc::new(search.effect(Effect::Read))
+    }
+
+    fn entry(&self, kind: MemoryKind, subject: &str, attribute: &str, text: &str) -> NewEntry {
+        NewEntry {
+            scope: self.with.scope.clone(),
+            kind,
+            subject: subject.to_owned(),
+            attribute: attribute.to_owned(),
+            text: text.to_owned(),
+            source: Source {
+                said_by: self.grounds.who(text),
+                run: Some(self.run.clone()),
+                step: None,
+            },
+            valid_from_ms: None,
+            valid_to_ms: None,
+            key: None,
+        }
+    }
+
+    /// Writes with the step's key: tried again, it is done once.
+    async fn write(self, new: NewEntry, context: &Context) -> tool::Result<String> {
+        let mut new = NewEntry {
+            key: Some(context.key().to_owned()),
+            ..new
+        };
+        new.source.step = context.step().map(str::to_owned);
+        let memory: Memory = self.with.memory;
+        let saved = on_the_side(move || memory.save(&new, now_ms())).await?;
+        Ok(told(&saved))
+    }
+
+    fn find(&self, question: &str) -> knowledge::Result<Vec<Found>> {
+        let filter = Filter {
+            scope: Some(self.with.scope.clone()),
+            kinds: self.with.kinds.clone(),
+            view: None,
+        };
+        let found = self
+            .with
+            .memory
+            .search(question, super::FACTS, &filter, &self.view)?;
+        let found = found.iter().map(|entry| Found {
+            about: format!("{}, {}", entry.subject, entry.attribute),
+            text: entry.text.clone(),
+            said: said(entry),
+            since: dates::day(entry.valid_from_ms),
+        });
+        Ok(found.collect())
+    }
+}
+
+/// It writes to this machine alone, and answers in words of its own.
+fn stays_here(tool: Function) -> Function {
+    let tool = tool.effect(Effect::Idempotent).sends_out(false);
+    tool.source(tool::Source::Computed)
+}
+
+/// What became of it, for a model.
+fn told(saved: &Saved) -> String {
+    match (saved.outcome, saved.supersedes.is_empty()) {
+        (Outcome::Saved, true) => "It is remembered.",
+        (Outcome::Saved, false) => "It is remembered in place of what was known before.",
+        (Outcome::Known, _) => "That was known already.",
+        (Outcome::Refused, _) => "A person has refused that before.",
+        (Outcome::Proposed, _) => "A person will be asked whether that is to count.",
+    }
+    .to_owned()
+}
+
+/// What the caller got wrong is for the model to know; a memory out of reach is no answer.
+async fn on_the_side<T: Send + 'static>(
+    work: impl FnOnce() -> knowledge::Result<T> + Send + 'static,
+) -> tool::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(knowledge::Error::Memory { message, .. })) => Err(tool::Error::Failed(message)),
+        Ok(Err(error)) => Err(tool::Error::Unavailable(error.to_string())),
+        Err(error) => Err(tool::Error::Unavailable(error.to_string())),
+    }
+}
