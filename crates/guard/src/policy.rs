@@ -192,7 +192,7 @@ impl Policy {
             let rule = self.rules.policy(id);
             rule.is_some_and(|rule| rule.annotation("ask").is_some())
         };
-        if applied.values().any(|id| asks(id)) {
+        if applied.values().any(&asks) {
             applied.retain(|_, id| asks(id));
             let why = said("ask", &applied);
             let (decision, rules) = (Word::Ask, applied.into_keys().collect());
