@@ -63,11 +63,13 @@
 extern crate self as tool;
 
 mod answer;
+mod asks;
 pub mod builtin;
 mod carry;
 mod context;
 mod error;
 mod function;
+pub mod mcp;
 mod spec;
 mod toolbox;
 
@@ -75,6 +77,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 pub use answer::Answer;
+pub use asks::{Asks, People, Progress, Told, Wanted};
 pub use carry::carry_out;
 pub use context::{Context, Secrets};
 pub use error::{Error, Result, SetupError};
