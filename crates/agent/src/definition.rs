@@ -8,8 +8,9 @@ use std::path::Path;
 use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tool::mcp::{self, Servers};
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, Pattern, Reflection, ToolEntry};
+pub use self::front_matter::{Example, FilesTool, LibraryTool, McpTool, Pattern, Reflection, ToolEntry};
 use self::front_matter::{FrontMatter, KEYS};
 use crate::{Error, Result, act};
 
@@ -150,6 +151,9 @@ pub struct Pinned {
     /// The text of the agent that judges what it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic: Option<String>,
+    /// The tools of MCP servers, as they were approved when the run started.
+    #[serde(default, skip_serializing_if = "mcp::Pinned::is_empty")]
+    pub servers: mcp::Pinned,
 }
 
 impl Pinned {
@@ -176,7 +180,30 @@ impl Pinned {
             text: definition.text,
             output,
             critic,
+            servers: mcp::Pinned::new(),
         })
+    }
+
+    /// With the tools of the MCP servers that it names, as they are approved now.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when one is not.
+    pub fn with_servers(mut self, servers: &Servers) -> Result<Pinned> {
+        let definitions = [Some(self.definition()?), self.critic()?];
+        for entry in definitions.iter().flatten().flat_map(|definition| &definition.tools) {
+            let ToolEntry::Mcp(of) = entry else {
+                continue;
+            };
+            let approved = servers.approved(&of.server, &of.pattern);
+            let approved = approved.map_err(|error| crate::kit::of_server(of, &error))?;
+            let pinned = self.servers.entry(of.server.clone()).or_default();
+            for tool in approved {
+                if !pinned.iter().any(|known| known.name == tool.name) {
+                    pinned.push(tool);
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// The agent.

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicBool;
 use knowledge::{Passage, SearchOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tool::mcp::{self, Servers};
 use tool::{Context, Effect, Function, Tool, Toolbox, builtin};
 
-use crate::definition::{LibraryTool, ToolEntry};
+use crate::definition::{LibraryTool, McpTool, ToolEntry};
 use crate::{Error, Result};
 
 /// How many passages a search shows a model.
@@ -26,6 +27,10 @@ pub struct Kit {
     pub folder: PathBuf,
     /// The project's library.
     pub library: OpenLibrary,
+    /// The project's MCP servers.
+    pub servers: Servers,
+    /// Their tools as a run has pinned them; as they are approved where it has not.
+    pub pinned: mcp::Pinned,
 }
 
 impl Kit {
@@ -61,6 +66,10 @@ impl Kit {
                 tools
             }
             ToolEntry::Library(settings) => vec![self.search(settings)?],
+            ToolEntry::Mcp(of) => {
+                let tools = self.servers.tools(&of.server, &of.pattern, &self.pinned);
+                tools.map_err(|error| of_server(of, &error))?
+            }
         })
     }
 
@@ -93,6 +102,17 @@ impl Kit {
             },
         );
         Ok(Arc::new(search.effect(Effect::Read)))
+    }
+}
+
+/// An error of a server as one of the entry that names it.
+pub(crate) fn of_server(entry: &McpTool, error: &mcp::Error) -> Error {
+    let said = error.to_string();
+    let (message, hint) = said.split_once("\nhint: ").unwrap_or((&said, ""));
+    Error::Tool {
+        tool: format!("mcp:{}/{}", entry.server, entry.pattern),
+        message: message.to_owned(),
+        hint: hint.to_owned(),
     }
 }
 

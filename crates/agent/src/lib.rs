@@ -25,7 +25,7 @@ pub mod research;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, Pattern, Pinned, Reflection, ToolEntry,
+    Definition, Example, FilesTool, LibraryTool, McpTool, Pattern, Pinned, Reflection, ToolEntry,
 };
 pub use error::{Error, Result};
 pub use kit::{Kit, OpenLibrary};

@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod mcp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
+pub use self::mcp::{Mcp, McpCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -48,6 +50,8 @@ pub enum Command {
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
     Serve(Serve),
+    /// Serve agents and the library over MCP, or deal with the MCP servers that agents use
+    Mcp(Mcp),
     /// List runs, or look at one, settle, compare, cancel, export or import
     Runs(Runs),
     /// Go on with a run that was parked, failed, or killed
@@ -76,6 +80,7 @@ impl Command {
             | Command::Resume(_)
             | Command::Fork(_)
             | Command::Serve(_) => true,
+            Command::Mcp(mcp) => mcp.command.is_none(),
             Command::Check(_)
             | Command::New(_)
             | Command::Index(_)

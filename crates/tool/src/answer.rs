@@ -45,6 +45,14 @@ impl Answer {
         matches!(self, Answer::Error(_))
     }
 
+    /// Notes which step asks, where it asks.
+    pub fn asked_at(mut self, path: &str) -> Answer {
+        if let Answer::Asks(asks) = &mut self {
+            path.clone_into(&mut asks.at);
+        }
+        self
+    }
+
     /// Replaces the values of these fields, at any depth.
     pub(crate) fn without(mut self, fields: &[String]) -> Answer {
         if let Answer::Value(value) = &mut self {

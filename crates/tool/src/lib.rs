@@ -82,7 +82,7 @@ pub use carry::carry_out;
 pub use context::{Context, Secrets};
 pub use error::{Error, Result, SetupError};
 pub use function::Function;
-pub use journal::{Effect, Reconciled};
+pub use journal::{Effect, Reconciled, StepError};
 pub use spec::{Limits, Spec};
 pub use tool_macros::tool;
 pub use toolbox::Toolbox;

@@ -10,6 +10,7 @@
 //! so that a run that was killed goes on where it was and nothing is done twice. A call that is wrong goes
 //! back to the model with the reason. Every loop ends: see [`End`].
 
+mod asking;
 mod calls;
 mod conversation;
 mod thinking;
@@ -24,7 +25,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tool::{Answer, Secrets, Toolbox};
 
-pub use calls::call_tool;
+pub use calls::{call_tool, call_tool_watched};
 pub use conversation::Conversation;
 
 use crate::{Error, Result};
@@ -145,6 +146,13 @@ pub enum Progress {
         tool: String,
         /// With what.
         arguments: Value,
+    },
+    /// A tool says how far it has come, in its own words.
+    Working {
+        /// The tool.
+        tool: String,
+        /// What it says.
+        said: String,
     },
     /// A tool has answered.
     Called {

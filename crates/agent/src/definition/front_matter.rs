@@ -222,6 +222,28 @@ pub enum ToolEntry {
     Files(FilesTool),
     /// Search in documents.
     Library(LibraryTool),
+    /// Tools of an MCP server.
+    Mcp(McpTool),
+}
+
+/// Which tools of an MCP server, written `mcp:SERVER/TOOL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpTool {
+    /// The server, as `plumb.toml` calls it.
+    pub server: String,
+    /// A tool's name, the beginning of one and `*`, or `*`; `@resources` and `@prompts` read those of the server.
+    pub pattern: String,
+}
+
+impl McpTool {
+    fn named(name: &str) -> Option<McpTool> {
+        let (server, pattern) = name.strip_prefix("mcp:")?.split_once('/')?;
+        let is_fine = !server.is_empty() && !pattern.is_empty();
+        is_fine.then(|| McpTool {
+            server: server.to_owned(),
+            pattern: pattern.to_owned(),
+        })
+    }
 }
 
 /// Which files an agent may see.
@@ -252,7 +274,7 @@ impl ToolEntry {
             "math" => Some(ToolEntry::Math),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
-            _ => None,
+            other => McpTool::named(other).map(ToolEntry::Mcp),
         }
     }
 }
@@ -262,7 +284,7 @@ impl<'de> Deserialize<'de> for ToolEntry {
         struct Read;
         fn unknown<E: serde::de::Error>(name: &str) -> E {
             E::custom(format!(
-                "there is no tool `{name}`; there are {}",
+                "there is no tool `{name}`; there are {}, and mcp:SERVER/TOOL",
                 TOOLS.join(", ")
             ))
         }
@@ -321,6 +343,7 @@ impl JsonSchema for ToolEntry {
         };
         schemars::json_schema!({"anyOf": [
             {"enum": TOOLS},
+            {"type": "string", "pattern": "^mcp:[A-Za-z0-9_-]+/.+$"},
             one("files", files),
             one("library.search", library),
         ]})

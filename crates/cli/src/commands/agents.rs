@@ -15,9 +15,10 @@ use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use tool::mcp::Servers;
 
 use crate::commands::chat::markdown::{self, Look};
-use crate::commands::{models, people, research};
+use crate::commands::{asking, models, people, research};
 use crate::project::{Project, write_whole};
 use crate::view;
 
@@ -27,6 +28,7 @@ pub struct Workshop {
     project: Project,
     models: Models,
     opened: Arc<Mutex<HashMap<String, Arc<Lazy>>>>,
+    servers: Servers,
 }
 
 impl Workshop {
@@ -35,7 +37,13 @@ impl Workshop {
             project: project.clone(),
             models,
             opened: Arc::default(),
+            servers: project.servers(),
         }
+    }
+
+    /// The project's MCP servers.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// The model of a name, which is opened when it is first asked, and only once.
@@ -88,6 +96,8 @@ impl Workshop {
                 let library = project.library(models::embedding_files());
                 library.map_err(|error| format!("{error:#}"))
             }),
+            servers: self.servers.clone(),
+            pinned: tool::mcp::Pinned::new(),
         }
     }
 
@@ -138,20 +148,28 @@ pub async fn work(
     };
     let pinned = Pinned::from_text(run.definition())?;
     let mut agent = workshop.agent(journal, &pinned, &input)?;
-    let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
     let outcome = match input.kind {
         Kind::Run => {
             agent.acting.watch = Arc::new(|progress| say(&progress));
-            run.execute(|run| async move { agent.workflow(run).await })
-                .await
+            asking::work_on(journal, run, |run| {
+                let agent = agent.clone();
+                async move {
+                    run.execute(|run| async move { agent.workflow(run).await })
+                        .await
+                }
+            })
+            .await
         }
         Kind::Chat => {
+            let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
             let chat = conversation(workshop, agent);
-            run.execute(|run| async move { chat.workflow(run).await })
-                .await
+            let outcome = run
+                .execute(|run| async move { chat.workflow(run).await })
+                .await;
+            interrupted.abort();
+            outcome.map_err(Into::into)
         }
     };
-    interrupted.abort();
     match outcome? {
         Outcome::Finished(output) => deliver(&id, &pinned, &output, shown),
         Outcome::Parked(reason) => {
@@ -217,6 +235,7 @@ pub fn line(progress: &Progress) -> Option<String> {
             let wrong = if answer.is_error() { "error: " } else { "" };
             Some(format!("← {tool} {wrong}{}", short(&answer.text())))
         }
+        Progress::Working { tool, said } => Some(format!("… {tool} {}", short(said))),
         Progress::Piece(_) | Progress::Answered { .. } => None,
     }
 }

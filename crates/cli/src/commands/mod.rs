@@ -1,12 +1,14 @@
 //! One file per command.
 
 mod agents;
+mod asking;
 mod care;
 mod chat;
 mod check;
 mod compare;
 mod fork;
 mod index;
+mod mcp;
 mod models;
 mod people;
 mod replay;
@@ -44,6 +46,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Fork(arguments) => fork::run(&project, arguments).await,
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
+        Command::Mcp(arguments) => mcp::run(&project, arguments).await,
         Command::Gc(arguments) => care::collect(&project, arguments).await,
         Command::Doctor(arguments) => care::check(&project, arguments).await,
     }

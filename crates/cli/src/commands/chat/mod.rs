@@ -72,7 +72,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
     let (pinned, folder, model) = match with.filter(|with| with.ends_with(".md")) {
         Some(file) => {
             let file = Path::new(file);
-            let pinned = Pinned::read(file)?;
+            let pinned = Pinned::read(file)?.with_servers(workshop.servers())?;
             let model = workshop.model_name(arguments.model.clone(), &pinned)?;
             (pinned, agents::folder_of(file)?, model)
         }
@@ -82,6 +82,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
                 text: PLAIN.to_owned(),
                 output: None,
                 critic: None,
+                servers: tool::mcp::Pinned::new(),
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
             let model = workshop.model_name(asked, &pinned)?;
