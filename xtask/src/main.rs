@@ -14,6 +14,7 @@ mod arrows;
 mod bfcl;
 mod clients;
 mod command_line;
+mod mcp;
 mod research;
 mod setup;
 mod tidy;
@@ -32,6 +33,7 @@ Chores:
   arrows          check that crates depend on each other only as the design allows
   command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
   clients         try the official clients of OpenAI's API against plumb serve (--help for more)
+  mcp-conformance try plumb mcp against the conformance suite of MCP (--help for more)
   bfcl            measure how well local models call tools (--help for more)
   corpora         fetch the documentation that the evaluation set asks about
   eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
@@ -59,6 +61,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "arrows" => arrows::run(&workspace::root()?),
         "command-line" => command_line::run(&workspace::root()?, rest),
         "clients" => clients::run(&workspace::root()?, rest),
+        "mcp-conformance" => mcp::run(&workspace::root()?, rest),
         "bfcl" => bfcl::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),
         "eval-research" => research::run(&workspace::root()?, rest),

@@ -68,8 +68,14 @@ pub struct AgentTool {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Task {
-    /// What the agent is to work on, with all it has to know: it sees nothing else.
+    /// What the agent is to work on, with all it has to know: it sees nothing else. Where it is not given, the
+    /// agent does what it is there for.
+    #[serde(default = "begin")]
     input: String,
+}
+
+fn begin() -> String {
+    "Begin.".to_owned()
 }
 
 /// A run that waits for answers.
