@@ -34,6 +34,7 @@ Chores:
   command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
   clients         try the official clients of OpenAI's API against plumb serve (--help for more)
   mcp-conformance try plumb mcp against the conformance suite of MCP (--help for more)
+  mcp-servers     try real MCP servers of others with plumb
   bfcl            measure how well local models call tools (--help for more)
   corpora         fetch the documentation that the evaluation set asks about
   eval-research   measure answers, citations and retrieval on the evaluation set (--help for more)
@@ -62,6 +63,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "command-line" => command_line::run(&workspace::root()?, rest),
         "clients" => clients::run(&workspace::root()?, rest),
         "mcp-conformance" => mcp::run(&workspace::root()?, rest),
+        "mcp-servers" => mcp::servers::run(&workspace::root()?),
         "bfcl" => bfcl::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),
         "eval-research" => research::run(&workspace::root()?, rest),

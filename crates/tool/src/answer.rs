@@ -22,12 +22,14 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// What a tool has given. It cannot ask that way: its text may come from anywhere.
+    /// What a tool has given. Names that begin with `plumb:` are kept for what is recorded beside an answer; what
+    /// a tool gives may come from anywhere, and cannot pass for it.
     pub(crate) fn given(value: Value) -> Answer {
-        match Answer::from(value) {
-            Answer::Asks(_) => Answer::Error(format!("an answer cannot consist of `{ASKS}`")),
-            answer @ (Answer::Value(_) | Answer::Error(_)) => answer,
+        let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
+        if let Some(name) = names.find(|name| name.starts_with("plumb:")) {
+            return Answer::Error(format!("an answer cannot have the field `{name}`"));
         }
+        Answer::from(value)
     }
 
     /// As models read it: text as it is, anything else as JSON.

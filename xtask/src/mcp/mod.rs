@@ -7,6 +7,7 @@
 //! `crates/cli/tests/conformance/expected-VERSION.yml`.
 
 mod client;
+pub(crate) mod servers;
 mod stub;
 
 use std::io::{BufRead as _, BufReader};

@@ -1,12 +1,13 @@
 //! What a tool asks people for: before its call is made again, or in the middle of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use journal::{Question, Run};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tool::{Answer, Asks, Context, People, Progress as Said, Told, Wanted};
 
 use super::{Progress, Watch};
@@ -67,32 +68,105 @@ fn beside(run: &Run, tool: &str, at: &str) -> Run {
     run.scope(&format!("{tool}-asks"), index)
 }
 
-/// What a call is told and whom it can ask, by the address of its step.
-pub(super) fn context(
-    run: &Run,
-    tool: &str,
-    step: &journal::StepContext,
-    bare: Context,
-    watch: Option<Watch>,
-) -> Context {
-    let asker = Asker {
-        scope: beside(run, tool, step.path()),
-    };
-    let context = bare.with_people(Arc::new(asker));
-    let Some(watch) = watch else {
-        return context;
-    };
-    let tool = tool.to_owned();
-    context.with_watch(move |said: Said| {
-        let (tool, said) = (tool.clone(), said.text());
-        watch(Progress::Working { tool, said });
-    })
+/// What a call's step records: the answer, and what people were asked in the middle of it, so that code that is run
+/// again asks the same. Where nobody was asked, it is the answer alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Value", into = "Value")]
+pub(super) struct Recorded {
+    pub(super) answer: Answer,
+    asked: Vec<Question>,
+    /// The address of the call, where somebody was asked.
+    at: String,
+}
+
+/// The fields of it. No tool's own answer has such names, see [`Answer::given`].
+const ANSWER: &str = "plumb:answer";
+const ASKED: &str = "plumb:asked";
+const AT: &str = "plumb:at";
+
+impl From<Value> for Recorded {
+    fn from(value: Value) -> Recorded {
+        let asked = value.get(ASKED).and_then(|asked| Vec::deserialize(asked).ok());
+        match (asked, value.get(ANSWER), value.get(AT).and_then(Value::as_str)) {
+            (Some(asked), Some(answer), Some(at)) => Recorded {
+                answer: answer.clone().into(),
+                asked,
+                at: at.to_owned(),
+            },
+            _ => Recorded {
+                answer: value.into(),
+                asked: Vec::new(),
+                at: String::new(),
+            },
+        }
+    }
+}
+
+impl From<Recorded> for Value {
+    fn from(recorded: Recorded) -> Value {
+        let Recorded { answer, asked, at } = recorded;
+        match asked.is_empty() {
+            true => answer.into(),
+            false => json!({ANSWER: answer, ASKED: asked, AT: at}),
+        }
+    }
+}
+
+impl Recorded {
+    /// Asks again what was asked in the middle of the call, where the call itself was answered from the journal:
+    /// so is each question.
+    pub(super) async fn ask_again(&self, run: &Run, tool: &str) -> journal::Result<()> {
+        for question in &self.asked {
+            match beside(run, tool, &self.at).ask::<Value>("question", question).await {
+                // Nobody had answered in time.
+                Ok(_) | Err(journal::Error::StepFailed { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The people of a run, for a call under way: the run stays in memory, and what nobody answers in time stays
 /// unanswered.
-struct Asker {
+#[derive(Clone)]
+pub(super) struct Asker {
     scope: Run,
+    at: String,
+    asked: Arc<Mutex<Vec<Question>>>,
+}
+
+impl Asker {
+    pub(super) fn new(run: &Run, tool: &str, at: &str) -> Asker {
+        Asker {
+            scope: beside(run, tool, at),
+            at: at.to_owned(),
+            asked: Arc::default(),
+        }
+    }
+
+    /// What is recorded of the call, with what people were asked.
+    pub(super) fn recorded(&self, answer: Answer) -> Recorded {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        Recorded {
+            answer: answer.asked_at(&self.at),
+            asked: std::mem::take(&mut *asked),
+            at: self.at.clone(),
+        }
+    }
+
+    /// What a call is told, and that it can ask here.
+    pub(super) fn context(&self, tool: &str, bare: Context, watch: Option<Watch>) -> Context {
+        let context = bare.with_people(Arc::new(self.clone()));
+        let Some(watch) = watch else {
+            return context;
+        };
+        let tool = tool.to_owned();
+        context.with_watch(move |said: Said| {
+            let (tool, said) = (tool.clone(), said.text());
+            watch(Progress::Working { tool, said });
+        })
+    }
 }
 
 impl People for Asker {
@@ -101,6 +175,10 @@ impl People for Asker {
             let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
             let mut question = question(wanted);
             question.expires_after_ms = Some(within_ms);
+            // A question that has no answer has been asked all the same.
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.push(question.clone());
+            drop(asked);
             match self.scope.ask("question", &question).await {
                 Ok(answer) => Some(answer),
                 Err(error) => {
@@ -109,5 +187,23 @@ impl People for Asker {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_was_asked_about_is_recorded_as_it_is() {
+        let plain = Recorded::from(json!({"chairs": 4}));
+        assert_eq!(Value::from(plain), json!({"chairs": 4}));
+        let asked = Recorded {
+            answer: Answer::Error("no".to_owned()),
+            asked: vec![Question::yes_or_no("Sure?")],
+            at: "mail.send[0]".to_owned(),
+        };
+        let back = Recorded::from(Value::from(asked.clone()));
+        assert_eq!((&back.answer, &back.asked, &back.at), (&asked.answer, &asked.asked, &asked.at));
     }
 }

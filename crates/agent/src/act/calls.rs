@@ -1,6 +1,7 @@
 //! Calls of tools as steps, in parallel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{BoxFuture, join_all};
 use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::{Answer, Context, Secrets, Told, Tool};
 
-use super::{Acting, Progress, Watch, asking};
+use super::asking::{self, Asker, Recorded};
+use super::{Acting, Progress, Watch};
 use crate::{Error, Result};
 
 /// How much of the arguments a step's title shows.
@@ -205,6 +207,8 @@ impl Attempt {
         begins: B,
     ) -> impl Future<Output = journal::Result<Answer>> + Send + use<'a, B> {
         let (name, effect) = (self.tool.spec().name.clone(), self.tool.spec().effect);
+        let is_live = Arc::new(AtomicBool::new(false));
+        let (own, goes_live) = (self.clone(), Arc::clone(&is_live));
         let options = StepOptions::default().reconcile({
             let (tool, arguments) = (Arc::clone(&self.tool), self.arguments.clone());
             let secrets = self.secrets.clone();
@@ -215,13 +219,14 @@ impl Attempt {
             Some(told) => json!({"arguments": self.arguments, "told": told}),
             None => self.arguments.clone(),
         };
-        let own = self.clone();
-        run.step_with(&name, effect, &input, options, move |context| async move {
+        let step = run.step_with(&name, effect, &input, options, move |context| async move {
+            goes_live.store(true, Ordering::Release);
             context.attribute("title", excerpt(&own.arguments));
             begins();
             let bare = Context::new(context.key(), &own.secrets).with_told(told);
             let name = &own.tool.spec().name;
-            let called = asking::context(run, name, &context, bare, own.watch.clone());
+            let asker = Asker::new(run, name, context.path());
+            let called = asker.context(name, bare, own.watch.clone());
             let working = tool::carry_out(&*own.tool, own.arguments.clone(), called);
             let answer = match effect {
                 Effect::Pure | Effect::Read => tokio::select! {
@@ -232,8 +237,15 @@ impl Attempt {
                 // What is being written is not left half done.
                 Effect::Idempotent | Effect::Irreversible => working.await,
             };
-            answer.map(|answer| answer.asked_at(context.path()))
-        })
+            answer.map(|answer| asker.recorded(answer))
+        });
+        async move {
+            let recorded: Recorded = step.await?;
+            if !is_live.load(Ordering::Acquire) {
+                recorded.ask_again(run, &name).await?;
+            }
+            Ok(recorded.answer)
+        }
     }
 }
 

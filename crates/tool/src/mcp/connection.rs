@@ -185,6 +185,7 @@ impl Connection {
             () = context.cancelled() => None,
         };
         let Some(ended) = ended else {
+            abandon.tell().await;
             return Err(CallEnd::TooLong);
         };
         abandon.request = None;
@@ -231,23 +232,35 @@ struct Abandon {
     request: Option<RequestId>,
 }
 
-impl Drop for Abandon {
-    fn drop(&mut self) {
+impl Abandon {
+    /// Tells the server now.
+    async fn tell(&mut self) {
         let Some(request) = self.request.take() else {
             return;
         };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        let reason = Some("no longer wanted".to_owned());
+        let param = CancelledNotificationParam::new(Some(request), reason);
+        let notification = CancelledNotification::new(param);
+        // A server that has gone needs not be told.
+        let _ = self
+            .peer
+            .send_notification(ClientNotification::CancelledNotification(notification))
+            .await;
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        let (Some(request), Ok(runtime)) =
+            (self.request.take(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
-        let peer = self.peer.clone();
-        let param = CancelledNotificationParam::new(Some(request), Some("no longer wanted".to_owned()));
-        runtime.spawn(async move {
-            let notification = CancelledNotification::new(param);
-            // A server that has gone needs not be told.
-            let _ = peer
-                .send_notification(ClientNotification::CancelledNotification(notification))
-                .await;
-        });
+        let mut other = Abandon {
+            peer: self.peer.clone(),
+            request: Some(request),
+        };
+        runtime.spawn(async move { other.tell().await });
     }
 }
 
