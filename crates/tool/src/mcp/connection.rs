@@ -22,6 +22,7 @@ use rmcp::transport::streamable_http_client::{
 
 use super::config::{VERSIONS, secret_value};
 use super::handler::{Calls, Handler};
+use super::numbered::Numbered;
 use super::process::{self, Process};
 use super::{Definition, Error, Keys, Result, ServerConfig};
 use crate::Context;
@@ -82,7 +83,7 @@ impl Connection {
                 let transport = AsyncRwTransport::new_client(started.output, started.input)
                     .with_max_line_length(MESSAGE_BYTES);
                 let opened = async {
-                    let served = handler.serve_with_lifecycle(transport, lifecycle).await;
+                    let served = handler.serve_with_lifecycle(Numbered::new(transport), lifecycle).await;
                     served.map_err(|error| (failed(&error), login_scope(&error)))
                 };
                 let opened = within(name, config, opened).await;
@@ -317,10 +318,12 @@ async fn over_http(
     let served = match authorized.map_err(|error| (error.to_string(), None))? {
         Some(client) => {
             let transport = StreamableHttpClientTransport::with_client(client, settings);
+            let transport = Numbered::new(transport);
             handler.serve_with_lifecycle(transport, lifecycle).await
         }
         None => {
             let transport = StreamableHttpClientTransport::from_config(settings);
+            let transport = Numbered::new(transport);
             handler.serve_with_lifecycle(transport, lifecycle).await
         }
     };

@@ -14,6 +14,7 @@ mod connection;
 mod content;
 mod handler;
 mod login;
+mod numbered;
 mod offered;
 mod pins;
 mod process;
