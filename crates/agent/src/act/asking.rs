@@ -155,6 +155,11 @@ impl Asker {
         }
     }
 
+    fn note(&self, question: Question) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(question);
+    }
+
     /// What a call is told, and that it can ask here.
     pub(super) fn context(&self, tool: &str, bare: Context, watch: Option<Watch>) -> Context {
         let context = bare.with_people(Arc::new(self.clone()));
@@ -176,9 +181,7 @@ impl People for Asker {
             let mut question = question(wanted);
             question.expires_after_ms = Some(within_ms);
             // A question that has no answer has been asked all the same.
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.push(question.clone());
-            drop(asked);
+            self.note(question.clone());
             match self.scope.ask("question", &question).await {
                 Ok(answer) => Some(answer),
                 Err(error) => {
