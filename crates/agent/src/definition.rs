@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::mcp::{self, Servers};
 
-pub use self::front_matter::{Example, FilesTool, LibraryTool, McpTool, Pattern, Reflection, ToolEntry};
+pub use self::front_matter::{
+    Example, FilesTool, LibraryTool, McpTool, Pattern, Reflection, ToolEntry,
+};
 use self::front_matter::{FrontMatter, KEYS};
 use crate::{Error, Result, act};
 
@@ -190,7 +192,11 @@ impl Pinned {
     /// [`Error::Tool`] when one is not.
     pub fn with_servers(mut self, servers: &Servers) -> Result<Pinned> {
         let definitions = [Some(self.definition()?), self.critic()?];
-        for entry in definitions.iter().flatten().flat_map(|definition| &definition.tools) {
+        for entry in definitions
+            .iter()
+            .flatten()
+            .flat_map(|definition| &definition.tools)
+        {
             let ToolEntry::Mcp(of) = entry else {
                 continue;
             };

@@ -49,7 +49,9 @@ impl Desk {
     fn calls(&self, arguments: &[&str]) -> String {
         let all = [&["mcp", "call"], arguments].concat();
         let shown = self.0.shown(&all);
-        let id = shown.split_whitespace().find(|word| word.len() == 14 && word.starts_with('1'));
+        let id = shown
+            .split_whitespace()
+            .find(|word| word.len() == 14 && word.starts_with('1'));
         match id {
             Some(id) => shown.replace(id, "[run]"),
             None => shown,
@@ -80,7 +82,10 @@ impl Desk {
     }
 
     fn answer(&self, question: &Value, answer: &Value) {
-        let (run, path) = (question["run"].as_str().unwrap(), question["path"].as_str().unwrap());
+        let (run, path) = (
+            question["run"].as_str().unwrap(),
+            question["path"].as_str().unwrap(),
+        );
         let output = self.0.output(&["answer", run, path, &answer.to_string()]);
         assert!(output.status.success(), "{}", shown(&output));
     }
@@ -123,7 +128,10 @@ fn a_server_that_does_not_start_says_why() {
     insta::assert_snapshot!(desk.calls(&["notes/look"]), @"");
     // What is irreversible has not been sent, so it is not in doubt: a person says whether to try again.
     let shown = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
-    assert!(shown.contains("Nothing was sent. Is it to be tried again?"), "{shown}");
+    assert!(
+        shown.contains("Nothing was sent. Is it to be tried again?"),
+        "{shown}"
+    );
     let question = desk.question();
     desk.goes("");
     desk.answer(&question, &json!(true));
@@ -135,7 +143,10 @@ fn a_server_that_does_not_start_says_why() {
 fn a_call_that_only_reads_is_made_again_when_the_server_dies() {
     let desk = Desk::new("dies once");
     let shown = desk.calls(&["notes/look"]);
-    assert!(shown.starts_with("exit 0") && shown.contains("look {}"), "{shown}");
+    assert!(
+        shown.starts_with("exit 0") && shown.contains("look {}"),
+        "{shown}"
+    );
     assert_eq!(desk.wrote("calls"), ["look"]);
 }
 
@@ -147,9 +158,14 @@ fn a_call_that_writes_is_in_doubt_when_the_server_dies() {
     desk.goes("");
     // Nobody has said what became of it: it is not sent again.
     let again = desk.0.shown(&["resume", &run]);
-    assert!(again.starts_with("exit 1") && again.contains("in doubt"), "{again}");
+    assert!(
+        again.starts_with("exit 1") && again.contains("in doubt"),
+        "{again}"
+    );
     assert!(desk.wrote("calls").is_empty());
-    let settled = desk.0.output(&["runs", "settle", &run, "notes.send[0]", "--not-done"]);
+    let settled = desk
+        .0
+        .output(&["runs", "settle", &run, "notes.send[0]", "--not-done"]);
     assert!(settled.status.success(), "{}", shown(&settled));
     let done = desk.0.shown(&["resume", &run]);
     assert!(done.contains("send {\"text\": \"hello\"}"), "{done}");
@@ -170,7 +186,10 @@ fn a_call_that_hangs_is_cancelled() {
 fn garbage_is_passed_over_and_long_answers_are_cut() {
     let desk = Desk::new("garbage");
     let shown = desk.calls(&["notes/look"]);
-    assert!(shown.starts_with("exit 0") && shown.contains("look {}"), "{shown}");
+    assert!(
+        shown.starts_with("exit 0") && shown.contains("look {}"),
+        "{shown}"
+    );
     desk.goes("long");
     let shown = desk.calls(&["notes/look"]);
     assert!(shown.contains("[cut off: 20000 of 100000 bytes are shown]"));
@@ -186,7 +205,10 @@ fn a_changed_tool_is_stopped_and_asked_about() {
     let question = desk.question();
     desk.answer(&question, &json!(false));
     let refused = desk.0.shown(&["resume", question["run"].as_str().unwrap()]);
-    assert!(refused.contains("the person does not allow it like this"), "{refused}");
+    assert!(
+        refused.contains("the person does not allow it like this"),
+        "{refused}"
+    );
     let asked = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
     assert!(asked.contains("May it be used as it is now?"), "{asked}");
     let question = desk.question();
@@ -194,14 +216,19 @@ fn a_changed_tool_is_stopped_and_asked_about() {
     let done = desk.0.shown(&["resume", question["run"].as_str().unwrap()]);
     assert!(done.contains("send {\"text\": \"hello\"}"), "{done}");
     // From now on it is approved as it is.
-    assert!(desk.calls(&["notes/send", "{\"text\": \"again\"}"]).starts_with("exit 0"));
+    assert!(
+        desk.calls(&["notes/send", "{\"text\": \"again\"}"])
+            .starts_with("exit 0")
+    );
     assert_eq!(desk.wrote("calls"), ["look", "send", "send"]);
 }
 
 #[test]
 fn a_question_in_the_middle_of_a_call_is_answered_from_elsewhere() {
     let desk = Desk::new("asks");
-    let calling = desk.0.spawn(&["mcp", "call", "notes/send", "{\"text\": \"hello\"}"]);
+    let calling = desk
+        .0
+        .spawn(&["mcp", "call", "notes/send", "{\"text\": \"hello\"}"]);
     let question = desk.question();
     assert_eq!(question["path"], "notes.send-asks[0]/question[0]");
     assert_eq!(question["text"], "the MCP server notes asks: To whom?");
@@ -215,16 +242,26 @@ fn a_question_in_the_middle_of_a_call_is_answered_from_elsewhere() {
 fn a_question_that_nobody_answers_is_cancelled() {
     let desk = Desk::new("asks");
     let config = std::fs::read_to_string(desk.0.path("plumb.toml")).unwrap();
-    std::fs::write(desk.0.path("plumb.toml"), config.replace("ask_s = 20", "ask_s = 1")).unwrap();
+    std::fs::write(
+        desk.0.path("plumb.toml"),
+        config.replace("ask_s = 20", "ask_s = 1"),
+    )
+    .unwrap();
     let done = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
-    assert!(done.starts_with("exit 0") && done.contains("{\"action\": \"cancel\"}"), "{done}");
+    assert!(
+        done.starts_with("exit 0") && done.contains("{\"action\": \"cancel\"}"),
+        "{done}"
+    );
 }
 
 #[test]
 fn a_server_of_the_new_version_that_wants_input_leaves_nothing_open() {
     let desk = Desk::new("wants");
     let shown = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
-    assert!(shown.starts_with("exit 1") && shown.contains("To whom?"), "{shown}");
+    assert!(
+        shown.starts_with("exit 1") && shown.contains("To whom?"),
+        "{shown}"
+    );
     assert!(desk.wrote("calls").is_empty());
     let question = desk.question();
     desk.answer(&question, &json!({"to": "Ada"}));
@@ -233,14 +270,27 @@ fn a_server_of_the_new_version_that_wants_input_leaves_nothing_open() {
     assert!(done.contains("\"content\": {\"to\": \"Ada\"}"), "{done}");
     assert_eq!(desk.wrote("calls"), ["send"]);
     let steps = desk.0.json(&["runs", "show", run, "--json"]);
-    let paths: Vec<&str> = steps["steps"].as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, ["notes.send[0]", "notes.send-asks[0]/question[0]", "notes.send-asks[0]/notes.send[0]"]);
+    let paths: Vec<&str> = steps["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "notes.send[0]",
+            "notes.send-asks[0]/question[0]",
+            "notes.send-asks[0]/notes.send[0]"
+        ]
+    );
 }
 
 #[test]
 fn an_agent_calls_a_server_and_its_run_is_replayed_without_it() {
     let desk = Desk::new("");
-    let agent = "---\nname: clerk\nmodel: openai:test\ntools: [\"mcp:notes/*\"]\n---\nYou keep notes.\n";
+    let agent =
+        "---\nname: clerk\nmodel: openai:test\ntools: [\"mcp:notes/*\"]\n---\nYou keep notes.\n";
     std::fs::write(desk.0.path("clerk.md"), agent).unwrap();
     let model = support::server(|body| {
         let messages = body["messages"].as_array().unwrap();
@@ -253,7 +303,14 @@ fn an_agent_calls_a_server_and_its_run_is_replayed_without_it() {
     insta::assert_snapshot!(desk.0.shown(&["check", "clerk.md"]), @"");
     let output = desk
         .0
-        .command(&["run", "clerk.md", "Say hello.", "--json", "--base-url", &model])
+        .command(&[
+            "run",
+            "clerk.md",
+            "Say hello.",
+            "--json",
+            "--base-url",
+            &model,
+        ])
         .env("OPENAI_API_KEY", "not-a-real-key")
         .output()
         .unwrap();
@@ -267,6 +324,10 @@ fn an_agent_calls_a_server_and_its_run_is_replayed_without_it() {
     let replay = desk.0.output(&["replay", run["run"].as_str().unwrap()]);
     assert!(replay.status.success(), "{}", shown(&replay));
     insta::assert_snapshot!(desk.0.shown(&["check", "clerk.md"]), @"");
-    std::fs::write(desk.0.path("clerk.md"), agent.replace("notes/*", "post/send")).unwrap();
+    std::fs::write(
+        desk.0.path("clerk.md"),
+        agent.replace("notes/*", "post/send"),
+    )
+    .unwrap();
     insta::assert_snapshot!(desk.0.shown(&["check", "clerk.md"]), @"");
 }

@@ -45,9 +45,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let serving = Project::new(&[("chairs.md", "# Chairs\n\nA chair has four legs and a back.\n")]);
+        let serving = Project::new(&[(
+            "chairs.md",
+            "# Chairs\n\nA chair has four legs and a back.\n",
+        )]);
         std::fs::create_dir(serving.path("agents")).unwrap();
-        for (name, text) in [("sums.md", SUMS), ("thrifty.md", THRIFTY), ("slow.md", SLOW)] {
+        for (name, text) in [
+            ("sums.md", SUMS),
+            ("thrifty.md", THRIFTY),
+            ("slow.md", SLOW),
+        ] {
             std::fs::write(serving.path("agents").join(name), text).unwrap();
         }
         std::fs::write(serving.path("agents/README.md"), "No agent.\n").unwrap();
@@ -82,7 +89,8 @@ impl Pair {
 
     fn calls(&self, tool: &str, arguments: &Value) -> String {
         let tool = format!("own/{tool}");
-        self.calling.shown(&["mcp", "call", &tool, &arguments.to_string()])
+        self.calling
+            .shown(&["mcp", "call", &tool, &arguments.to_string()])
     }
 }
 
@@ -94,15 +102,39 @@ fn an_agent_is_a_tool_and_each_call_a_run() {
         pair.approve();
         let shown = pair.calling.json(&["mcp", "show", "own", "--json"]);
         assert_eq!(shown["protocol"], version);
-        let tools: Vec<String> = shown["tools"].as_array().unwrap().iter()
-            .map(|tool| format!("{} {}", tool["tool"]["name"].as_str().unwrap(), tool["effect"].as_str().unwrap()))
+        let tools: Vec<String> = shown["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| {
+                format!(
+                    "{} {}",
+                    tool["tool"]["name"].as_str().unwrap(),
+                    tool["effect"].as_str().unwrap()
+                )
+            })
             .collect();
-        assert_eq!(tools, ["slow read", "sums read", "thrifty read", "library_search read", "library_read read"]);
+        assert_eq!(
+            tools,
+            [
+                "slow read",
+                "sums read",
+                "thrifty read",
+                "library_search read",
+                "library_read read"
+            ]
+        );
         let said = pair.calls("sums", &json!({"input": "What is 20 + 22?"}));
-        assert!(said.starts_with("exit 0") && said.contains("It is 42."), "{version}: {said}");
+        assert!(
+            said.starts_with("exit 0") && said.contains("It is 42."),
+            "{version}: {said}"
+        );
         assert!(said.contains("… own.sums 2: → math"), "{version}: {said}");
         let runs = pair.serving.json(&["runs", "--json"]);
-        assert_eq!((&runs[0]["agent"], &runs[0]["status"]), (&json!("sums"), &json!("finished")));
+        assert_eq!(
+            (&runs[0]["agent"], &runs[0]["status"]),
+            (&json!("sums"), &json!("finished"))
+        );
     }
 }
 
@@ -112,15 +144,26 @@ fn a_run_that_asks_asks_at_the_client() {
     pair.over_stdio("2026-07-28");
     pair.approve();
     let said = pair.calls("thrifty", &json!({"input": "What is 20 + 22?"}));
-    assert!(said.starts_with("exit 1") && said.contains("parked"), "{said}");
+    assert!(
+        said.starts_with("exit 1") && said.contains("parked"),
+        "{said}"
+    );
     // The question stands in both journals, and no process is left.
     let open = pair.calling.json(&["questions", "--json"]);
     let question = &open[0];
-    let (run, path) = (question["run"].as_str().unwrap(), question["path"].as_str().unwrap());
-    let answered = pair.calling.output(&["answer", run, path, "{\"answer\": 100}"]);
+    let (run, path) = (
+        question["run"].as_str().unwrap(),
+        question["path"].as_str().unwrap(),
+    );
+    let answered = pair
+        .calling
+        .output(&["answer", run, path, "{\"answer\": 100}"]);
     assert!(answered.status.success(), "{}", shown(&answered));
     let done = pair.calling.shown(&["resume", run]);
-    assert!(done.starts_with("exit 0") && done.contains("It is 42."), "{done}");
+    assert!(
+        done.starts_with("exit 0") && done.contains("It is 42."),
+        "{done}"
+    );
     let runs = pair.serving.json(&["runs", "--json"]);
     assert_eq!(runs.as_array().unwrap().len(), 1, "it is the same run");
 }
@@ -130,7 +173,10 @@ fn the_library_is_searched_and_read() {
     let pair = Pair::new();
     pair.over_stdio("2026-07-28");
     pair.approve();
-    let found = pair.calls("library_search", &json!({"question": "How many legs has a chair?"}));
+    let found = pair.calls(
+        "library_search",
+        &json!({"question": "How many legs has a chair?"}),
+    );
     assert!(found.contains("four legs"), "{found}");
     let (_, rest) = found.split_once("\"id\":\"").unwrap();
     let id = rest.split('"').next().unwrap();
@@ -146,9 +192,16 @@ fn a_call_that_is_no_longer_wanted_ends_its_run() {
     pair.over_stdio("2025-11-25");
     pair.approve();
     let config = std::fs::read_to_string(pair.calling.path("plumb.toml")).unwrap();
-    std::fs::write(pair.calling.path("plumb.toml"), config.replace("time_s = 30", "time_s = 2")).unwrap();
+    std::fs::write(
+        pair.calling.path("plumb.toml"),
+        config.replace("time_s = 30", "time_s = 2"),
+    )
+    .unwrap();
     let said = pair.calls("slow", &json!({}));
-    assert!(said.contains("took longer than 2 s and was cancelled"), "{said}");
+    assert!(
+        said.contains("took longer than 2 s and was cancelled"),
+        "{said}"
+    );
     let runs = pair.serving.json(&["runs", "--json"]);
     assert_eq!(runs[0]["status"], "cancelled", "{runs}");
 }
@@ -168,17 +221,35 @@ fn over_http_who_shows_the_token_may_call() {
     let pair = Pair::new();
     let mut child = pair
         .serving
-        .command(&["mcp", "agents", "--listen", "127.0.0.1:0", "--base-url", &support::server(answer)])
+        .command(&[
+            "mcp",
+            "agents",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &support::server(answer),
+        ])
         .env("OPENAI_API_KEY", "not-a-real-key")
         .env("PLUMB_TOKEN", "the-token")
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let _serving = Serving(child);
-    let line = lines.find_map(|line| line.ok().filter(|line| line.contains(" at http"))).unwrap();
-    let url = line.split_once(" at ").unwrap().1.split(';').next().unwrap().to_owned();
+    let line = lines
+        .find_map(|line| line.ok().filter(|line| line.contains(" at http")))
+        .unwrap();
+    let url = line
+        .split_once(" at ")
+        .unwrap()
+        .1
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
     for version in VERSIONS {
-        pair.configure(&format!("url = \"{url}\"\ntoken = \"OWN_TOKEN\"\nprotocol = \"{version}\"\n"));
+        pair.configure(&format!(
+            "url = \"{url}\"\ntoken = \"OWN_TOKEN\"\nprotocol = \"{version}\"\n"
+        ));
         let with = |token: &str, words: &[&str]| {
             let mut command = pair.calling.command(words);
             shown(&command.env("OWN_TOKEN", token).output().unwrap())
@@ -187,8 +258,14 @@ fn over_http_who_shows_the_token_may_call() {
         assert!(wrong.starts_with("exit 1"), "{version}: {wrong}");
         let approved = with("the-token", &["mcp", "approve", "own", "--yes"]);
         assert!(approved.starts_with("exit 0"), "{version}: {approved}");
-        let said = with("the-token", &["mcp", "call", "own/sums", "{\"input\": \"20 + 22?\"}"]);
-        assert!(said.contains("It is 42.") && said.contains("→ math"), "{version}: {said}");
+        let said = with(
+            "the-token",
+            &["mcp", "call", "own/sums", "{\"input\": \"20 + 22?\"}"],
+        );
+        assert!(
+            said.contains("It is 42.") && said.contains("→ math"),
+            "{version}: {said}"
+        );
     }
     // A page in a browser that was led here by another name.
     let address = url.trim_start_matches("http://").trim_end_matches("/mcp");

@@ -25,7 +25,11 @@ impl Answer {
     /// What a tool has given. Names that begin with `plumb:` are kept for what is recorded beside an answer; what
     /// a tool gives may come from anywhere, and cannot pass for it.
     pub(crate) fn given(value: Value) -> Answer {
-        let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
+        let mut names = value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name);
         if let Some(name) = names.find(|name| name.starts_with("plumb:")) {
             return Answer::Error(format!("an answer cannot have the field `{name}`"));
         }

@@ -40,7 +40,10 @@ pub(super) fn run(plumb: &Path, address: &str) -> Result<()> {
     let tools = shown["tools"].as_array().cloned().unwrap_or_default();
     let calls: Vec<(String, Value)> = match context["toolCalls"].as_array() {
         Some(calls) => calls.iter().map(call_of).collect(),
-        None => tools.iter().map(|tool| made_up(&scenario, tool, &tools)).collect(),
+        None => tools
+            .iter()
+            .map(|tool| made_up(&scenario, tool, &tools))
+            .collect(),
     };
     if scenario == "sep-2322-client-request-state" {
         return desk.side_by_side(&calls);
@@ -52,7 +55,10 @@ pub(super) fn run(plumb: &Path, address: &str) -> Result<()> {
 }
 
 fn call_of(call: &Value) -> (String, Value) {
-    (call["name"].as_str().unwrap_or_default().to_owned(), call["arguments"].clone())
+    (
+        call["name"].as_str().unwrap_or_default().to_owned(),
+        call["arguments"].clone(),
+    )
 }
 
 /// A call of a tool, with something for what it wants.
@@ -72,7 +78,9 @@ fn made_up(scenario: &str, tool: &Value, tools: &[Value]) -> (String, Value) {
     }
     if scenario == "json-schema-2020-12-preservation" && arguments.contains_key("schema") {
         // What it sent of its other tool, sent back.
-        let other = tools.iter().find(|other| other["tool"]["name"] != tool["tool"]["name"]);
+        let other = tools
+            .iter()
+            .find(|other| other["tool"]["name"] != tool["tool"]["name"]);
         let other = other.map(|other| other["tool"]["schema"].clone());
         arguments.insert("schema".to_owned(), other.unwrap_or_default());
     }
@@ -92,7 +100,8 @@ impl Desk {
         match context["client_id"].as_str() {
             Some(id) => lines.push(format!("client_id = \"{id}\"")),
             None => lines.push(
-                "client_metadata_url = \"https://conformance-test.local/client-metadata.json\"".to_owned(),
+                "client_metadata_url = \"https://conformance-test.local/client-metadata.json\""
+                    .to_owned(),
             ),
         }
         if secret.is_some() {
@@ -135,7 +144,9 @@ impl Desk {
         let Some((_, rest)) = said.split_once(&wanted) else {
             return Ok(false);
         };
-        let scope = rest.strip_prefix(" --scope '").and_then(|rest| rest.split_once('\''));
+        let scope = rest
+            .strip_prefix(" --scope '")
+            .and_then(|rest| rest.split_once('\''));
         let mut words = vec!["mcp", "login", SERVER];
         if let Some((scope, _)) = scope {
             words.extend(["--scope", scope]);
@@ -188,10 +199,13 @@ impl Desk {
     /// Calls all tools at the same time.
     fn side_by_side(&self, calls: &[(String, Value)]) -> Result<()> {
         std::thread::scope(|scope| {
-            let calling = calls.iter().map(|(name, arguments)| scope.spawn(move || self.call(name, arguments)));
+            let calling = calls
+                .iter()
+                .map(|(name, arguments)| scope.spawn(move || self.call(name, arguments)));
             let calling: Vec<_> = calling.collect();
             for call in calling {
-                call.join().map_err(|_| anyhow::anyhow!("a call has failed"))??;
+                call.join()
+                    .map_err(|_| anyhow::anyhow!("a call has failed"))??;
             }
             Ok(())
         })
@@ -201,7 +215,10 @@ impl Desk {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         eprintln!("$ plumb {}", words.join(" "));
         let mut command = self.command(&words);
-        Ok(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+        Ok(command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?)
     }
 
     /// Answers every open question: yes, or with a form that is left as it is.

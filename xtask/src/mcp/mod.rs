@@ -19,7 +19,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::workspace;
 
 /// What npm is asked for. The suite wants a newer node than many machines have.
-const PACKAGES: [&str; 2] = ["node@22.23.3", "@modelcontextprotocol/conformance@0.2.0-alpha.12"];
+const PACKAGES: [&str; 2] = [
+    "node@22.23.3",
+    "@modelcontextprotocol/conformance@0.2.0-alpha.12",
+];
 
 const VERSIONS: [&str; 2] = ["2025-11-25", "2026-07-28"];
 
@@ -60,7 +63,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         return Ok(());
     };
     let tools = install()?;
-    let plumb = workspace::metadata(root)?.target_directory.join("debug/plumb");
+    let plumb = workspace::metadata(root)?
+        .target_directory
+        .join("debug/plumb");
     let mut failed = Vec::new();
     for version in &part.versions {
         for role in &part.roles {
@@ -71,16 +76,25 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
                 Some(scenario) => suite.args(["--scenario", scenario, "--spec-version", version]),
                 None => suite.args(["--requirements", version]),
             };
-            let expected = root.join(format!("crates/cli/tests/conformance/expected-{version}.yml"));
+            let expected = root.join(format!(
+                "crates/cli/tests/conformance/expected-{version}.yml"
+            ));
             suite.arg("--expected-failures").arg(expected);
             // Its example servers are on this machine; nothing else is to be reached.
             suite.env("PLUMB_OFFLINE", "1");
             let passed = match *role {
                 "client" => {
                     let own = std::env::current_exe()?;
-                    let command = format!("{} mcp-conformance as-client {}", own.display(), plumb.display());
+                    let command = format!(
+                        "{} mcp-conformance as-client {}",
+                        own.display(),
+                        plumb.display()
+                    );
                     suite.env("PLUMB_CONFORMANCE_NODE", tools.join("node"));
-                    suite.args(["--command", &command, "--timeout", "60000"]).status()?.success()
+                    suite
+                        .args(["--command", &command, "--timeout", "60000"])
+                        .status()?
+                        .success()
                 }
                 _ => {
                     let (_serving, address) = serve(root, &plumb)?;
@@ -113,7 +127,10 @@ fn part(arguments: &[String]) -> Result<Option<Part>> {
                 let wanted = arguments.next().context("--version wants a value")?;
                 part.versions.retain(|version| version == wanted);
                 if part.versions.is_empty() {
-                    bail!("there is no version {wanted}; there are {}", VERSIONS.join(" and "));
+                    bail!(
+                        "there is no version {wanted}; there are {}",
+                        VERSIONS.join(" and ")
+                    );
                 }
             }
             "--scenario" => {
@@ -144,9 +161,16 @@ fn install() -> Result<PathBuf> {
     workspace::output(&mut npm).context("hint: npm comes with node")?;
     // The package's own script, which npm may leave out, puts the program there.
     let script = folder.join("node_modules/node");
-    if !bin.join("node").exists() || Command::new(bin.join("node")).arg("--version").output().is_err() {
+    if !bin.join("node").exists()
+        || Command::new(bin.join("node"))
+            .arg("--version")
+            .output()
+            .is_err()
+    {
         let mut script_run = Command::new("node");
-        script_run.arg("installArchSpecificPackage.js").current_dir(script);
+        script_run
+            .arg("installArchSpecificPackage.js")
+            .current_dir(script);
         workspace::output(&mut script_run)?;
     }
     std::fs::write(mark, wanted)?;
@@ -160,7 +184,14 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
     std::fs::create_dir_all(&project)?;
     let mut server = Command::new(plumb);
     server
-        .args(["mcp", "--no-token", "--listen", "127.0.0.1:0", "--base-url", &model])
+        .args([
+            "mcp",
+            "--no-token",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &model,
+        ])
         .args(["--model", "openai:stub"])
         .arg(root.join("crates/cli/tests/conformance/agents"))
         .arg("--project")
@@ -170,13 +201,20 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
     let started = server.spawn();
-    let mut serving = Serving(started.with_context(|| format!("cannot start {}", plumb.display()))?);
-    let said = serving.0.stderr.take().context("it has no standard error")?;
+    let mut serving =
+        Serving(started.with_context(|| format!("cannot start {}", plumb.display()))?);
+    let said = serving
+        .0
+        .stderr
+        .take()
+        .context("it has no standard error")?;
     let mut lines = BufReader::new(said).lines();
     for line in lines.by_ref() {
         let line = line?;
         println!("{line}");
-        let address = line.split_once(" at ").and_then(|(_, rest)| rest.split_once(';'));
+        let address = line
+            .split_once(" at ")
+            .and_then(|(_, rest)| rest.split_once(';'));
         if let Some((address, _)) = address {
             let address = address.to_owned();
             // What it says later must not fill the pipe.

@@ -28,19 +28,39 @@ const CASES: &[Case] = &[
     case("everything/echo", r#"{"message": "hello"}"#, "hello"),
     case("everything/get-sum", r#"{"a": 2, "b": 3}"#, "5"),
     case("everything/get-tiny-image", "{}", "[image/png, "),
-    case("everything/trigger-long-running-operation", r#"{"duration": 1, "steps": 2}"#, "completed"),
+    case(
+        "everything/trigger-long-running-operation",
+        r#"{"duration": 1, "steps": 2}"#,
+        "completed",
+    ),
     case("everything/@resources", "{}", "uri"),
     case("everything/@prompts", "{}", "name"),
-    case("filesystem/list_directory", r#"{"path": "."}"#, "plumb.toml"),
-    case("filesystem/write_file", r#"{"path": "written.txt", "content": "by plumb"}"#, "written.txt"),
-    case("filesystem/read_text_file", r#"{"path": "written.txt"}"#, "by plumb"),
+    case(
+        "filesystem/list_directory",
+        r#"{"path": "."}"#,
+        "plumb.toml",
+    ),
+    case(
+        "filesystem/write_file",
+        r#"{"path": "written.txt", "content": "by plumb"}"#,
+        "written.txt",
+    ),
+    case(
+        "filesystem/read_text_file",
+        r#"{"path": "written.txt"}"#,
+        "by plumb",
+    ),
     case(
         "memory/create_entities",
         r#"{"entities": [{"name": "Ada", "entityType": "person", "observations": ["writes programs"]}]}"#,
         "Ada",
     ),
     case("memory/read_graph", "{}", "writes programs"),
-    case("git/git_log", r#"{"repo_path": ".", "max_count": 1}"#, "a first commit"),
+    case(
+        "git/git_log",
+        r#"{"repo_path": ".", "max_count": 1}"#,
+        "a first commit",
+    ),
     case("time/get_current_time", r#"{"timezone": "UTC"}"#, "UTC"),
 ];
 
@@ -55,18 +75,23 @@ const fn case(tool: &'static str, arguments: &'static str, contains: &'static st
 /// Tries every case; fails with those that do not answer as they should.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let tools = install()?;
-    let plumb = workspace::metadata(root)?.target_directory.join("debug/plumb");
+    let plumb = workspace::metadata(root)?
+        .target_directory
+        .join("debug/plumb");
     let project = project(&tools)?;
     let typed = |words: &[&str]| -> Result<Output> {
         let mut command = command(&plumb, &project, words);
-        command.output().with_context(|| format!("cannot start {}", plumb.display()))
+        command
+            .output()
+            .with_context(|| format!("cannot start {}", plumb.display()))
     };
     for server in ["everything", "filesystem", "memory", "git", "time"] {
         let output = typed(&["mcp", "approve", server, "--yes"])?;
         if !output.status.success() {
             bail!("{server}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let shown: Value = serde_json::from_slice(&typed(&["mcp", "show", server, "--json"])?.stdout)?;
+        let shown: Value =
+            serde_json::from_slice(&typed(&["mcp", "show", server, "--json"])?.stdout)?;
         let (name, protocol) = (&shown["name"], &shown["protocol"]);
         println!("{server}: {name}, protocol {protocol}");
     }
@@ -94,7 +119,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 /// A question in the middle of a call, answered from elsewhere.
 fn asked(plumb: &Path, project: &Path) -> Result<()> {
     let words = ["mcp", "call", "everything/trigger-elicitation-request"];
-    let calling: Child = command(plumb, project, &words).stdout(Stdio::piped()).spawn()?;
+    let calling: Child = command(plumb, project, &words)
+        .stdout(Stdio::piped())
+        .spawn()?;
     let until = Instant::now() + Duration::from_secs(60);
     let question = loop {
         let open = command(plumb, project, &["questions", "--json"]).output()?;
@@ -108,7 +135,12 @@ fn asked(plumb: &Path, project: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     };
     let text = |name: &str| question[name].as_str().unwrap_or_default().to_owned();
-    let answer = command(plumb, project, &["answer", &text("run"), &text("path"), "\"decline\""]).output()?;
+    let answer = command(
+        plumb,
+        project,
+        &["answer", &text("run"), &text("path"), "\"decline\""],
+    )
+    .output()?;
     let output = calling.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !answer.status.success() || !said.contains("declined") {
@@ -132,14 +164,19 @@ fn command(plumb: &Path, project: &Path, words: &[&str]) -> Command {
 /// Fetches the servers, once, and gives their folder.
 fn install() -> Result<PathBuf> {
     let folder = workspace::cache()?.join("mcp-servers");
-    let (mark, wanted) = (folder.join("installed"), [&NPM[..], &PIP[..]].concat().join(" "));
+    let (mark, wanted) = (
+        folder.join("installed"),
+        [&NPM[..], &PIP[..]].concat().join(" "),
+    );
     if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("package.json"), "{\"private\": true}\n")?;
     let mut npm = Command::new("npm");
-    npm.args(["install", "--silent", "--no-audit", "--no-fund"]).args(NPM).current_dir(&folder);
+    npm.args(["install", "--silent", "--no-audit", "--no-fund"])
+        .args(NPM)
+        .current_dir(&folder);
     workspace::output(&mut npm).context("hint: npm comes with node")?;
     let python = folder.join("python");
     workspace::output(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
@@ -156,7 +193,12 @@ fn project(tools: &Path) -> Result<PathBuf> {
         std::fs::remove_dir_all(&project)?;
     }
     std::fs::create_dir_all(&project)?;
-    let package = |name: &str| tools.join("node_modules/@modelcontextprotocol").join(name).join("dist/index.js");
+    let package = |name: &str| {
+        tools
+            .join("node_modules/@modelcontextprotocol")
+            .join(name)
+            .join("dist/index.js")
+    };
     let python = |name: &str| tools.join("python/bin").join(name);
     let config = format!(
         "[mcp.everything]\ncommand = [\"node\", {:?}, \"stdio\"]\n\

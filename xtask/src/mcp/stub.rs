@@ -51,7 +51,8 @@ fn said(request: &Value) -> (&'static str, &'static str, String) {
     let instructions = instructions.and_then(Value::as_str).unwrap_or_default();
     let has_called = messages.iter().any(|message| message["role"] == "tool");
     if instructions.starts_with("Fail.") {
-        let error = json!({"error": {"message": "This tool intentionally returns an error for testing"}});
+        let error =
+            json!({"error": {"message": "This tool intentionally returns an error for testing"}});
         return ("400 Bad Request", "application/json", error.to_string());
     }
     let find = |word: &str| {
@@ -63,15 +64,25 @@ fn said(request: &Value) -> (&'static str, &'static str, String) {
             let (name, arguments) = call.split_once(' ').unwrap_or((call, "{}"));
             let call = json!({"index": 0, "id": "call-1", "type": "function",
                 "function": {"name": name, "arguments": arguments}});
-            (json!({"role": "assistant", "tool_calls": [call]}), "tool_calls")
+            (
+                json!({"role": "assistant", "tool_calls": [call]}),
+                "tool_calls",
+            )
         }
-        None => (json!({"role": "assistant", "content": find("Say:").unwrap_or("Yes.")}), "stop"),
+        None => (
+            json!({"role": "assistant", "content": find("Say:").unwrap_or("Yes.")}),
+            "stop",
+        ),
     };
     let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});
     if request["stream"] == true {
         let piece = json!({"id": "1", "object": "chat.completion.chunk", "model": "stub",
             "choices": [{"index": 0, "delta": message, "finish_reason": finish}], "usage": usage});
-        return ("200 OK", "text/event-stream", format!("data: {piece}\n\ndata: [DONE]\n\n"));
+        return (
+            "200 OK",
+            "text/event-stream",
+            format!("data: {piece}\n\ndata: [DONE]\n\n"),
+        );
     }
     let whole = json!({"id": "1", "object": "chat.completion", "model": "stub",
         "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage});

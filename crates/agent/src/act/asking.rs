@@ -63,7 +63,9 @@ fn question(wanted: Wanted) -> Question {
 
 /// The scope of what belongs to the call at an address: `mail.send-asks[3]` beside `mail.send[3]`.
 fn beside(run: &Run, tool: &str, at: &str) -> Run {
-    let number = at.rsplit_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+    let number = at
+        .rsplit_once('[')
+        .and_then(|(_, rest)| rest.strip_suffix(']'));
     let index = number.and_then(|number| number.parse().ok()).unwrap_or(0);
     run.scope(&format!("{tool}-asks"), index)
 }
@@ -86,8 +88,14 @@ const AT: &str = "plumb:at";
 
 impl From<Value> for Recorded {
     fn from(value: Value) -> Recorded {
-        let asked = value.get(ASKED).and_then(|asked| Vec::deserialize(asked).ok());
-        match (asked, value.get(ANSWER), value.get(AT).and_then(Value::as_str)) {
+        let asked = value
+            .get(ASKED)
+            .and_then(|asked| Vec::deserialize(asked).ok());
+        match (
+            asked,
+            value.get(ANSWER),
+            value.get(AT).and_then(Value::as_str),
+        ) {
             (Some(asked), Some(answer), Some(at)) => Recorded {
                 answer: answer.clone().into(),
                 asked,
@@ -117,7 +125,10 @@ impl Recorded {
     /// so is each question.
     pub(super) async fn ask_again(&self, run: &Run, tool: &str) -> journal::Result<()> {
         for question in &self.asked {
-            match beside(run, tool, &self.at).ask::<Value>("question", question).await {
+            match beside(run, tool, &self.at)
+                .ask::<Value>("question", question)
+                .await
+            {
                 // Nobody had answered in time.
                 Ok(_) | Err(journal::Error::StepFailed { .. }) => {}
                 Err(error) => return Err(error),
@@ -207,6 +218,9 @@ mod tests {
             at: "mail.send[0]".to_owned(),
         };
         let back = Recorded::from(Value::from(asked.clone()));
-        assert_eq!((&back.answer, &back.asked, &back.at), (&asked.answer, &asked.asked, &asked.at));
+        assert_eq!(
+            (&back.answer, &back.asked, &back.at),
+            (&asked.answer, &asked.asked, &asked.at)
+        );
     }
 }

@@ -117,7 +117,9 @@ async fn put(question: OpenQuestion) -> Result<Option<Value>> {
 /// What somebody types as the answer; `None` where they leave it open.
 fn typed(text: &str, schema: &Value) -> Result<Option<Value>> {
     view::say(&format!("? {text}"));
-    let form = schema["anyOf"][0].as_object().map_or(schema, |_| &schema["anyOf"][0]);
+    let form = schema["anyOf"][0]
+        .as_object()
+        .map_or(schema, |_| &schema["anyOf"][0]);
     let words: Vec<&str> = schema["anyOf"][1]["enum"]
         .as_array()
         .map(|words| words.iter().filter_map(Value::as_str).collect())
@@ -125,7 +127,9 @@ fn typed(text: &str, schema: &Value) -> Result<Option<Value>> {
     if !words.is_empty() {
         view::say(&format!("  (or: {})", words.join(", ")));
     }
-    let fields = form["properties"].as_object().filter(|fields| !fields.is_empty());
+    let fields = form["properties"]
+        .as_object()
+        .filter(|fields| !fields.is_empty());
     let Some(fields) = fields.filter(|_| form["type"] == "object") else {
         return Ok(loop {
             let Some(line) = line(&format!("  {}> ", kind(form)))? else {
@@ -162,7 +166,11 @@ fn kind(schema: &Value) -> String {
     if let Some(choices) = schema["enum"].as_array() {
         let choices: Vec<String> = choices
             .iter()
-            .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
+            .map(|choice| {
+                choice
+                    .as_str()
+                    .map_or_else(|| choice.to_string(), str::to_owned)
+            })
             .collect();
         return choices.join(" | ");
     }
@@ -171,7 +179,9 @@ fn kind(schema: &Value) -> String {
         Some("string") => "text".to_owned(),
         Some(kind @ ("number" | "integer")) => kind.to_owned(),
         _ => match schema.get("const") {
-            Some(only) => only.as_str().map_or_else(|| only.to_string(), str::to_owned),
+            Some(only) => only
+                .as_str()
+                .map_or_else(|| only.to_string(), str::to_owned),
             None => "JSON".to_owned(),
         },
     }

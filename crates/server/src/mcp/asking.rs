@@ -169,7 +169,11 @@ mod tests {
         let object = json!({"type": "object", "properties": {"name": {"type": "string"}}});
         let list = json!({"type": "array", "items": {"type": "string"}});
         for (schema, content, expected) in [
-            (json!({"type": "boolean"}), json!({"answer": true}), json!(true)),
+            (
+                json!({"type": "boolean"}),
+                json!({"answer": true}),
+                json!(true),
+            ),
             (object, json!({"name": "Ada"}), json!({"name": "Ada"})),
             (list, json!({"answer": "[\"a\"]"}), json!(["a"])),
         ] {
@@ -186,11 +190,16 @@ mod tests {
     fn what_a_client_carries_is_ours_or_refused() {
         let codec = RequestStateCodec::try_new(vec![7; 32]).unwrap();
         let spec = Spec::new("clock", "Says the time.");
-        let asks = Asks::one("sure", wanted(json!({"type": "boolean"})), json!({"run": "01k"}));
+        let asks = Asks::one(
+            "sure",
+            wanted(json!({"type": "boolean"})),
+            json!({"run": "01k"}),
+        );
         let arguments = json!({"input": "now"});
         let required = required(&codec, &asks, &spec, &arguments).unwrap();
         let sealed = required.request_state.unwrap();
-        let responses = BTreeMap::from([("sure".to_owned(), json!(accepted(json!({"answer": true}))))]);
+        let responses =
+            BTreeMap::from([("sure".to_owned(), json!(accepted(json!({"answer": true}))))]);
         let call = |state: &str| {
             CallToolRequestParams::new("clock")
                 .with_request_state(state)

@@ -58,8 +58,16 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = self.tools.find(&request.name).map(Arc::clone) else {
-            let names: Vec<String> = self.tools.iter().map(|tool| tool.spec().shown_name()).collect();
-            let said = format!("there is no tool {}; there are {}", request.name, names.join(", "));
+            let names: Vec<String> = self
+                .tools
+                .iter()
+                .map(|tool| tool.spec().shown_name())
+                .collect();
+            let said = format!(
+                "there is no tool {}; there are {}",
+                request.name,
+                names.join(", ")
+            );
             return Err(ErrorData::invalid_params(said, None));
         };
         let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
@@ -81,7 +89,9 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         for _ in 0..MOST_ROUNDS {
-            let answer = self.once(tool, arguments.clone(), told.take(), context).await;
+            let answer = self
+                .once(tool, arguments.clone(), told.take(), context)
+                .await;
             let asks = match answer {
                 Answer::Value(value) => return Ok(done(&value).into()),
                 Answer::Error(said) => return Ok(failed(said).into()),

@@ -49,10 +49,7 @@ pub struct Offer {
 ///
 /// # Errors
 /// What the client did not say right when it began.
-pub async fn over_stdio(
-    offer: Offer,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<(), String> {
+pub async fn over_stdio(offer: Offer, stop: impl Future<Output = ()> + Send) -> Result<(), String> {
     let handler = handler(offer)?;
     tokio::select! {
         served = async {

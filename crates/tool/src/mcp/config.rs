@@ -212,7 +212,10 @@ mod tests {
     fn a_server_is_a_program_or_an_address() {
         let program = json!({"command": ["server"], "env": {"KEY": {"secret": "MAIL_KEY"}}});
         assert_eq!(check("mail", program), "fine");
-        assert_eq!(check("mail", json!({"url": "http://127.0.0.1:1/mcp"})), "fine");
+        assert_eq!(
+            check("mail", json!({"url": "http://127.0.0.1:1/mcp"})),
+            "fine"
+        );
         insta::assert_snapshot!(check("mail", json!({})), @r#"
         [mcp.mail] has neither a command nor a url
         hint: write command = ["program", "argument"], or url = "http://..."

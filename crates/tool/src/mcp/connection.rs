@@ -83,7 +83,9 @@ impl Connection {
                 let transport = AsyncRwTransport::new_client(started.output, started.input)
                     .with_max_line_length(MESSAGE_BYTES);
                 let opened = async {
-                    let served = handler.serve_with_lifecycle(Numbered::new(transport), lifecycle).await;
+                    let served = handler
+                        .serve_with_lifecycle(Numbered::new(transport), lifecycle)
+                        .await;
                     served.map_err(|error| (failed(&error), login_scope(&error)))
                 };
                 let opened = within(name, config, opened).await;
@@ -412,7 +414,11 @@ fn failed(error: &ClientInitializeError) -> String {
 fn login_scope(error: &ClientInitializeError) -> Option<String> {
     let wanted = error.is_authorization_required() || error.auth_challenge().is_some();
     let scope = error.auth_challenge().and_then(scope);
-    wanted.then(|| scope.map(|scope| format!(" --scope '{scope}'")).unwrap_or_default())
+    wanted.then(|| {
+        scope
+            .map(|scope| format!(" --scope '{scope}'"))
+            .unwrap_or_default()
+    })
 }
 
 /// The scope that a server asks for.
@@ -439,15 +445,20 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Nothing but this machine is called while `$PLUMB_OFFLINE` is set.
 fn offline(url: &str, name: &str) -> Result<()> {
-    let is_set = std::env::var("PLUMB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-    let host = reqwest::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+    let is_set =
+        std::env::var("PLUMB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
+    let host = reqwest::Url::parse(url)
+        .ok()
+        .and_then(|url| Some(url.host_str()?.to_owned()));
     let host = host.unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     if !is_set || host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
         return Ok(());
     }
     Err(Error::Setting {
-        message: format!("the MCP server {name} is on another machine, {host}, and PLUMB_OFFLINE forbids calling it"),
+        message: format!(
+            "the MCP server {name} is on another machine, {host}, and PLUMB_OFFLINE forbids calling it"
+        ),
         hint: "unset PLUMB_OFFLINE".to_owned(),
     })
 }

@@ -1,6 +1,8 @@
 //! What comes back from a call, as text and JSON for a model. Pictures and sound are named, not shown.
 
-use rmcp::model::{CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents};
+use rmcp::model::{
+    CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents,
+};
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -33,7 +35,11 @@ pub(super) fn resource(result: &ReadResourceResult) -> Value {
 pub(super) fn prompt(result: &GetPromptResult) -> Value {
     let parts = result.messages.iter().map(|message| {
         let role = serde_json::json!(message.role);
-        format!("{}: {}", role.as_str().unwrap_or_default(), block(&message.content))
+        format!(
+            "{}: {}",
+            role.as_str().unwrap_or_default(),
+            block(&message.content)
+        )
     });
     parts.collect::<Vec<_>>().join("\n").into()
 }
@@ -91,14 +97,19 @@ mod tests {
 
     #[test]
     fn structure_comes_before_text() {
-        let result = json!({"content": [{"type": "text", "text": "4"}], "structuredContent": {"n": 4}});
+        let result =
+            json!({"content": [{"type": "text", "text": "4"}], "structuredContent": {"n": 4}});
         assert_eq!(answered(result), Ok(json!({"n": 4})));
         assert_eq!(answered(json!({"content": []})), Ok(Value::Null));
     }
 
     #[test]
     fn what_went_wrong_is_told() {
-        let result = json!({"content": [{"type": "text", "text": "no such order"}], "isError": true});
-        assert_eq!(answered(result), Err(Error::Failed("no such order".to_owned())));
+        let result =
+            json!({"content": [{"type": "text", "text": "no such order"}], "isError": true});
+        assert_eq!(
+            answered(result),
+            Err(Error::Failed("no such order".to_owned()))
+        );
     }
 }

@@ -151,9 +151,10 @@ impl ClientHandler for Handler {
     ) -> Result<ElicitResult, rmcp::ErrorData> {
         let origin = context.extensions.get::<InboundStreamOrigin>();
         let cancelled = || ElicitResult::new(ElicitationAction::Cancel);
-        let (Some(call), Some(wanted)) =
-            (self.calls.of_request(origin), wanted(&self.server, &request))
-        else {
+        let (Some(call), Some(wanted)) = (
+            self.calls.of_request(origin),
+            wanted(&self.server, &request),
+        ) else {
             return Ok(cancelled());
         };
         call.asked.send_modify(|asked| *asked += 1);
@@ -193,7 +194,11 @@ pub(super) fn wanted(server: &str, request: &ElicitRequestParams) -> Option<Want
             ..
         } => (plain(message), json!(requested_schema)),
         ElicitRequestParams::UrlElicitationParams { message, url, .. } => (
-            format!("{}\nIt wants you to open {} and to answer \"done\" when that is over.", plain(message), plain(url)),
+            format!(
+                "{}\nIt wants you to open {} and to answer \"done\" when that is over.",
+                plain(message),
+                plain(url)
+            ),
             json!({"const": "done"}),
         ),
         _ => return None,
@@ -227,7 +232,10 @@ fn with_defaults(mut answer: Value, schema: &Value) -> Value {
     let properties = schema["properties"].as_object();
     if let (Some(fields), Some(properties)) = (answer.as_object_mut(), properties) {
         for (name, property) in properties {
-            if let Some(default) = property.get("default").filter(|_| !fields.contains_key(name)) {
+            if let Some(default) = property
+                .get("default")
+                .filter(|_| !fields.contains_key(name))
+            {
                 fields.insert(name.clone(), default.clone());
             }
         }
@@ -247,9 +255,11 @@ mod tests {
     use super::*;
 
     fn form() -> ElicitRequestParams {
-        serde_json::from_value(json!({"mode": "form", "message": "Who?\u{1b}[31m", "requestedSchema": {
+        serde_json::from_value(
+            json!({"mode": "form", "message": "Who?\u{1b}[31m", "requestedSchema": {
             "type": "object", "required": ["name"], "properties": {
-                "name": {"type": "string"}, "age": {"type": "integer", "default": 30}}}}))
+                "name": {"type": "string"}, "age": {"type": "integer", "default": 30}}}}),
+        )
         .unwrap()
     }
 
@@ -257,7 +267,10 @@ mod tests {
     fn a_person_is_asked_in_words_that_no_terminal_obeys() {
         let wanted = wanted("mail", &form()).unwrap();
         assert_eq!(wanted.text, "the MCP server mail asks: Who?[31m");
-        assert_eq!(wanted.schema["anyOf"][1]["enum"], json!(["decline", "cancel"]));
+        assert_eq!(
+            wanted.schema["anyOf"][1]["enum"],
+            json!(["decline", "cancel"])
+        );
     }
 
     #[test]
@@ -266,7 +279,10 @@ mod tests {
         assert_eq!(told.action, ElicitationAction::Accept);
         assert_eq!(told.content, Some(json!({"name": "Ada", "age": 30})));
         let told = answered(&form(), json!("decline"));
-        assert_eq!((told.action, told.content), (ElicitationAction::Decline, None));
+        assert_eq!(
+            (told.action, told.content),
+            (ElicitationAction::Decline, None)
+        );
     }
 
     #[tokio::test(start_paused = true)]

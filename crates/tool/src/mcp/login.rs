@@ -130,18 +130,27 @@ impl Keys {
         open: impl FnOnce(&str),
     ) -> Result<(), LoginError> {
         let Some(url) = &config.url else {
-            return Err(LoginError::new(format!("{server} is a program: it wants no login")));
+            return Err(LoginError::new(format!(
+                "{server} is a program: it wants no login"
+            )));
         };
         let login = &config.login;
         let listener = TcpListener::bind(("127.0.0.1", login.port)).await;
-        let listener = listener.map_err(|error| LoginError::new(format!("cannot listen for the browser: {error}")))?;
+        let listener = listener
+            .map_err(|error| LoginError::new(format!("cannot listen for the browser: {error}")))?;
         let address = listener.local_addr().map_err(LoginError::new)?;
         let mut request = AuthorizationRequest::new(format!("http://{address}/callback"))
             .with_client_name("Plumb")
-            .with_scopes(if asked.1.is_empty() { login.scopes.clone() } else { asked.1 });
+            .with_scopes(if asked.1.is_empty() {
+                login.scopes.clone()
+            } else {
+                asked.1
+            });
         request.challenge = asked.0;
         request.client_id.clone_from(&login.client_id);
-        request.client_metadata_url.clone_from(&login.client_metadata_url);
+        request
+            .client_metadata_url
+            .clone_from(&login.client_metadata_url);
         if let Some(variable) = &login.client_secret {
             request.client_secret = Some(secret_value(variable, server).map_err(LoginError::new)?);
         }
@@ -152,8 +161,11 @@ impl Keys {
         state.start_authorization(request).await?;
         open(&state.get_authorization_url().await?);
         let path = tokio::time::timeout(LOGIN, callback(&listener)).await;
-        let path = path.map_err(|_| LoginError::new("nobody has logged in within 10 minutes"))??;
-        state.handle_callback_url(&format!("http://{address}{path}")).await?;
+        let path =
+            path.map_err(|_| LoginError::new("nobody has logged in within 10 minutes"))??;
+        state
+            .handle_callback_url(&format!("http://{address}{path}"))
+            .await?;
         Ok(())
     }
 }
@@ -208,7 +220,10 @@ impl KeyFile {
     fn write(&self, stored: &StoredCredentials) -> std::io::Result<()> {
         use std::io::Write as _;
         if let Some(folder) = self.0.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
         }
         let new = self.0.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = std::fs::OpenOptions::new()

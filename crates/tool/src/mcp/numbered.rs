@@ -78,7 +78,10 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Numbered<T> {
                 }
             }
             JsonRpcMessage::Request(request) => {
-                let origin = request.request.extensions_mut().get_mut::<InboundStreamOrigin>();
+                let origin = request
+                    .request
+                    .extensions_mut()
+                    .get_mut::<InboundStreamOrigin>();
                 if let Some(InboundStreamOrigin::OutboundRequest(id)) = origin {
                     self.back(id);
                 }

@@ -66,7 +66,12 @@ impl Definition {
     /// The hash that it is pinned by: BLAKE3 of name, description, schema and annotations, whatever the order
     /// of their fields.
     pub fn hash(&self) -> String {
-        let whole = json!([self.name, self.description, sorted(&self.schema), self.annotations]);
+        let whole = json!([
+            self.name,
+            self.description,
+            sorted(&self.schema),
+            self.annotations
+        ]);
         blake3::hash(whole.to_string().as_bytes())
             .to_hex()
             .to_string()
@@ -86,7 +91,11 @@ impl Definition {
             found.push(difference("schema", was, is));
         }
         if self.annotations != now.annotations {
-            found.push(difference("annotations", annotations(self), annotations(now)));
+            found.push(difference(
+                "annotations",
+                annotations(self),
+                annotations(now),
+            ));
         }
         found
     }
@@ -130,9 +139,12 @@ fn sorted(value: &Value) -> Value {
         Value::Object(fields) => {
             let mut names: Vec<&String> = fields.keys().collect();
             names.sort();
-            let fields = names
-                .into_iter()
-                .map(|name| (name.clone(), sorted(fields.get(name).unwrap_or(&Value::Null))));
+            let fields = names.into_iter().map(|name| {
+                (
+                    name.clone(),
+                    sorted(fields.get(name).unwrap_or(&Value::Null)),
+                )
+            });
             Value::Object(fields.collect::<Map<_, _>>())
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
@@ -185,8 +197,16 @@ mod tests {
         assert_eq!(effect(None, None, None), Effect::Irreversible);
         assert_eq!(effect(yes, None, None), Effect::Read);
         assert_eq!(effect(yes, no, yes), Effect::Read);
-        assert_eq!(effect(yes, yes, None), Effect::Irreversible, "a contradiction");
-        assert_eq!(effect(no, no, None), Effect::Irreversible, "adding twice is not once");
+        assert_eq!(
+            effect(yes, yes, None),
+            Effect::Irreversible,
+            "a contradiction"
+        );
+        assert_eq!(
+            effect(no, no, None),
+            Effect::Irreversible,
+            "adding twice is not once"
+        );
         assert_eq!(effect(no, None, yes), Effect::Idempotent);
         assert_eq!(effect(no, yes, yes), Effect::Irreversible);
     }

@@ -112,7 +112,10 @@ impl Pins {
         }
         let mut all = file.servers.iter().flat_map(|(server, pinned)| {
             let of = |approved: &Approved| approved.tool.hash() != approved.hash;
-            pinned.iter().filter(move |(_, approved)| of(approved)).map(move |(name, _)| (server, name))
+            pinned
+                .iter()
+                .filter(move |(_, approved)| of(approved))
+                .map(move |(name, _)| (server, name))
         });
         if let Some((server, name)) = all.next() {
             return Err(self.wrong(format!(
@@ -153,7 +156,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pins = Pins::at(&folder.path().join("mcp.json"));
         assert!(pins.of("mail").unwrap().is_empty());
-        pins.approve("mail", &[tool("send"), tool("list")], 7).unwrap();
+        pins.approve("mail", &[tool("send"), tool("list")], 7)
+            .unwrap();
         pins.approve("other", &[tool("send")], 8).unwrap();
         let mail = pins.of("mail").unwrap();
         assert_eq!(mail.keys().collect::<Vec<_>>(), ["list", "send"]);

@@ -14,7 +14,17 @@ use super::{Error, Result, ServerConfig};
 
 /// What every program needs; nothing else of Plumb's environment reaches a server, least of all keys.
 const INHERITED: [&str; 12] = [
-    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TEMP", "TERM", "TMPDIR", "TZ", "USER",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TEMP",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
     "XDG_CACHE_HOME",
 ];
 
@@ -73,7 +83,9 @@ pub(super) fn start(name: &str, config: &ServerConfig, project: &Path) -> Result
         return Err(unreachable("has no standard input and output".to_owned()));
     };
     // It leads its group, so the group has its number.
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let group = child
+        .id()
+        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     let kept = Arc::clone(&tail);
     tokio::spawn(async move {
@@ -132,7 +144,11 @@ impl Process {
         let bytes: Vec<u8> = kept.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let is_shown = |c: &char| *c == '\n' || !c.is_control();
-        text.chars().filter(is_shown).collect::<String>().trim().to_owned()
+        text.chars()
+            .filter(is_shown)
+            .collect::<String>()
+            .trim()
+            .to_owned()
     }
 
     /// Waits so long for it to end by itself.

@@ -53,7 +53,12 @@ pub(super) fn resources(
     server: &str,
     config: &ServerConfig,
 ) -> Vec<Arc<dyn Tool>> {
-    let list = reader(servers, server, config, "list_resources", "Lists what the server has to read.",
+    let list = reader(
+        servers,
+        server,
+        config,
+        "list_resources",
+        "Lists what the server has to read.",
         |connection, _: Nothing| async move {
             let page = Some(PaginatedRequestParams::default());
             let listed = connection.peer().list_resources(page).await;
@@ -65,13 +70,20 @@ pub(super) fn resources(
                 arguments: Vec::new(),
             });
             Ok(serde_json::to_value(all.collect::<Vec<_>>())?)
-        });
-    let read = reader(servers, server, config, "read_resource", "Reads a resource of the server.",
+        },
+    );
+    let read = reader(
+        servers,
+        server,
+        config,
+        "read_resource",
+        "Reads a resource of the server.",
         |connection, which: Which| async move {
             let asked = ReadResourceRequestParams::new(which.uri);
             let read = connection.peer().read_resource(asked).await;
             Ok(content::resource(&refused(&connection, read).await?))
-        });
+        },
+    );
     vec![list, read]
 }
 
@@ -81,7 +93,12 @@ pub(super) fn prompts(
     server: &str,
     config: &ServerConfig,
 ) -> Vec<Arc<dyn Tool>> {
-    let list = reader(servers, server, config, "list_prompts", "Lists the prompts that the server has.",
+    let list = reader(
+        servers,
+        server,
+        config,
+        "list_prompts",
+        "Lists the prompts that the server has.",
         |connection, _: Nothing| async move {
             let page = Some(PaginatedRequestParams::default());
             let listed = connection.peer().list_prompts(page).await;
@@ -90,16 +107,28 @@ pub(super) fn prompts(
                 name: prompt.name,
                 uri: None,
                 description: prompt.description,
-                arguments: prompt.arguments.unwrap_or_default().into_iter().map(|argument| argument.name).collect(),
+                arguments: prompt
+                    .arguments
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|argument| argument.name)
+                    .collect(),
             });
             Ok(serde_json::to_value(all.collect::<Vec<_>>())?)
-        });
-    let get = reader(servers, server, config, "get_prompt", "Gives the text of a prompt of the server.",
+        },
+    );
+    let get = reader(
+        servers,
+        server,
+        config,
+        "get_prompt",
+        "Gives the text of a prompt of the server.",
         |connection, prompt: Prompt| async move {
             let asked = GetPromptRequestParams::new(prompt.name).with_arguments(prompt.arguments);
             let got = connection.peer().get_prompt(asked).await;
             Ok(content::prompt(&refused(&connection, got).await?))
-        });
+        },
+    );
     vec![list, get]
 }
 

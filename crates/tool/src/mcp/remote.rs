@@ -68,7 +68,10 @@ impl Tool for Remote {
             let told = context.told();
             let input = self.input(told)?;
             let connection = self.connect(told).await?;
-            let how = match self.once(&connection, &arguments, input.clone(), &context).await {
+            let how = match self
+                .once(&connection, &arguments, input.clone(), &context)
+                .await
+            {
                 Err(Stop::Ended(CallEnd::Gone(how))) => how,
                 ended => return self.ended(ended),
             };
@@ -149,7 +152,10 @@ impl Remote {
     fn check(&self, offered: &[Definition], told: Option<&Told>) -> Result<()> {
         let mut offered = offered.iter();
         let Some(now) = offered.find(|tool| tool.name == self.definition.name) else {
-            let gone = format!("The server no longer has the tool {}.", self.definition.name);
+            let gone = format!(
+                "The server no longer has the tool {}.",
+                self.definition.name
+            );
             return Err(Error::Failed(gone));
         };
         let hash = now.hash();
@@ -164,7 +170,11 @@ impl Remote {
             told.map(|told| State::deserialize(&told.state))
             && allowed == hash
         {
-            pins.approve(&self.server, std::slice::from_ref(now), super::servers::now_ms())?;
+            pins.approve(
+                &self.server,
+                std::slice::from_ref(now),
+                super::servers::now_ms(),
+            )?;
             return Ok(());
         }
         let mut text = format!(
@@ -187,7 +197,10 @@ impl Remote {
         mut input: Input,
         context: &Context,
     ) -> Result<Value, Stop> {
-        let config = self.servers.config(&self.server).map_err(|error| Stop::With(error.into()))?;
+        let config = self
+            .servers
+            .config(&self.server)
+            .map_err(|error| Stop::With(error.into()))?;
         loop {
             let mut params = CallToolRequestParams::new(self.definition.name.clone());
             params.arguments = arguments.as_object().cloned();
@@ -301,7 +314,9 @@ impl Remote {
     fn login(&self, scope: Option<String>) -> String {
         let error = super::Error::Login {
             server: self.server.clone(),
-            scope: scope.map(|scope| format!(" --scope '{scope}'")).unwrap_or_default(),
+            scope: scope
+                .map(|scope| format!(" --scope '{scope}'"))
+                .unwrap_or_default(),
         };
         error.to_string()
     }

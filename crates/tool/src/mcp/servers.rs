@@ -83,7 +83,9 @@ impl Servers {
             Error::Setting {
                 message: format!("there is no MCP server `{server}`"),
                 hint: match names.is_empty() {
-                    true => format!("describe it in plumb.toml, as [mcp.{server}] command = [\"...\"]"),
+                    true => {
+                        format!("describe it in plumb.toml, as [mcp.{server}] command = [\"...\"]")
+                    }
                     false => format!("there are {}; plumb.toml describes them", names.join(", ")),
                 },
             }
@@ -115,7 +117,9 @@ impl Servers {
                 hint: format!("plumb mcp approve {server} shows what it offers, and asks"),
             },
             false => Error::Setting {
-                message: format!("no approved tool of the MCP server {server} is called `{pattern}`"),
+                message: format!(
+                    "no approved tool of the MCP server {server} is called `{pattern}`"
+                ),
                 hint: format!(
                     "there are {}; plumb mcp approve {server} approves others",
                     approved.join(", ")
@@ -186,7 +190,9 @@ impl Servers {
             Ok(tools) => Ok(tools.to_vec()),
             Err(CallEnd::Login(scope)) => Err(Error::Login {
                 server: server.to_owned(),
-                scope: scope.map(|scope| format!(" --scope '{scope}'")).unwrap_or_default(),
+                scope: scope
+                    .map(|scope| format!(" --scope '{scope}'"))
+                    .unwrap_or_default(),
             }),
             Err(CallEnd::Gone(how)) => Err(unreachable(how)),
             Err(CallEnd::Refused(said)) => {

@@ -49,7 +49,9 @@ pub async fn start(
         pinned: Pinned::from([(server.to_owned(), servers.approved(server, tool)?)]),
     };
     let journal = project.journal()?;
-    let run = journal.start(NewRun::new(AGENT, serde_json::to_value(&input)?)).await?;
+    let run = journal
+        .start(NewRun::new(AGENT, serde_json::to_value(&input)?))
+        .await?;
     work(&journal, servers, run, json).await
 }
 
@@ -58,7 +60,11 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<ExitCode>
     let journal = project.journal()?;
     let record = journal.run(id).await?;
     if record.agent != AGENT {
-        bail!("run {} is not of plumb mcp call\nhint: plumb resume {}", record.id, record.id);
+        bail!(
+            "run {} is not of plumb mcp call\nhint: plumb resume {}",
+            record.id,
+            record.id
+        );
     }
     if let Some(output) = &record.output {
         return deliver(record.id.as_str(), output, json);

@@ -35,13 +35,21 @@ pub async fn run(project: &Project, arguments: Mcp) -> Result<ExitCode> {
         McpCommand::Forget { server, tools } => {
             servers.config(&server)?;
             servers.pins().forget(&server, &tools)?;
-            view::say(&format!("no longer approved: {}", match tools.is_empty() {
-                true => format!("all of {server}"),
-                false => tools.join(", "),
-            }));
+            view::say(&format!(
+                "no longer approved: {}",
+                match tools.is_empty() {
+                    true => format!("all of {server}"),
+                    false => tools.join(", "),
+                }
+            ));
             Ok(ExitCode::SUCCESS)
         }
-        McpCommand::Call { tool, arguments, resume, json } => match (tool, resume) {
+        McpCommand::Call {
+            tool,
+            arguments,
+            resume,
+            json,
+        } => match (tool, resume) {
             (Some(tool), _) => call::start(project, &servers, &tool, arguments, json).await,
             (None, Some(id)) => call::resume(project, &id, json).await,
             (None, None) => bail!("name a tool\nhint: plumb mcp call SERVER/TOOL '{{}}'"),
@@ -65,18 +73,25 @@ fn list(servers: &Servers, json: bool) -> Result<ExitCode> {
         let approved = servers.pins().of(name)?;
         let names: Vec<&String> = approved.keys().collect();
         let logged_in = config.url.as_ref().map(|url| servers.keys().has(name, url));
-        listed.push(json!({"server": name, "command": config.command, "url": config.url,
-            "approved": names, "logged_in": logged_in}));
+        listed.push(
+            json!({"server": name, "command": config.command, "url": config.url,
+            "approved": names, "logged_in": logged_in}),
+        );
     }
     if json {
         view::print_json(&listed)?;
         return Ok(ExitCode::SUCCESS);
     }
     if listed.is_empty() {
-        view::say("no MCP servers\nhint: describe one in plumb.toml: [mcp.NAME] command = [\"...\"], or url = \"...\"");
+        view::say(
+            "no MCP servers\nhint: describe one in plumb.toml: [mcp.NAME] command = [\"...\"], or url = \"...\"",
+        );
     }
     for (name, config) in servers.all() {
-        let at = config.url.clone().unwrap_or_else(|| config.command.join(" "));
+        let at = config
+            .url
+            .clone()
+            .unwrap_or_else(|| config.command.join(" "));
         let approved: Vec<String> = servers.pins().of(name)?.into_keys().collect();
         let approved = match approved.is_empty() {
             true => format!("nothing approved; plumb mcp approve {name}"),
@@ -98,7 +113,12 @@ async fn show(servers: &Servers, server: &str, json: bool) -> Result<ExitCode> {
         Some(_) => "changed since it was approved",
     };
     let effect = |tool: &Definition| {
-        let own = servers.config(server).ok()?.effects.get(&tool.name).copied();
+        let own = servers
+            .config(server)
+            .ok()?
+            .effects
+            .get(&tool.name)
+            .copied();
         let effect = own.unwrap_or_else(|| tool.annotations.effect());
         Some(json!(effect).as_str()?.to_owned())
     };
@@ -107,10 +127,15 @@ async fn show(servers: &Servers, server: &str, json: bool) -> Result<ExitCode> {
             json!({"tool": tool, "effect": effect(tool), "state": state(tool), "hash": tool.hash()})
         });
         let tools: Vec<_> = tools.collect();
-        view::print_json(&json!({"server": server, "name": about, "protocol": protocol, "tools": tools}))?;
+        view::print_json(
+            &json!({"server": server, "name": about, "protocol": protocol, "tools": tools}),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
-    view::print(&format!("{server}: {}, protocol {protocol}\n", plain(&about)))?;
+    view::print(&format!(
+        "{server}: {}, protocol {protocol}\n",
+        plain(&about)
+    ))?;
     for tool in &offered {
         view::print(&shown(tool, &effect(tool).unwrap_or_default(), state(tool)))?;
         let pin = approved.get(&tool.name);
@@ -118,7 +143,9 @@ async fn show(servers: &Servers, server: &str, json: bool) -> Result<ExitCode> {
             view::print(&format!("    {} was: {}\n", found.of, plain(&found.was)))?;
         }
     }
-    let gone = approved.keys().filter(|name| !offered.iter().any(|tool| tool.name == **name));
+    let gone = approved
+        .keys()
+        .filter(|name| !offered.iter().any(|tool| tool.name == **name));
     for name in gone {
         view::print(&format!("{name}  (approved, and no longer there)\n"))?;
     }
@@ -151,16 +178,17 @@ fn plain(text: &str) -> String {
 }
 
 /// Approves what a person has seen.
-async fn approve(
-    servers: &Servers,
-    server: &str,
-    names: &[String],
-    yes: bool,
-) -> Result<ExitCode> {
+async fn approve(servers: &Servers, server: &str, names: &[String], yes: bool) -> Result<ExitCode> {
     let mut offered = servers.offered(server).await?;
-    if let Some(missing) = names.iter().find(|name| !offered.iter().any(|tool| tool.name == **name)) {
+    if let Some(missing) = names
+        .iter()
+        .find(|name| !offered.iter().any(|tool| tool.name == **name))
+    {
         let there: Vec<&str> = offered.iter().map(|tool| tool.name.as_str()).collect();
-        bail!("{server} has no tool {missing}\nhint: there are {}", there.join(", "));
+        bail!(
+            "{server} has no tool {missing}\nhint: there are {}",
+            there.join(", ")
+        );
     }
     offered.retain(|tool| names.is_empty() || names.contains(&tool.name));
     let config = servers.config(server)?;
@@ -180,7 +208,10 @@ async fn approve(
         }
     }
     servers.pins().approve(server, &offered, view::now_ms())?;
-    view::say(&format!("approved {} tools of {server}; agents name them as mcp:{server}/*", offered.len()));
+    view::say(&format!(
+        "approved {} tools of {server}; agents name them as mcp:{server}/*",
+        offered.len()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -190,7 +221,10 @@ async fn login(servers: &Servers, server: &str, scope: Option<String>) -> Result
     let scopes = scopes.map(str::to_owned).collect();
     servers
         .login(server, scopes, |address| {
-            view::say(&format!("open this address to log in:\n{}", plain_address(address)));
+            view::say(&format!(
+                "open this address to log in:\n{}",
+                plain_address(address)
+            ));
             open_browser(address);
         })
         .await?;

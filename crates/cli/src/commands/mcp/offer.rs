@@ -46,7 +46,10 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             }
         }
         if found.is_empty() {
-            bail!("there is no agent in {}\nhint: plumb new agent NAME begins one", path.display());
+            bail!(
+                "there is no agent in {}\nhint: plumb new agent NAME begins one",
+                path.display()
+            );
         }
         found.sort();
         files.append(&mut found);
@@ -152,13 +155,18 @@ impl AgentTool {
         let pinned = Pinned::from_text(run.definition())?;
         let input = Input::of(&id, run.input())?;
         let failed = |error: anyhow::Error| Error::Failed(format!("run {id}: {error:#}"));
-        let mut agent = self.workshop.agent(&self.journal, &pinned, &input).map_err(failed)?;
+        let mut agent = self
+            .workshop
+            .agent(&self.journal, &pinned, &input)
+            .map_err(failed)?;
         agent.acting.watch = told_to(context);
         let mut abandoned = Abandoned {
             journal: self.journal.clone(),
             run: Some(id.clone()),
         };
-        let outcome = run.execute(|run| async move { agent.workflow(run).await }).await;
+        let outcome = run
+            .execute(|run| async move { agent.workflow(run).await })
+            .await;
         abandoned.run = None;
         match outcome? {
             Outcome::Finished(output) => {
@@ -313,7 +321,10 @@ pub fn library(library: &Library) -> [Arc<dyn Tool>; 2] {
                     ..knowledge::SearchOptions::default()
                 };
                 let hits = library.search(&search.question, &options)?;
-                Ok(hits.into_iter().map(|hit| Found::from(hit.passage)).collect::<Vec<_>>())
+                Ok(hits
+                    .into_iter()
+                    .map(|hit| Found::from(hit.passage))
+                    .collect::<Vec<_>>())
             })
         },
     );
@@ -329,7 +340,10 @@ pub fn library(library: &Library) -> [Arc<dyn Tool>; 2] {
             })
         },
     );
-    [Arc::new(search.effect(Effect::Read)), Arc::new(read.effect(Effect::Read))]
+    [
+        Arc::new(search.effect(Effect::Read)),
+        Arc::new(read.effect(Effect::Read)),
+    ]
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use server::mcp::{self, Offer};
 use server::is_loopback;
+use server::mcp::{self, Offer};
 use tokio::net::TcpListener;
 use tool::{Secrets, Toolbox};
 
@@ -18,7 +18,10 @@ use crate::view;
 
 /// Serves until the client goes, or Ctrl-C.
 pub async fn run(project: &Project, arguments: Mcp) -> Result<ExitCode> {
-    if let Some(listen) = arguments.listen.filter(|listen| arguments.no_token && !is_loopback(listen)) {
+    if let Some(listen) = arguments
+        .listen
+        .filter(|listen| arguments.no_token && !is_loopback(listen))
+    {
         bail!(
             "without a token, {listen} would let everybody in who can reach it\nhint: leave out --no-token, or listen at 127.0.0.1"
         );
@@ -48,7 +51,10 @@ pub async fn run(project: &Project, arguments: Mcp) -> Result<ExitCode> {
         seal: project.seal()?,
     };
     let Some(listen) = arguments.listen else {
-        view::say(&format!("serving {} over standard input and output", names.join(", ")));
+        view::say(&format!(
+            "serving {} over standard input and output",
+            names.join(", ")
+        ));
         let served = mcp::over_stdio(offer, serve::stopped()).await;
         return match served {
             Ok(()) => Ok(ExitCode::SUCCESS),
