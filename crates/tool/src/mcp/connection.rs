@@ -1,4 +1,4 @@
-//! One server at work: how it is reached, what it offers, and one call of it.
+//! One server at work: what it offers, and one call of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,26 +9,15 @@ use rmcp::RoleClient;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, CallToolResult,
     CancelledNotification, CancelledNotificationParam, ClientNotification, ClientRequest,
-    PaginatedRequestParams, ProtocolVersion, RequestId, ServerResult,
+    PaginatedRequestParams, RequestId, ServerResult,
 };
-use rmcp::service::{
-    ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, Peer, PeerRequestOptions,
-    RunningService, ServiceError,
-};
-use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::streamable_http_client::{
-    StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
-};
+use rmcp::service::{Peer, PeerRequestOptions, RunningService, ServiceError};
 
-use super::config::{VERSIONS, secret_value};
 use super::handler::{Calls, Handler};
-use super::numbered::Numbered;
-use super::process::{self, Process};
-use super::{Definition, Error, Keys, Result, ServerConfig};
+use super::opening::{Reached, chain, scope};
+use super::process::Process;
+use super::{Definition, Keys, Result, ServerConfig};
 use crate::Context;
-
-/// The longest message of a server, in bytes. What is longer is dropped.
-const MESSAGE_BYTES: usize = 8 << 20;
 
 /// The most tools of one server.
 const MOST_TOOLS: usize = 1_000;
@@ -66,35 +55,12 @@ impl Connection {
         keys: &Keys,
     ) -> Result<Connection> {
         let calls = Arc::new(Calls::default());
-        let own = |version: &str| version_of(version).unwrap_or(ProtocolVersion::LATEST);
-        let handler = Handler {
-            server: name.to_owned(),
-            protocol: own(config.protocol.as_deref().unwrap_or(VERSIONS[1])),
+        let reached = Reached {
+            name,
+            config,
             calls: Arc::clone(&calls),
         };
-        let lifecycle = lifecycle(config.protocol.as_deref());
-        let (service, process) = match &config.url {
-            Some(url) => {
-                let opened = over_http(name, config, url, keys, handler, lifecycle);
-                (within(name, config, opened).await?, None)
-            }
-            None => {
-                let started = process::start(name, config, project)?;
-                let transport = AsyncRwTransport::new_client(started.output, started.input)
-                    .with_max_line_length(MESSAGE_BYTES);
-                let opened = async {
-                    let served = handler
-                        .serve_with_lifecycle(Numbered::new(transport), lifecycle)
-                        .await;
-                    served.map_err(|error| (failed(&error), login_scope(&error)))
-                };
-                let opened = within(name, config, opened).await;
-                match opened {
-                    Ok(service) => (service, Some(started.process)),
-                    Err(error) => return Err(with_words(error, &started.process).await),
-                }
-            }
-        };
+        let (service, process) = reached.open(project, keys).await?;
         Ok(Connection {
             service,
             process,
@@ -264,214 +230,5 @@ impl Drop for Abandon {
             request: Some(request),
         };
         runtime.spawn(async move { other.tell().await });
-    }
-}
-
-/// What a server says when it is called without a key, if it wants one.
-pub(super) async fn challenge(config: &ServerConfig, name: &str) -> Option<String> {
-    let url = config.url.as_deref()?;
-    offline(url, name).ok()?;
-    let handler = Handler {
-        server: name.to_owned(),
-        protocol: ProtocolVersion::V_2025_11_25,
-        calls: Arc::default(),
-    };
-    let settings = http_settings(name, config, url).ok()?;
-    let transport = StreamableHttpClientTransport::from_config(settings);
-    let opened = handler.serve_with_lifecycle(transport, lifecycle(config.protocol.as_deref()));
-    match tokio::time::timeout(config.start(), opened).await {
-        Ok(Err(error)) => error.auth_challenge().map(str::to_owned),
-        Ok(Ok(_)) | Err(_) => None,
-    }
-}
-
-/// The newer version first, by asking the server; a fixed one where the user says so.
-fn lifecycle(protocol: Option<&str>) -> ClientLifecycleMode {
-    match protocol.and_then(version_of) {
-        Some(version) if version.has_initialize() => ClientLifecycleMode::Initialize,
-        Some(version) => ClientLifecycleMode::Discover {
-            preferred_versions: vec![version],
-        },
-        None => ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::V_2025_11_25),
-        },
-    }
-}
-
-fn version_of(version: &str) -> Option<ProtocolVersion> {
-    let mut known = ProtocolVersion::KNOWN_VERSIONS.iter();
-    known.find(|known| known.as_str() == version).cloned()
-}
-
-type Opened = std::result::Result<RunningService<RoleClient, Handler>, (String, Option<String>)>;
-
-async fn over_http(
-    name: &str,
-    config: &ServerConfig,
-    url: &str,
-    keys: &Keys,
-    handler: Handler,
-    lifecycle: ClientLifecycleMode,
-) -> Opened {
-    let told = |error: Error| (error.to_string(), None);
-    let settings = http_settings(name, config, url).map_err(told)?;
-    let authorized = keys.client(name, config, url).await;
-    let served = match authorized.map_err(|error| (error.to_string(), None))? {
-        Some(client) => {
-            let transport = StreamableHttpClientTransport::with_client(client, settings);
-            let transport = Numbered::new(transport);
-            handler.serve_with_lifecycle(transport, lifecycle).await
-        }
-        None => {
-            let transport = StreamableHttpClientTransport::from_config(settings);
-            let transport = Numbered::new(transport);
-            handler.serve_with_lifecycle(transport, lifecycle).await
-        }
-    };
-    served.map_err(|error| (failed(&error), login_scope(&error)))
-}
-
-fn http_settings(
-    name: &str,
-    config: &ServerConfig,
-    url: &str,
-) -> Result<StreamableHttpClientTransportConfig> {
-    let mut settings = StreamableHttpClientTransportConfig::with_uri(url)
-        .max_sse_event_size(MESSAGE_BYTES)
-        .max_json_response_size(MESSAGE_BYTES)
-        .reinit_on_expired_session(true);
-    if let Some(variable) = &config.token {
-        settings = settings.auth_header(secret_value(variable, name)?);
-    }
-    for (header, value) in &config.headers {
-        let wrong = |message: &str| Error::Setting {
-            message: format!("[mcp.{name}] has a header {header} {message}"),
-            hint: "write headers = {NAME = \"value\"}".to_owned(),
-        };
-        let key = reqwest::header::HeaderName::try_from(header.as_str());
-        let value = reqwest::header::HeaderValue::try_from(value.value(name)?);
-        let key = key.map_err(|_| wrong("that cannot be one's name"))?;
-        let value = value.map_err(|_| wrong("whose value cannot be sent"))?;
-        settings.custom_headers.insert(key, value);
-    }
-    Ok(settings)
-}
-
-/// Opens within the time that is allowed.
-async fn within(
-    name: &str,
-    config: &ServerConfig,
-    opened: impl Future<Output = Opened>,
-) -> Result<RunningService<RoleClient, Handler>> {
-    let unreachable = |message: String| Error::Unreachable {
-        server: name.to_owned(),
-        message,
-        hint: match &config.url {
-            Some(_) => format!("check the url of [mcp.{name}] in plumb.toml"),
-            None => format!("check the command of [mcp.{name}] in plumb.toml"),
-        },
-    };
-    if let Some(url) = &config.url {
-        offline(url, name)?;
-    }
-    match tokio::time::timeout(config.start(), opened).await {
-        Ok(Ok(service)) => Ok(service),
-        Ok(Err((_, Some(scope)))) => Err(Error::Login {
-            server: name.to_owned(),
-            scope,
-        }),
-        Ok(Err((message, None))) => Err(unreachable(message)),
-        Err(_) => Err(unreachable(format!(
-            "did not answer within {} s",
-            config.start_s
-        ))),
-    }
-}
-
-/// The same error with what the program said last.
-async fn with_words(error: Error, process: &Process) -> Error {
-    let words = process.last_words().await;
-    match error {
-        Error::Unreachable {
-            server,
-            message,
-            hint,
-        } => Error::Unreachable {
-            server,
-            message: format!("{message}{words}"),
-            hint,
-        },
-        other => other,
-    }
-}
-
-fn failed(error: &ClientInitializeError) -> String {
-    format!("did not start: {}", chain(error))
-}
-
-/// Whether a login is wanted: an option of `plumb mcp login` for the scope, or nothing.
-fn login_scope(error: &ClientInitializeError) -> Option<String> {
-    let wanted = error.is_authorization_required() || error.auth_challenge().is_some();
-    let scope = error.auth_challenge().and_then(scope);
-    wanted.then(|| {
-        scope
-            .map(|scope| format!(" --scope '{scope}'"))
-            .unwrap_or_default()
-    })
-}
-
-/// The scope that a server asks for.
-fn scope(challenge: &str) -> Option<String> {
-    let (_, rest) = challenge.split_once("scope=\"")?;
-    let (scope, _) = rest.split_once('"')?;
-    let fits = |c: char| c.is_ascii_graphic() && !"'\\".contains(c) || c == ' ';
-    (!scope.is_empty() && scope.chars().all(fits)).then(|| scope.to_owned())
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    super::handler::plain(&text)
-}
-
-/// Nothing but this machine is called while `$PLUMB_OFFLINE` is set.
-fn offline(url: &str, name: &str) -> Result<()> {
-    let is_set =
-        std::env::var("PLUMB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-    let host = reqwest::Url::parse(url)
-        .ok()
-        .and_then(|url| Some(url.host_str()?.to_owned()));
-    let host = host.unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    if !is_set || host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-        return Ok(());
-    }
-    Err(Error::Setting {
-        message: format!(
-            "the MCP server {name} is on another machine, {host}, and PLUMB_OFFLINE forbids calling it"
-        ),
-        hint: "unset PLUMB_OFFLINE".to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scope_is_read_from_a_challenge() {
-        let challenge = "Bearer error=\"insufficient_scope\", scope=\"mail:send mail:read\"";
-        assert_eq!(scope(challenge).as_deref(), Some("mail:send mail:read"));
-        assert_eq!(scope("Bearer"), None);
-        assert_eq!(scope("Bearer scope=\"'; rm -rf /\""), None);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Start at [`Servers`]: it knows servers by name, starts one when it is first needed, once, and gives its
 //! tools as [`Tool`](crate::Tool)s. `config` says what a server is, `offered` what it offers and which effect
-//! a tool's annotations come to, `pins` what a person has approved of it, `connection` and `process` one
-//! server at work, `handler` what a server may ask of us, `remote` a call, `content` what comes back,
+//! a tool's annotations come to, `pins` what a person has approved of it, `opening`, `connection` and `process`
+//! one server at work, `handler` what a server may ask of us, `remote` a call, `content` what comes back,
 //! `login` OAuth.
 //!
 //! What a server says is data of a stranger: its tools are shown to models only as they were approved, its
@@ -16,6 +16,7 @@ mod handler;
 mod login;
 mod numbered;
 mod offered;
+mod opening;
 mod pins;
 mod process;
 mod reading;

@@ -221,7 +221,7 @@ impl Servers {
         open: impl FnOnce(&str),
     ) -> Result<(), LoginError> {
         let config = self.config(server).map_err(LoginError::new)?;
-        let challenge = super::connection::challenge(config, server).await;
+        let challenge = super::opening::challenge(config, server).await;
         let keys = self.keys();
         keys.login(server, config, (challenge, scopes), open).await
     }
