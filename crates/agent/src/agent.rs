@@ -15,6 +15,7 @@ use tool::Tool;
 use crate::act::{Acted, Acting, Conversation, End, act};
 use crate::plan::{Planning, plan};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
+use crate::team::Member;
 use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
 
 /// What a run of an agent starts from.
@@ -163,6 +164,16 @@ impl Agent {
     /// [`Error::Setup`] when its name or its schema will not do, or another one has its name.
     pub fn tool(mut self, tool: Arc<dyn Tool>) -> Result<Agent> {
         self.acting.tools.add(tool)?;
+        Ok(self)
+    }
+
+    /// With one agent more that it may call.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when its name will not do, or a tool or another member has its name.
+    pub fn member(mut self, member: Member) -> Result<Agent> {
+        member.fits(&self.acting)?;
+        self.acting.team.push(member);
         Ok(self)
     }
 

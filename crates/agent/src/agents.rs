@@ -41,6 +41,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/guess.md"),
     ),
     (
+        "research/terms",
+        include_str!("../../../agents/research/terms.md"),
+    ),
+    (
         "research/write",
         include_str!("../../../agents/research/write.md"),
     ),

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod reflect;
 pub mod render;
 pub mod research;
+pub mod team;
 
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;

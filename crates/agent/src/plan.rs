@@ -97,6 +97,7 @@ impl Planning {
     pub fn new(acting: Acting) -> Planning {
         let without_tools = Acting {
             tools: Toolbox::new(),
+            team: Vec::new(),
             ..acting.clone()
         };
         Planning {

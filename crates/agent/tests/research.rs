@@ -205,6 +205,9 @@ async fn a_fact_takes_the_short_way() {
     question[0]/round[0]/search[0]
     question[0]/round[0]/search[1]
     question[0]/round[0]/search[2]
+    question[0]/round[0]/search[3]
+    question[0]/round[0]/search[4]
+    question[0]/round[0]/terms[0]
     question[0]/round[0]/verify[0]/passage[0]
     question[0]/round[0]/verify[0]/quote[0]
     read_documents[0]
@@ -270,6 +273,9 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[0]/round[0]/search[0]
     question[0]/round[0]/search[1]
     question[0]/round[0]/search[2]
+    question[0]/round[0]/search[3]
+    question[0]/round[0]/search[4]
+    question[0]/round[0]/terms[0]
     question[0]/round[0]/verify[0]/passage[0]
     question[0]/round[0]/verify[0]/quote[0]
     question[1]/round[0]/guess[0]
@@ -282,6 +288,9 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[1]/round[0]/search[0]
     question[1]/round[0]/search[1]
     question[1]/round[0]/search[2]
+    question[1]/round[0]/search[3]
+    question[1]/round[0]/search[4]
+    question[1]/round[0]/terms[0]
     question[1]/round[0]/verify[0]/passage[0]
     question[1]/round[0]/verify[0]/quote[0]
     read_documents[0]
@@ -407,7 +416,7 @@ async fn an_empty_folder_is_no_answer_and_asks_the_model_little() {
     assert!(!report.answered && report.nearest.is_empty());
     assert_eq!(
         purposes(&asked),
-        HashMap::from([("guess", 1), ("rephrase", 1)])
+        HashMap::from([("guess", 1), ("rephrase", 1), ("terms", 1)])
     );
 }
 

@@ -18,21 +18,22 @@ use crate::{Error, Result};
 const TITLE_CHARACTERS: usize = 80;
 
 /// What came of the calls of one answer, in their order.
-pub(super) struct Done {
-    pub(super) answers: Vec<Answer>,
+pub(crate) struct Done {
+    pub(crate) answers: Vec<Answer>,
     pub(super) results: Vec<ToolResult>,
-    pub(super) carried_out: u32,
+    pub(crate) carried_out: u32,
     pub(super) any_wrong: bool,
 }
 
-/// Carries the calls out side by side; those that are wrong are answered with the reason.
-pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> Result<Done> {
-    let shown: Vec<model::Tool> = with
-        .tools
-        .iter()
-        .map(|tool| super::thinking::shown(tool.spec()))
-        .collect();
-    let problems = model::tools::problems(calls, &shown).map_err(|error| Error::Model {
+/// Carries the calls out side by side, after `before` earlier ones; those that are wrong are answered with the
+/// reason.
+pub(crate) async fn carry_out(
+    run: &Run,
+    with: &Acting,
+    calls: &[ToolCall],
+    before: u32,
+) -> Result<Done> {
+    let problems = model::tools::problems(calls, &with.shown()).map_err(|error| Error::Model {
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
@@ -51,12 +52,17 @@ pub(super) async fn carry_out(run: &Run, with: &Acting, calls: &[ToolCall]) -> R
             continue;
         }
         from.push(working.len());
-        match (tool, problem) {
-            (Some(tool), None) if index < with.limits.calls => {
+        match (tool, with.member(&call.name), problem) {
+            (Some(tool), _, None) if index < with.limits.calls => {
                 carried_out += 1;
                 working.push(Box::pin(one(run, with, Arc::clone(tool), &call.arguments)));
             }
-            (_, problem) => {
+            (None, Some(member), None) if index < with.limits.calls => {
+                let place = usize::try_from(before + carried_out).unwrap_or(usize::MAX);
+                carried_out += 1;
+                working.push(member.call(run, with, place, &call.arguments));
+            }
+            (_, _, problem) => {
                 any_wrong = true;
                 let most = with.limits.calls;
                 let reason = problem

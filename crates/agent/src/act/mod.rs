@@ -28,6 +28,7 @@ use tool::{Answer, Secrets, Toolbox};
 pub use calls::{call_tool, call_tool_watched};
 pub use conversation::Conversation;
 
+use crate::team::Member;
 use crate::{Error, Result};
 
 /// What the loop works with.
@@ -40,6 +41,8 @@ pub struct Acting {
     pub model_name: String,
     /// What the model may call.
     pub tools: Toolbox,
+    /// Agents that it may call as well.
+    pub team: Vec<Member>,
     /// Whether it has to call a tool before it answers: small models forget to, where they could look
     /// something up.
     pub calls_first: bool,
@@ -170,6 +173,7 @@ impl Acting {
             model_name: model.name().to_owned(),
             model,
             tools: Toolbox::new(),
+            team: Vec::new(),
             calls_first: false,
             secrets: Secrets::default(),
             limits: Limits::default(),
@@ -226,13 +230,13 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
         if last || response.tool_calls.is_empty() {
             break state.acted(response, answered.stopped);
         }
-        let done = calls::carry_out(run, with, &response.tool_calls).await?;
+        let done = calls::carry_out(run, with, &response.tool_calls, state.calls).await?;
         conversation.push(Message::results(done.results))?;
         state.calls += done.carried_out;
         state.judge(&with.limits, &response, &done.answers, done.any_wrong);
     };
     if let Output::Json(_) = &with.output
-        && !with.tools.is_empty()
+        && with.may_call()
         && acted.end != End::Stopped
     {
         acted.text = in_form(run, with, conversation).await?;
@@ -258,14 +262,31 @@ async fn in_form(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
 
 impl Acting {
     fn must_call(&self) -> bool {
-        self.calls_first && !self.tools.is_empty()
+        self.calls_first && self.may_call()
+    }
+
+    /// Whether there is anything to call.
+    fn may_call(&self) -> bool {
+        !self.tools.is_empty() || !self.team.is_empty()
+    }
+
+    /// The member of this name.
+    pub(crate) fn member(&self, name: &str) -> Option<&Member> {
+        self.team.iter().find(|member| member.name() == name)
+    }
+
+    /// Everything that it may call, as models are shown it.
+    pub(crate) fn shown(&self) -> Vec<model::Tool> {
+        let tools = self.tools.iter().map(|tool| tool.spec());
+        let team = self.team.iter().map(|member| &member.spec);
+        tools.chain(team).map(thinking::shown).collect()
     }
 
     /// The form that answers have while tools may be called.
     fn form(&self) -> Output {
-        match self.tools.is_empty() {
-            true => self.output.clone(),
-            false => Output::Text,
+        match self.may_call() {
+            true => Output::Text,
+            false => self.output.clone(),
         }
     }
 }

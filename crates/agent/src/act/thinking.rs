@@ -21,16 +21,16 @@ struct Asked<'a> {
 
 /// What the step records as its result.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Answered {
+pub(crate) struct Answered {
     #[serde(flatten)]
-    pub(super) response: Response,
+    pub(crate) response: Response,
     /// Somebody stopped it; the text is what had come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) stopped: bool,
+    pub(crate) stopped: bool,
 }
 
 /// Asks the model.
-pub(super) async fn think(
+pub(crate) async fn think(
     run: &Run,
     with: &Acting,
     conversation: &mut Conversation,
@@ -40,7 +40,7 @@ pub(super) async fn think(
     let request = Request {
         messages: conversation.messages().to_vec(),
         output,
-        tools: with.tools.iter().map(|tool| shown(tool.spec())).collect(),
+        tools: with.shown(),
         tool_choice,
         max_tokens: with.max_tokens,
         temperature: with.temperature,

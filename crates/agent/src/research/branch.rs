@@ -19,7 +19,7 @@ use crate::{Result, call};
 const SURE: f32 = 0.4;
 
 /// Passages that a search brings, to be ranked together with those of the other searches.
-const FOUND: usize = 16;
+const FOUND: usize = 24;
 
 /// What a branch brings home.
 #[derive(Clone, Debug)]
@@ -134,14 +134,18 @@ async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {
     }
 }
 
-/// What to search for: in the first round the question, alone and with a guess at the answer, and the
-/// guess alone; then other words for the question.
+/// What to search for: in the first round the question, alone and with a guess at the answer or what a
+/// manual may call things, and these alone; then other words for the question.
 async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Result<Vec<String>> {
     if round == 0 {
-        let guess = guess(run, tools, question).await?;
+        let (guess, terms) =
+            futures::future::try_join(guess(run, tools, question), terms(run, tools, question))
+                .await?;
         return Ok(vec![
             format!("{question} {guess}"),
+            format!("{question} {terms}"),
             guess,
+            terms,
             question.to_owned(),
         ]);
     }
@@ -185,4 +189,27 @@ async fn guess(run: &Run, tools: &Tools, question: &str) -> Result<String> {
     // One that was cut off at its length limit is no JSON, but its words are good to search with.
     let guess = response.json::<Guess>().map(|guess| guess.text);
     Ok(guess.unwrap_or(response.text))
+}
+
+/// What a manual may call the things in the question: a question in everyday words ("machines", "a blank")
+/// shares too few with the page that answers it ("servers", "a space", `ignorespace`).
+async fn terms(run: &Run, tools: &Tools, question: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Terms {
+        terms: Vec<String>,
+    }
+    let schema = json!({"type": "object", "properties":
+        {"terms": {"type": "array", "minItems": 4, "maxItems": 8,
+            "items": {"type": "string", "minLength": 2, "maxLength": 40}}},
+        "required": ["terms"], "additionalProperties": false});
+    let definition = tools.agents.load("research/terms")?;
+    let request = call::request(&definition, &[format!("Question: {question}")], schema);
+    let response = call::ask(run, "terms", &*tools.model, &request, question).await?;
+    let Ok(Terms { terms }) = response.json::<Terms>() else {
+        return Ok(response.text);
+    };
+    // A small model repeats itself when it runs out of them.
+    let mut seen = BTreeSet::new();
+    let new = |term: &String| seen.insert(term.to_lowercase());
+    Ok(terms.into_iter().filter(new).collect::<Vec<_>>().join(" "))
 }

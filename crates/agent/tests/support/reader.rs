@@ -16,6 +16,7 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         () if has("questions") => "split",
         () if has("kind") => "plan",
         () if has("text") => "guess",
+        () if has("terms") => "terms",
         () if has("queries") => "rephrase",
         () if has("answer") && has("stated") => "judge",
         () if has("answer") => "note",
@@ -36,6 +37,7 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
             let questions: Vec<String> = names(&question).iter().map(ask).collect();
             json!({"kind": "several", "questions": questions})
         }
+        "terms" => json!({"terms": ["setting", "network port", "address", "listen"]}),
         "guess" => json!({"text": format!("The manual says: {question}")}),
         "rephrase" => json!({"queries": ["network port of the server", "address and port"]}),
         "note" => match best_sentence(&question, user) {

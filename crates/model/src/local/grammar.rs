@@ -270,7 +270,11 @@ impl Rules<'_> {
     /// The expression for `schema`, which stands at `path`.
     fn of(&mut self, schema: &Value, path: &str) -> std::result::Result<String, String> {
         if let Some(quotes) = Quotes::of(schema) {
-            only(schema, path, &["type", "x-quote-from", "x-quote-max"])?;
+            only(
+                schema,
+                path,
+                &["type", "x-quote-from", "x-quote-max", "x-quote-first"],
+            )?;
             if quotes.passages.iter().all(Vec::is_empty) {
                 return Err(format!("{path}: x-quote-from has no sentence"));
             }

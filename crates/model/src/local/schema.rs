@@ -256,7 +256,8 @@ impl<'a> Walk<'a> {
                 true => value.clone(),
                 false => return Err(refusal(place, "it has to be a string")),
             },
-            "x-quote-from" | "x-quote-max" => value.clone(),
+            // The rules of quotes refuse those that there are not.
+            quotes if quotes.starts_with("x-quote-") => value.clone(),
             // These leave everything open.
             "uniqueItems" | "nullable" if *value == json!(false) => return Ok(None),
             "unevaluatedItems" | "unevaluatedProperties" if *value == json!(true) => {

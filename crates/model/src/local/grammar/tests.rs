@@ -199,6 +199,28 @@ fn what_only_the_constraint_engine_can_see_is_refused_with_its_place() {
 }
 
 #[test]
+fn every_word_about_a_quote_is_kept_to_or_refused() {
+    let grammars = grammars();
+    let quote = |more: &str, value| {
+        object(
+            json!({"q": {"type": "string", "x-quote-from": [["A.", "B."], ["C."]], more: value}}),
+        )
+    };
+    let matcher = grammars
+        .matcher(&quote("x-quote-first", json!(true)))
+        .unwrap();
+    for (text, allowed) in [("A. B.", true), ("C.", true), ("B.", false)] {
+        let text = json!({"q": text}).to_string();
+        assert_eq!(lets_through(&matcher, &text), allowed, "{text}");
+    }
+    let matcher = grammars.matcher(&quote("x-quote-max", json!(1))).unwrap();
+    assert!(!lets_through(&matcher, r#"{"q":"A. B."}"#));
+    let error = grammars.matcher(&quote("x-quote-last", json!(true)));
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("#/properties/q: x-quote-last"), "{error}");
+}
+
+#[test]
 fn around_a_quote_what_the_rules_do_not_look_at_is_refused() {
     let grammars = grammars();
     let quote = json!({"type": "string", "x-quote-from": [["A.", "B."]]});
