@@ -134,7 +134,9 @@ impl Member {
         let watch = caller.watch.clone();
         // The pieces of its answers are not those of the caller's.
         agent.acting.watch = std::sync::Arc::new(move |progress| match progress {
-            Progress::Calling { .. } | Progress::Called { .. } => watch(progress),
+            Progress::Calling { .. } | Progress::Working { .. } | Progress::Called { .. } => {
+                watch(progress);
+            }
             Progress::Piece(_) | Progress::Answered { .. } => {}
         });
         agent.acting.stop = caller.stop.clone();
