@@ -39,8 +39,7 @@ pub struct Mcp {
         long,
         env = "PLUMB_TOKEN",
         value_name = "TOKEN",
-        hide_env_values = true,
-        requires = "listen"
+        hide_env_values = true
     )]
     pub token: Option<String>,
     /// Let every program on this machine call, without a token
