@@ -86,7 +86,27 @@ impl Connection {
 
     /// Whether it has ended.
     pub(super) fn is_gone(&self) -> bool {
-        self.peer().is_transport_closed() || self.service.is_closed()
+        let has_ended = |process: &Process| process.has_ended().is_some();
+        self.peer().is_transport_closed()
+            || self.service.is_closed()
+            || self.process.as_ref().is_some_and(has_ended)
+    }
+
+    /// Waits until its process has ended, where it is one.
+    async fn process_ended(&self) {
+        match &self.process {
+            Some(process) => process.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What a process that has ended means for a call.
+    async fn gone(&self) -> CallEnd {
+        let words = match &self.process {
+            Some(process) => process.last_words().await,
+            None => String::new(),
+        };
+        CallEnd::Gone(format!("has gone{words}"))
     }
 
     /// The tools it offers now: asked for again when it has said that they have changed, and after a minute.
@@ -99,7 +119,11 @@ impl Connection {
         {
             return Ok(Arc::clone(tools));
         }
-        let asked = tokio::time::timeout(within, self.list()).await;
+        let asked = tokio::select! {
+            biased;
+            asked = tokio::time::timeout(within, self.list()) => asked,
+            () = self.process_ended() => return Err(self.gone().await),
+        };
         let tools = match asked {
             Ok(Ok(tools)) => Arc::new(tools),
             Ok(Err(error)) => return Err(self.end(error).await),
@@ -149,7 +173,12 @@ impl Connection {
             request: Some(handle.id.clone()),
         };
         let ended = tokio::select! {
+            biased;
             ended = handle.await_response() => Some(ended),
+            () = self.process_ended() => {
+                abandon.request = None;
+                return Err(self.gone().await);
+            }
             () = under.runs_out(config.time()) => None,
             () = context.cancelled() => None,
         };
@@ -184,13 +213,8 @@ impl Connection {
                 CallEnd::Refused("the server's answer is not of the right kind".to_owned())
             }
             ServiceError::Timeout { .. } => CallEnd::TooLong,
-            error => {
-                let words = match &self.process {
-                    Some(process) => process.last_words().await,
-                    None => format!(": {}", chain(&error)),
-                };
-                CallEnd::Gone(format!("has gone{words}"))
-            }
+            _ if self.process.is_some() => self.gone().await,
+            error => CallEnd::Gone(format!("has gone: {}", chain(&error))),
         }
     }
 }

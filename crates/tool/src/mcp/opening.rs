@@ -66,7 +66,14 @@ impl Reached<'_> {
         let opened = self
             .handler()
             .serve_with_lifecycle(Numbered::new(transport), self.lifecycle());
-        match self.within(async { Ok(opened.await?) }).await {
+        let opened = async {
+            tokio::select! {
+                biased;
+                opened = opened => Ok(opened?),
+                () = started.process.ended() => Err(Closed::Failed("did not start: it ended".to_owned())),
+            }
+        };
+        match self.within(opened).await {
             Ok(service) => Ok((service, Some(started.process))),
             Err(error) => Err(with_words(error, &started.process).await),
         }

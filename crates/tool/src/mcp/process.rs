@@ -34,6 +34,9 @@ const TAIL_BYTES: usize = 2_000;
 /// How long it may take to end once its input has ended, and again once it was asked to.
 const GRACE: Duration = Duration::from_millis(400);
 
+/// How often it is looked whether it has ended, while a call is under way.
+const LOOKS: Duration = Duration::from_millis(50);
+
 /// A server's process.
 pub(super) struct Process {
     child: Mutex<Child>,
@@ -132,8 +135,17 @@ impl Process {
         words.trim_end().to_owned()
     }
 
+    /// Waits until it has ended, and a moment more for what it said last. Its output may stay open: a program that
+    /// it has left behind can hold it.
+    pub(super) async fn ended(&self) {
+        while self.has_ended().is_none() {
+            tokio::time::sleep(LOOKS).await;
+        }
+        tokio::time::sleep(LOOKS).await;
+    }
+
     /// How it has ended, where it has.
-    fn has_ended(&self) -> Option<std::process::ExitStatus> {
+    pub(super) fn has_ended(&self) -> Option<std::process::ExitStatus> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         child.try_wait().ok().flatten()
     }
