@@ -45,6 +45,18 @@ struct Call {
     within: Duration,
     /// How many are asked just now.
     asked: watch::Sender<usize>,
+    /// How far it has come; what is said later about less has been overtaken.
+    furthest: Arc<Mutex<f64>>,
+}
+
+impl Call {
+    /// Whether it has come further.
+    fn comes_to(&self, done: f64) -> bool {
+        let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_further = done > *furthest;
+        *furthest = furthest.max(done);
+        is_further
+    }
 }
 
 /// A call under way, for as long as this lives.
@@ -68,6 +80,7 @@ impl Calls {
             context: context.clone(),
             within,
             asked,
+            furthest: Arc::new(Mutex::new(f64::NEG_INFINITY)),
         };
         self.lock().insert(number, call);
         Under {
@@ -171,7 +184,8 @@ impl ClientHandler for Handler {
         said: ProgressNotificationParam,
         _context: NotificationContext<RoleClient>,
     ) {
-        if let Some(call) = self.calls.of_token(&said.progress_token) {
+        let call = self.calls.of_token(&said.progress_token);
+        if let Some(call) = call.filter(|call| call.comes_to(said.progress)) {
             call.context.progress(Progress {
                 done: said.progress,
                 total: said.total,

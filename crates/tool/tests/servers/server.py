@@ -108,7 +108,7 @@ def answer(request):
     if method == "server/discover":
         if how() not in ("wants",):
             return {"error": {"code": -32601, "message": "Method not found"}}
-        return {"result": {"resultType": "complete", "supportedVersions": [MODERN],
+        return {"result": {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "supportedVersions": [MODERN],
                            "capabilities": {"tools": {}}, "serverInfo": {"name": "notes", "version": "1"}}}
     if method == "initialize":
         return {"result": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}},
