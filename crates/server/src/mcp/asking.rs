@@ -78,25 +78,52 @@ pub(super) fn told(
 enum Form {
     /// An object with plain fields: as it is.
     Object,
-    /// Something plain, as the field `answer`.
-    Plain,
+    /// Something plain, with this schema, as the field `answer`. Who would answer `null` declines.
+    Plain(Value),
     /// JSON, as text in the field `answer`.
     Json,
 }
 
 fn form(schema: &Value) -> Form {
-    let is_plain = |schema: &Value| {
-        matches!(
-            schema["type"].as_str(),
-            Some("string" | "number" | "integer" | "boolean")
-        )
-    };
     let fields = schema["properties"].as_object();
     match fields {
         Some(fields) if schema["type"] == "object" && fields.values().all(is_plain) => Form::Object,
-        _ if is_plain(schema) => Form::Plain,
-        _ => Form::Json,
+        _ => plain(schema).map_or(Form::Json, Form::Plain),
     }
+}
+
+fn is_plain(schema: &Value) -> bool {
+    matches!(
+        schema["type"].as_str(),
+        Some("string" | "number" | "integer" | "boolean")
+    )
+}
+
+/// A schema for something plain, without what the protocol's forms do not know.
+fn plain(schema: &Value) -> Option<Value> {
+    const KNOWN: [&str; 6] = [
+        "title",
+        "description",
+        "minimum",
+        "maximum",
+        "enum",
+        "default",
+    ];
+    let mut own = json!({});
+    own["type"] = match &schema["type"] {
+        Value::Array(types) => {
+            let mut types = types.iter().filter(|of| *of != "null");
+            let only = types.next().filter(|_| types.next().is_none());
+            only?.clone()
+        }
+        of => of.clone(),
+    };
+    for name in KNOWN {
+        if let Some(value) = schema.get(name) {
+            own[name] = value.clone();
+        }
+    }
+    is_plain(&own).then_some(own)
 }
 
 /// A question as the protocol asks it.
@@ -104,7 +131,7 @@ pub(super) fn request(wanted: &Wanted) -> Result<ElicitRequestParams, String> {
     let one = |schema: Value| json!({"type": "object", "properties": {"answer": schema}, "required": ["answer"]});
     let (schema, more) = match form(&wanted.schema) {
         Form::Object => (wanted.schema.clone(), String::new()),
-        Form::Plain => (one(wanted.schema.clone()), String::new()),
+        Form::Plain(schema) => (one(schema), String::new()),
         Form::Json => (
             one(json!({"type": "string", "description": "JSON"})),
             format!("\nAnswer with JSON like {}", wanted.schema),
@@ -122,7 +149,7 @@ pub(super) fn answer(wanted: &Wanted, result: &ElicitResult) -> Result<Value, St
     };
     match form(&wanted.schema) {
         Form::Object => Ok(content.clone()),
-        Form::Plain => Ok(content["answer"].clone()),
+        Form::Plain(_) => Ok(content["answer"].clone()),
         Form::Json => {
             let text = content["answer"].as_str().unwrap_or_default();
             serde_json::from_str(text).map_err(|error| format!("the answer is not JSON: {error}"))
@@ -169,6 +196,11 @@ mod tests {
         let object = json!({"type": "object", "properties": {"name": {"type": "string"}}});
         let list = json!({"type": "array", "items": {"type": "string"}});
         for (schema, content, expected) in [
+            (
+                json!({"type": ["integer", "null"], "exclusiveMinimum": 1}),
+                json!({"answer": 7}),
+                json!(7),
+            ),
             (
                 json!({"type": "boolean"}),
                 json!({"answer": true}),

@@ -146,6 +146,18 @@ impl Keys {
             } else {
                 asked.1
             });
+        if let Some(stored) = self
+            .file(server, url)
+            .read()?
+            .filter(|_| !request.scopes.is_empty())
+        {
+            // What was granted before is asked for again: a new key takes the old one's place.
+            let more = stored.granted_scopes.into_iter();
+            let more: Vec<String> = more
+                .filter(|scope| !request.scopes.contains(scope))
+                .collect();
+            request.scopes.extend(more);
+        }
         request.challenge = asked.0;
         request.client_id.clone_from(&login.client_id);
         request

@@ -7,7 +7,10 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientNotification, GetExtensions as _, JsonRpcMessage, RequestId};
+use rmcp::model::{
+    ClientNotification, ClientRequest, GetExtensions as _, JsonRpcMessage, JsonRpcRequest,
+    RequestId,
+};
 use rmcp::service::{InboundStreamOrigin, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 
@@ -15,6 +18,9 @@ use rmcp::transport::Transport;
 pub(super) struct Numbered<T> {
     inner: T,
     from: i64,
+    /// The question which version is spoken, and whether it was given up for the older way to begin.
+    probe: Option<RequestId>,
+    given_up: bool,
 }
 
 impl<T> Numbered<T> {
@@ -23,7 +29,27 @@ impl<T> Numbered<T> {
         // whole number, and with room to count.
         let random = std::hash::RandomState::new().build_hasher().finish();
         let from = i64::try_from((random >> 32) << 20).unwrap_or(0);
-        Numbered { inner, from }
+        Numbered {
+            inner,
+            from,
+            probe: None,
+            given_up: false,
+        }
+    }
+
+    /// Notes how the connection begins.
+    fn note(&mut self, request: &JsonRpcRequest<ClientRequest>) {
+        match &request.request {
+            ClientRequest::DiscoverRequest(_) => self.probe = Some(request.id.clone()),
+            ClientRequest::InitializeRequest(_) => self.given_up = true,
+            _ => {}
+        }
+    }
+
+    /// Whether it is the answer to a probe that has been given up: a slow server of the older kind answers it after
+    /// all, which the library under us takes for a fault.
+    fn is_late(&self, id: &RequestId) -> bool {
+        self.given_up && self.probe.as_ref() == Some(id)
     }
 
     /// As the server sees it.
@@ -45,6 +71,19 @@ impl<T> Numbered<T> {
     }
 }
 
+impl<T> Numbered<T> {
+    /// What a server asks belongs to a request of ours.
+    fn back_to_its_request(&self, item: &mut RxJsonRpcMessage<RoleClient>) {
+        if let JsonRpcMessage::Request(request) = item {
+            let extensions = request.request.extensions_mut();
+            let origin = extensions.get_mut::<InboundStreamOrigin>();
+            if let Some(InboundStreamOrigin::OutboundRequest(id)) = origin {
+                self.back(id);
+            }
+        }
+    }
+}
+
 impl<T: Transport<RoleClient>> Transport<RoleClient> for Numbered<T> {
     type Error = T::Error;
 
@@ -53,7 +92,10 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Numbered<T> {
         mut item: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), T::Error>> + Send + 'static {
         match &mut item {
-            JsonRpcMessage::Request(request) => self.out(&mut request.id),
+            JsonRpcMessage::Request(request) => {
+                self.note(request);
+                self.out(&mut request.id);
+            }
             JsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
                     &mut notification.notification
@@ -69,26 +111,22 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Numbered<T> {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
-        let mut item = self.inner.receive().await?;
-        match &mut item {
-            JsonRpcMessage::Response(response) => self.back(&mut response.id),
-            JsonRpcMessage::Error(error) => {
-                if let Some(id) = &mut error.id {
-                    self.back(id);
+        loop {
+            let mut item = self.inner.receive().await?;
+            let answered = match &mut item {
+                JsonRpcMessage::Response(response) => Some(&mut response.id),
+                JsonRpcMessage::Error(error) => error.id.as_mut(),
+                JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+            };
+            if let Some(id) = answered {
+                self.back(id);
+                if self.is_late(id) {
+                    continue;
                 }
             }
-            JsonRpcMessage::Request(request) => {
-                let origin = request
-                    .request
-                    .extensions_mut()
-                    .get_mut::<InboundStreamOrigin>();
-                if let Some(InboundStreamOrigin::OutboundRequest(id)) = origin {
-                    self.back(id);
-                }
-            }
-            JsonRpcMessage::Notification(_) => {}
+            self.back_to_its_request(&mut item);
+            return Some(item);
         }
-        Some(item)
     }
 
     async fn close(&mut self) -> Result<(), T::Error> {
