@@ -280,7 +280,24 @@ fn over_http_who_shows_the_token_may_call() {
 #[test]
 fn what_cannot_be_served_is_said() {
     let project = Project::new(&[]);
-    insta::assert_snapshot!(project.shown(&["mcp", "--no-library"]), @"");
-    insta::assert_snapshot!(project.shown(&["mcp", "missing.md"]), @"");
-    insta::assert_snapshot!(project.shown(&["mcp", "--listen", "0.0.0.0:0", "--no-token"]), @"");
+    insta::assert_snapshot!(project.shown(&["mcp", "--no-library"]), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is nothing to serve
+    hint: name an agent's file, or leave out --no-library
+    ");
+    insta::assert_snapshot!(project.shown(&["mcp", "missing.md"]), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot serve missing.md: cannot read the agent file missing.md: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(project.shown(&["mcp", "--listen", "0.0.0.0:0", "--no-token"]), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: without a token, 0.0.0.0:0 would let everybody in who can reach it
+    hint: leave out --no-token, or listen at 127.0.0.1
+    ");
 }
