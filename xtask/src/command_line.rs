@@ -18,7 +18,7 @@ variables and exit status are in [Configuration](configuration.md).
 ";
 
 /// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["research"],
     &["chat"],
@@ -31,6 +31,14 @@ const COMMANDS: [&[&str]; 15] = [
     &["models"],
     &["models", "pull"],
     &["serve"],
+    &["mcp"],
+    &["mcp", "list"],
+    &["mcp", "show"],
+    &["mcp", "approve"],
+    &["mcp", "forget"],
+    &["mcp", "call"],
+    &["mcp", "login"],
+    &["mcp", "logout"],
     &["runs"],
     &["runs", "show"],
     &["resume"],
