@@ -16,9 +16,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plumb-tool-macros", &[]),
     ("plumb-tool", &["plumb-journal", "plumb-tool-macros"]),
     ("plumb-knowledge", &["plumb-journal", "plumb-pdf"]),
+    ("plumb-guard", &["plumb-journal"]),
     (
         "plumb-agent",
         &[
+            "plumb-guard",
             "plumb-journal",
             "plumb-knowledge",
             "plumb-model",
@@ -30,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "plumb",
         &[
             "plumb-agent",
+            "plumb-guard",
             "plumb-journal",
             "plumb-knowledge",
             "plumb-model",

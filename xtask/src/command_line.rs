@@ -17,33 +17,6 @@ What `plumb --help` and `plumb COMMAND --help` print. Made by `cargo xtask comma
 variables and exit status are in [Configuration](configuration.md).
 ";
 
-/// The commands in the order of the page; the first is the program itself.
-const COMMANDS: [&[&str]; 23] = [
-    &[],
-    &["research"],
-    &["chat"],
-    &["run"],
-    &["check"],
-    &["new"],
-    &["new", "agent"],
-    &["index"],
-    &["search"],
-    &["models"],
-    &["models", "pull"],
-    &["serve"],
-    &["mcp"],
-    &["mcp", "list"],
-    &["mcp", "show"],
-    &["mcp", "approve"],
-    &["mcp", "forget"],
-    &["mcp", "call"],
-    &["mcp", "login"],
-    &["mcp", "logout"],
-    &["runs"],
-    &["runs", "show"],
-    &["resume"],
-];
-
 /// Writes the page, or with `--check` fails when it is not up to date.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let check = match arguments {
@@ -71,19 +44,61 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
 
 fn page(binary: &Path) -> Result<String> {
     let mut page = HEAD.to_owned();
-    for command in COMMANDS {
-        let name = std::iter::once("plumb")
-            .chain(command.iter().copied())
-            .collect::<Vec<_>>()
-            .join(" ");
-        // Help shows the values of environment variables, which are of one machine.
-        let help = workspace::output(Command::new(binary).args(command).arg("--help").env_clear())
-            .context("hint: cargo build")?;
-        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-        page.push_str(&format!(
-            "\n## {name}\n```\n{}\n```\n",
-            lines.join("\n").trim_end()
-        ));
-    }
+    add(binary, &[], &mut page)?;
     Ok(page)
+}
+
+/// Adds what the help of a command says, and then that of the commands that it lists.
+fn add(binary: &Path, command: &[String], page: &mut String) -> Result<()> {
+    let name = [&["plumb".to_owned()], command].concat().join(" ");
+    // Help shows the values of environment variables, which are of one machine.
+    let help = workspace::output(Command::new(binary).args(command).arg("--help").env_clear())
+        .context("hint: cargo build")?;
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    page.push_str(&format!(
+        "\n## {name}\n```\n{}\n```\n",
+        lines.join("\n").trim_end()
+    ));
+    for below in commands(&lines) {
+        add(binary, &[command, &[below.to_owned()]].concat(), page)?;
+    }
+    Ok(())
+}
+
+/// The commands that a help lists.
+fn commands<'a>(help: &[&'a str]) -> Vec<&'a str> {
+    help.iter()
+        .skip_while(|line| **line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // What is indented more goes on with the line before.
+        .filter_map(|line| {
+            line.strip_prefix("  ")
+                .filter(|line| !line.starts_with(' '))
+        })
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::commands;
+
+    #[test]
+    fn commands_are_read_from_the_help() {
+        let help = [
+            "Usage: plumb",
+            "",
+            "Commands:",
+            "  runs  List them",
+            "        and more",
+            "  gc    Old",
+            "  help  Print this",
+            "",
+            "Options:",
+            "  -h  Help",
+        ];
+        assert_eq!(commands(&help), ["runs", "gc"]);
+    }
 }

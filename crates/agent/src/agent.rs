@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard::Heard;
 use journal::{Run, WorkflowError};
 use model::{Message, Model, Output, Part, Role};
 use schemars::JsonSchema;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Tool;
 
-use crate::act::{Acted, Acting, Conversation, End, act};
-use crate::plan::{Planning, plan};
+use crate::act::{Acted, Acting, Conversation, End, Guarding, act};
+use crate::plan::{Planning, plan_knowing};
 use crate::reflect::{Critic, ModelCritic, Reflecting, reflect};
 use crate::team::Member;
 use crate::{Definition, Error, Example, Kit, Pattern, Pinned, Result};
@@ -66,7 +67,7 @@ pub enum Way {
     Act,
     /// Drafts that this critic judges, so many at most, see [`reflect`].
     Reflect(Arc<dyn Critic>, u32),
-    /// A plan and its steps, see [`plan`]. It works on one task, and knows nothing of a conversation.
+    /// A plan and its steps, see [`plan`](crate::plan::plan). It works on one task, and knows nothing of a conversation.
     Plan,
 }
 
@@ -130,13 +131,16 @@ impl Agent {
             ..kit.clone()
         };
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
+        acting.guard.policy = Arc::new(pinned.policy()?);
         if let Some(schema) = &pinned.output {
             acting.output = Output::Json(schema.clone());
         }
         let way = match (definition.pattern, pinned.critic()?, &definition.reflect) {
             (Pattern::Reflect, Some(critic), Some(reflect)) => {
+                let mut judging = self::acting(&critic, model, kit)?;
+                judging.guard.policy = Arc::clone(&acting.guard.policy);
                 let judge = ModelCritic {
-                    acting: self::acting(&critic, model, kit)?,
+                    acting: judging,
                     criteria: critic.instructions,
                 };
                 Way::Reflect(Arc::new(judge), reflect.drafts)
@@ -165,6 +169,12 @@ impl Agent {
     pub fn tool(mut self, tool: Arc<dyn Tool>) -> Result<Agent> {
         self.acting.tools.add(tool)?;
         Ok(self)
+    }
+
+    /// With this policy in place of the default one: which calls of tools are allowed, denied, or asked about.
+    pub fn policy(mut self, policy: guard::Policy) -> Agent {
+        self.acting.guard.policy = Arc::new(policy);
+        self
     }
 
     /// With one agent more that it may call.
@@ -210,6 +220,18 @@ impl Agent {
         }
     }
 
+    /// Works on a task that another agent has written, which had heard `heard`; what this one hears is added.
+    pub(crate) async fn task(&self, run: &Run, task: &str, heard: &mut Heard) -> Result<Acted> {
+        let mut conversation = self.begin(run)?;
+        conversation.heard_mut().join(heard);
+        conversation.made(Message::user(task))?;
+        let acted = self
+            .respond(run, &self.acting, &mut conversation, task)
+            .await;
+        heard.join(conversation.heard());
+        acted
+    }
+
     async fn answer(&self, run: &Run, said: Message) -> Result<Acted> {
         let mut conversation = self.begin(run)?;
         let task = said.text().into_owned();
@@ -240,6 +262,7 @@ impl Agent {
                     end: reflected.end,
                     rounds: reflected.drafts,
                     calls: 0,
+                    unkept: reflected.unkept,
                 })
             }
             Way::Plan => {
@@ -247,13 +270,14 @@ impl Agent {
                     instructions: self.instructions.clone(),
                     ..Planning::new(with.clone())
                 };
-                let planned = plan(run, &with, task).await?;
+                let planned = plan_knowing(run, &with, task, conversation.heard_mut()).await?;
                 let plans = u32::try_from(planned.plans).unwrap_or(u32::MAX);
                 Ok(Acted {
                     text: planned.text,
                     end: planned.trouble.map_or(End::Answered, |_| End::Rounds),
                     rounds: plans,
                     calls: 0,
+                    unkept: planned.unkept,
                 })
             }
         }
@@ -266,8 +290,9 @@ impl Agent {
             conversation.push(Message::system(&self.instructions))?;
         }
         for example in &self.examples {
-            conversation.push(Message::user(example.user.trim()))?;
-            conversation.push(Message::assistant(example.assistant.trim()))?;
+            // Nobody has said what an example says: a call must not take its order's number from there.
+            conversation.made(Message::user(example.user.trim()))?;
+            conversation.made(Message::assistant(example.assistant.trim()))?;
         }
         Ok(conversation)
     }
@@ -283,6 +308,12 @@ fn acting(definition: &Definition, model: Arc<dyn Model>, kit: &Kit) -> Result<A
         limits: definition.limits,
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
+        guard: Guarding {
+            agent: definition.name.clone(),
+            grounded: definition.checks.grounded,
+            promises: definition.checks.promises,
+            ..Guarding::default()
+        },
         ..Acting::new(model)
     })
 }

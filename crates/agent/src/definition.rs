@@ -2,6 +2,7 @@
 //! instructions. `front_matter` has the settings as they are written.
 
 mod front_matter;
+mod tool_settings;
 
 use std::path::Path;
 
@@ -11,9 +12,12 @@ use serde_json::Value;
 use tool::mcp::{self, Servers};
 
 pub use self::front_matter::{
-    Example, FilesTool, LibraryTool, McpTool, Pattern, Reflection, ToolEntry,
+    Checks, Example, FilesTool, LibraryTool, McpTool, Pattern, Reflection, ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
+pub use self::tool_settings::{
+    HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
+};
 use crate::{Error, Result, act};
 
 /// An agent as its file describes it.
@@ -37,6 +41,10 @@ pub struct Definition {
     pub reflect: Option<Reflection>,
     /// The file of the JSON schema that its answers have, as it is written.
     pub output: Option<String>,
+    /// The file of its policy, as it is written.
+    pub policy: Option<String>,
+    /// Which checks it is held to.
+    pub checks: Checks,
     /// Exchanges shown to the model before the real question, oldest first.
     pub examples: Vec<Example>,
     /// The most tokens that one answer may have.
@@ -76,7 +84,10 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = format!("known keys: {KEYS}");
+            let hint = match key_at(matter, line - 1) {
+                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
+                _ => format!("known keys: {KEYS}"),
+            };
             error(line, without_location(&e.to_string()), &hint)
         })?;
         let instructions = body.trim().to_owned();
@@ -111,6 +122,8 @@ impl Definition {
             pattern: settings.pattern,
             reflect: settings.reflect,
             output: settings.output,
+            policy: settings.policy,
+            checks: settings.checks,
             examples: settings.examples,
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
@@ -156,6 +169,9 @@ pub struct Pinned {
     /// The tools of MCP servers, as they were approved when the run started.
     #[serde(default, skip_serializing_if = "mcp::Pinned::is_empty")]
     pub servers: mcp::Pinned,
+    /// The text of its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Pinned {
@@ -177,11 +193,16 @@ impl Pinned {
             }
             None => None,
         };
+        let policy = match &definition.policy {
+            Some(name) => Some(read_policy(path, name, &definition)?),
+            None => None,
+        };
         Ok(Pinned {
             file,
             text: definition.text,
             output,
             critic,
+            policy,
             servers: mcp::Pinned::new(),
         })
     }
@@ -210,6 +231,18 @@ impl Pinned {
             }
         }
         Ok(self)
+    }
+
+    /// What it may do.
+    ///
+    /// # Errors
+    /// [`Error::Policy`], with file and line, and as [`Definition::parse`].
+    pub fn policy(&self) -> Result<guard::Policy> {
+        let Some(text) = &self.policy else {
+            return Ok(guard::Policy::default());
+        };
+        let file = self.definition()?.policy.unwrap_or_default();
+        Ok(guard::Policy::read(&file, text)?)
     }
 
     /// The agent.
@@ -271,6 +304,25 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
     Ok(schema)
 }
 
+/// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
+fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
+    let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let message = format!("the policy {name} cannot be read: {error}");
+        let hint = "name a file beside the agent's file";
+        definition.wrong(&agent.display().to_string(), "policy:", message, hint)
+    })?;
+    guard::Policy::read(&path.display().to_string(), &text)?;
+    Ok(text)
+}
+
+/// The key that a line of the front matter, counted from 1, belongs to.
+fn key_at(matter: &str, line: usize) -> Option<&str> {
+    let lines = matter.lines().take(line);
+    let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+    keys.last()?.split(':').next()
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -300,8 +352,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @r"
-        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+        agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature
         ");
     }
 
@@ -328,6 +380,7 @@ mod tests {
         let files = ToolEntry::Files(FilesTool {
             root: Some("notes".to_owned()),
             write: true,
+            untrusted: false,
         });
         let library = ToolEntry::Library(LibraryTool::default());
         assert_eq!(read.tools, [ToolEntry::Time, files, library]);
@@ -364,15 +417,15 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search
+        a.md:3: tools[1]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
         a.md:5: tools[1]: the tool math has no settings
-        a.md:4: tools[0].files: unknown field `rot`, expected `root` or `write`
+        a.md:4: tools[0].files: unknown field `rot`, expected one of `root`, `write`, `untrusted`
         a.md:4: tools[0]: the tool time wants a `-` of its own
         a.md:3: limits: `soon` is no time; write 90s, 10m or 2h
         a.md:3: limits: unknown field `step`, expected one of `rounds`, `wrong_calls`, `repeats`, `calls`, `steps`, `tokens`, `cost_usd`, `time`
         a.md:3: pattern: unknown variant `react`, expected one of `act`, `reflect`, `plan`
         a.md:3: model: invalid type: map, expected a model's name, provider:name, or a list of them
-        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
+        a.md:3: unknown field `memory`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
         ");
     }
 

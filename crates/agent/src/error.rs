@@ -39,6 +39,9 @@ pub enum Error {
         /// What it waits for.
         reason: String,
     },
+    /// The user: a policy is not as it must be.
+    #[error(transparent)]
+    Policy(#[from] guard::Error),
     /// The journal refused, or the run was cancelled.
     #[error(transparent)]
     Journal(#[from] journal::Error),

@@ -11,6 +11,7 @@
 pub mod act;
 mod agent;
 mod agents;
+pub mod audit;
 pub mod call;
 pub mod chat;
 mod definition;
@@ -26,8 +27,10 @@ pub mod team;
 pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
-    Definition, Example, FilesTool, LibraryTool, McpTool, Pattern, Pinned, Reflection, ToolEntry,
+    Checks, Definition, Example, FilesTool, HttpAuth, HttpTool, LibraryTool, McpTool, Pattern,
+    Pinned, PythonTool, Reflection, SaidEffect, ShellTool, SqlTool, ToolEntry, WebFetchTool,
+    WebSearchTool,
 };
 pub use error::{Error, Result};
-pub use kit::{Kit, OpenLibrary};
+pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary};
 pub use lazy::{Lazy, OpenModel};

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use guard::{Heard, Label};
 use journal::{Question, Run};
 use model::{Message, Output};
 use schemars::JsonSchema;
@@ -89,6 +90,9 @@ pub struct Planned {
     pub plans: usize,
     /// Why the last plan could not be carried out; none: all of it was.
     pub trouble: Option<String>,
+    /// Sentences of the answer that say something was done which no call did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
 }
 
 impl Planning {
@@ -122,23 +126,42 @@ impl Planning {
 /// # Errors
 /// As [`act`], for who plans, works and writes.
 pub async fn plan(run: &Run, with: &Planning, task: &str) -> Result<Planned> {
+    let mut heard = Heard::default();
+    heard.text(task, &Label::User.into());
+    plan_knowing(run, with, task, &mut heard).await
+}
+
+/// The same where the task is known to be heard. Whoever works on a part has heard it, and what came of the parts
+/// before; what they hear is added.
+pub(crate) async fn plan_knowing(
+    run: &Run,
+    with: &Planning,
+    task: &str,
+    heard: &mut Heard,
+) -> Result<Planned> {
     let mut done = Vec::new();
     let mut trouble = None;
     let mut plans = 0;
     while plans < with.plans {
         let scope = run.scope("plan", plans);
         plans += 1;
-        let plan = make(&scope, with, task, &done, trouble.as_deref()).await?;
+        let plan = make(&scope, with, task, &done, trouble.as_deref(), heard).await?;
+        if with.asks {
+            // A person has read it, and said what it says.
+            heard.text(&serde_json::json!(plan).to_string(), &Label::User.into());
+        }
         trouble = match check(&plan, with.steps, &done) {
-            Ok(()) => carry_out(&scope, with, &plan, &mut done).await?,
+            Ok(()) => carry_out(&scope, with, &plan, &mut done, heard).await?,
             Err(wrong) => Some(format!("The plan was wrong: {wrong}.")),
         };
         if trouble.is_none() {
             break;
         }
     }
-    let written = write(run, with, task, &done, trouble.as_deref()).await?;
+    let written = write(run, with, task, &done, trouble.as_deref(), heard).await?;
+    let guard = &with.worker.guard;
     Ok(Planned {
+        unkept: guard.unkept(&written.text, heard, &with.worker.tools),
         text: written.text,
         done,
         plans,
@@ -153,6 +176,7 @@ async fn make(
     task: &str,
     done: &[Done],
     trouble: Option<&str>,
+    heard: &Heard,
 ) -> Result<Plan> {
     let instructions = with.told_first(&format!(
         "You make plans: at most {} steps, each of which can be done by itself. Do not plan what is done already.",
@@ -164,8 +188,9 @@ async fn make(
             "\nThe last plan failed. {trouble}\nMake another plan for the rest."
         ));
     }
-    let plan: Plan = formed::<Plan>(run, &with.planner, &instructions, said)
+    let plan: Plan = formed::<Plan>(run, &with.planner, &instructions, said, heard)
         .await?
+        .0
         .json()?;
     if !with.asks {
         return Ok(plan);
@@ -219,6 +244,7 @@ async fn carry_out(
     with: &Planning,
     plan: &Plan,
     done: &mut Vec<Done>,
+    heard: &mut Heard,
 ) -> Result<Option<String>> {
     let mut open: Vec<(usize, &Step)> = plan.steps.iter().enumerate().collect();
     while !open.is_empty() {
@@ -226,15 +252,17 @@ async fn carry_out(
         let (now, later): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(_, step)| step.after.iter().all(is_done));
-        let known = &*done;
+        let (known, before) = (&*done, &*heard);
         let working = now.iter().map(|(place, step)| {
             let run = run.scope("step", *place);
-            async move { work(&run, with, step, known).await }
+            async move { work(&run, with, step, known, before).await }
         });
         // None is dropped because another one failed: what it writes would be in doubt then.
-        let reports: Vec<Report> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+        let reports: Vec<(Report, Heard)> =
+            join_all(working).await.into_iter().collect::<Result<_>>()?;
         let mut failed = Vec::new();
-        for ((_, step), report) in now.iter().zip(reports) {
+        for ((_, step), (report, learnt)) in now.iter().zip(reports) {
+            heard.join(&learnt);
             let (name, result) = (step.name.clone(), report.result);
             match report.done {
                 true => done.push(Done { name, result }),
@@ -250,7 +278,13 @@ async fn carry_out(
 }
 
 /// Does one step, with the results that it needs.
-async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<Report> {
+async fn work(
+    run: &Run,
+    with: &Planning,
+    step: &Step,
+    done: &[Done],
+    heard: &Heard,
+) -> Result<(Report, Heard)> {
     let needed: Vec<Done> = done
         .iter()
         .filter(|done| step.after.contains(&done.name))
@@ -258,9 +292,8 @@ async fn work(run: &Run, with: &Planning, step: &Step, done: &[Done]) -> Result<
         .collect();
     let instructions = with.told_first("You do one step of a plan, and say what came of it.");
     let said = format!("{}\n{}", step.task, told(&needed));
-    formed::<Report>(run, &with.worker, &instructions, said)
-        .await?
-        .json()
+    let (acted, heard) = formed::<Report>(run, &with.worker, &instructions, said, heard).await?;
+    Ok((acted.json()?, heard))
 }
 
 async fn write(
@@ -269,15 +302,16 @@ async fn write(
     task: &str,
     done: &[Done],
     trouble: Option<&str>,
+    heard: &Heard,
 ) -> Result<Acted> {
-    let mut conversation = Conversation::new(run);
+    let mut conversation = Conversation::knowing(run, heard.clone());
     let instructions = "You answer from the results of the steps, and say what is missing.";
     conversation.push(Message::system(with.told_first(instructions)))?;
     let mut said = format!("The task:\n{task}\n{}", told(done));
     if let Some(trouble) = trouble {
         said.push_str(&format!("\nNot everything could be done. {trouble}"));
     }
-    conversation.push(Message::user(said))?;
+    conversation.made(Message::user(said))?;
     act(run, &with.writer, &mut conversation).await
 }
 
@@ -287,15 +321,18 @@ async fn formed<T: JsonSchema>(
     acting: &Acting,
     instructions: &str,
     said: String,
-) -> Result<Acted> {
+    heard: &Heard,
+) -> Result<(Acted, Heard)> {
     let with = Acting {
         output: Output::of::<T>(),
         ..acting.clone()
     };
-    let mut conversation = Conversation::new(run);
+    let mut conversation = Conversation::knowing(run, heard.clone());
     conversation.push(Message::system(instructions))?;
-    conversation.push(Message::user(said))?;
-    act(run, &with, &mut conversation).await
+    // The task has been heard; the rest of it is what models made.
+    conversation.made(Message::user(said))?;
+    let acted = act(run, &with, &mut conversation).await?;
+    Ok((acted, conversation.heard().clone()))
 }
 
 /// What is done, for a model.

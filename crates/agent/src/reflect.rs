@@ -86,6 +86,9 @@ pub struct Reflected {
     pub drafts: u32,
     /// How the writer ended the last draft.
     pub end: End,
+    /// Sentences of the best draft that say something was done which no call did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
 }
 
 /// Writes what `conversation` asks for, and lets the critic judge it, until a draft is accepted or there have
@@ -120,7 +123,8 @@ pub async fn reflect(
         if accepted || number >= with.drafts {
             return Ok(reflected(best, last, number));
         }
-        conversation.push(Message::user(format!(
+        // What a critic names is not said by the user, and it has read no more than the draft.
+        conversation.made(Message::user(format!(
             "This is not good enough yet. Write all of it again, better.\n{remarks}"
         )))?;
     }
@@ -128,15 +132,16 @@ pub async fn reflect(
 
 fn reflected(best: Option<(Acted, Verdict)>, last: Acted, drafts: u32) -> Reflected {
     let end = last.end;
-    let (text, verdict) = match best {
-        Some((draft, verdict)) => (draft.text, Some(verdict)),
-        None => (last.text, None),
+    let (best, verdict) = match best {
+        Some((draft, verdict)) => (draft, Some(verdict)),
+        None => (last, None),
     };
     Reflected {
-        text,
+        text: best.text,
         verdict,
         drafts,
         end,
+        unkept: best.unkept,
     }
 }
 
@@ -171,7 +176,7 @@ impl Critic for ToolCritic {
         Box::pin(async move {
             let arguments = json!({"draft": draft});
             let answer = call_tool(run, &self.tool, &arguments, &self.secrets).await?;
-            match answer {
+            match answer.within(self.tool.spec().limits.answer_bytes) {
                 Answer::Error(remarks) => Ok(Verdict {
                     remarks,
                     score: 0.0,

@@ -16,7 +16,7 @@ use model::{
     Message, Model, Output, Part, Request, Response, Scripted, Stop, ToolCall, ToolChoice,
 };
 use plumb_agent::Error;
-use plumb_agent::act::{Acted, Acting, Conversation, End, Progress, act};
+use plumb_agent::act::{Acted, Acting, Conversation, End, Guarding, Progress, act};
 use serde_json::{Value, json};
 use tool::{Context, Function, Result, Tool, Toolbox, tool};
 
@@ -108,6 +108,8 @@ fn scripted(script: impl Fn(usize, &Request) -> Response + Send + Sync + 'static
     });
     Acting {
         tools: orders(),
+        // The loop is what is tested here; `guard.rs` has the policies.
+        guard: Guarding::open(),
         ..Acting::new(Arc::new(model))
     }
 }

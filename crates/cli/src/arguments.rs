@@ -2,6 +2,8 @@
 
 mod agents;
 mod mcp;
+mod policy;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run};
 pub use self::mcp::{Mcp, McpCommand};
+pub use self::policy::{Policy, PolicyCommand};
+pub use self::tools::{Tools, ToolsCommand};
 
 /// Answers questions from your documents with a language model on your own machine; every claim is
 /// cited and checked, and every run can be resumed.
@@ -46,6 +50,8 @@ pub enum Command {
     Index(Index),
     /// Search the library
     Search(Search),
+    /// List tools, look at one, or call one
+    Tools(Tools),
     /// List models, or fetch one
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
@@ -64,6 +70,8 @@ pub enum Command {
     Questions(Questions),
     /// Answer a question that a run asks
     Answer(Answer),
+    /// Look at a policy, check it, or test it with cases
+    Policy(Policy),
     /// Delete old runs that nothing points at
     Gc(Gc),
     /// Check the whole journal for damage
@@ -85,11 +93,13 @@ impl Command {
             | Command::New(_)
             | Command::Index(_)
             | Command::Search(_)
+            | Command::Tools(_)
             | Command::Models(_)
             | Command::Runs(_)
             | Command::Replay(_)
             | Command::Questions(_)
             | Command::Answer(_)
+            | Command::Policy(_)
             | Command::Gc(_)
             | Command::Doctor(_) => false,
         }
@@ -354,6 +364,14 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a run's agents called, who allowed it, what left the machine, and what it cost
+    Audit {
+        /// The run's id or the beginning of it
+        id: String,
+        /// Print the audit as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the steps in which two runs differ
     Diff {
         /// The first run's id or the beginning of it
@@ -396,7 +414,7 @@ pub enum RunsCommand {
     },
     /// Read a run from a file that `plumb runs export` wrote
     Import {
-        /// The file
+        /// The file; - is the standard input
         file: PathBuf,
     },
 }

@@ -117,7 +117,9 @@ impl Project {
         })?;
         let ignore = self.directory.join(".gitignore");
         if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").with_context(|| format!("cannot write to {name}"))?;
+            // Where nothing can be written (a full disk), there may still be something to be read; what
+            // has to be written says so itself.
+            let _ = std::fs::write(&ignore, "*\n");
         }
         Ok(())
     }

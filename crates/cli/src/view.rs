@@ -56,6 +56,14 @@ pub fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// A number of things, in words: `1 step`, `2 steps`.
+pub fn count(number: impl TryInto<u64>, name: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {name}"),
+        number => format!("{number} {name}s"),
+    }
+}
+
 /// The time now, milliseconds since 1970 (UTC).
 pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now()
@@ -73,6 +81,30 @@ pub fn time(at_ms: i64) -> String {
         120..=2879 => format!("in {} hours", minutes / 60),
         _ => format!("in {} days", minutes / 1440),
     }
+}
+
+/// A time that was, for a person: `2026-11-27 22:06:31 UTC`.
+pub fn moment(at_ms: i64) -> String {
+    let seconds = at_ms.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days since 1970 as a date of the Gregorian calendar, counted in eras of 400 years from 1 March 0000.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = year + era * 400 + next;
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC",
+        second % 60
+    )
 }
 
 /// A bar for bytes or items; invisible where standard error is no terminal.
@@ -164,6 +196,22 @@ impl ResearchView {
         if let Some(line) = branches.get(index) {
             line.set_message(message);
             line.tick();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn a_moment_is_a_date_and_a_time() {
+        for (at_ms, shown) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00 UTC"),
+            (1_795_817_191_999, "2026-11-27 22:06:31 UTC"),
+        ] {
+            assert_eq!(moment(at_ms), shown);
         }
     }
 }

@@ -465,8 +465,8 @@ fn an_agent_is_made_and_checked() {
     exit 1
     --- stdout
     --- stderr
-    error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, files, library.search
-    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+    error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
+    hint: plumb tools lists the tools and their settings
     error: b.md:2: an agent cannot be called `research`
     hint: that is a built-in one; choose another name
     error: c.md:3: there is no model `local:nothing`

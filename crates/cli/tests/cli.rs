@@ -48,6 +48,7 @@ fn help() {
       new        Write a file to begin with
       index      Read documents into the project's library, so that they can be searched
       search     Search the library
+      tools      List tools, look at one, or call one
       models     List models, or fetch one
       serve      Answer programs over HTTP: models, with OpenAI's API
       runs       List runs, or look at one, settle, compare, cancel, export or import

@@ -291,7 +291,7 @@ fn a_journal_is_checked_and_old_runs_are_collected() {
     --- stdout
     run one, step look up[0], event 3: the event is not what was written (its digest differs)
     --- stderr
-    1 findings
+    1 finding
     hint: runs that are not named are not affected; restore the others from a backup, or delete them
     ");
     assert_eq!(

@@ -1,8 +1,20 @@
-//! Events per second, for one run and for 64, beside plain SQLite with the same settings, one after
-//! the other in the same process on the same disk.
+//! Events per second, for one run and for 64, beside plain SQLite that writes as many events with the
+//! same payloads in the same commits, by turns in the same process on the same disk.
 //!
-//! `cargo bench -p plumb-journal --bench events --profile dev` (seconds per case: `-- 5`; only one
-//! part: `-- write` or `-- resume`)
+//! `cargo bench -p plumb-journal --bench events --profile dev` (seconds per case and rounds: `-- 2 5`; only
+//! one part: `-- write` or `-- resume`)
+//!
+//! A step has two events: that it begins (short), and its result of 1 KB. A step with
+//! [`Effect::Read`] needs one commit: its result has to be on disk before it is given to the code. One with
+//! [`Effect::Idempotent`] needs two: its beginning has to be on disk before its work is done. So plain
+//! SQLite writes for each run
+//!
+//! - beside `Read`: both rows in one transaction (with 64 runs: 128 rows),
+//! - beside `Idempotent`: two transactions with a row each (64 rows each).
+//!
+//! It does so in one thread, with a prepared statement, and has nobody to hand the results to. *Bare* is a
+//! table without an index, which no run could be read from again; *indexed* is the table of the journal:
+//! the same columns with the same bytes in them, and the index that finds the events of a run.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -10,7 +22,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use journal::{Effect, Journal, NewRun};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use serde_json::Value;
 
 /// 1 KB of text that does not compress, different each time.
@@ -26,8 +38,18 @@ fn payload(number: u64) -> String {
     text
 }
 
-/// One event of 1 KB a row, `group` rows a commit: what SQLite itself can do.
-fn raw(path: &Path, group: u64, time: Duration) -> f64 {
+/// What plain SQLite writes into.
+#[derive(Clone, Copy, PartialEq)]
+enum Table {
+    Bare,
+    Indexed,
+}
+
+const BARE: &str =
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY, run INTEGER, at_ms INTEGER, body TEXT)";
+
+/// Rows of the same bytes as [`journaled`] writes, in as many commits: what SQLite itself can do.
+fn raw(path: &Path, runs: u64, effect: Effect, table: Table, time: Duration) -> f64 {
     let mut connection = Connection::open(path).unwrap();
     connection
         .pragma_update(None, "journal_mode", "WAL")
@@ -35,24 +57,67 @@ fn raw(path: &Path, group: u64, time: Duration) -> f64 {
     connection
         .pragma_update(None, "synchronous", "FULL")
         .unwrap();
-    let schema =
-        "CREATE TABLE event (seq INTEGER PRIMARY KEY, run INTEGER, at_ms INTEGER, body TEXT)";
+    let schema = match table {
+        Table::Bare => BARE,
+        Table::Indexed => include_str!("../src/store/v1.sql"),
+    };
     connection.execute_batch(schema).unwrap();
     let start = Instant::now();
-    let mut events = 0;
+    let (mut steps, mut events) = (0, 0);
     while start.elapsed() < time {
-        let transaction = connection.transaction().unwrap();
-        for run in 0..i64::try_from(group).unwrap() {
-            transaction
-                .prepare_cached("INSERT INTO event (run, at_ms, body) VALUES (?1, ?2, ?3)")
-                .unwrap()
-                .execute(params![run, 0, payload(events)])
-                .unwrap();
-            events += 1;
+        match effect {
+            Effect::Idempotent => {
+                for end in [false, true] {
+                    let transaction = connection.transaction().unwrap();
+                    (0..runs).for_each(|run| insert(&transaction, table, run, steps, end));
+                    transaction.commit().unwrap();
+                }
+            }
+            _ => {
+                let transaction = connection.transaction().unwrap();
+                for run in 0..runs {
+                    insert(&transaction, table, run, steps, false);
+                    insert(&transaction, table, run, steps, true);
+                }
+                transaction.commit().unwrap();
+            }
         }
-        transaction.commit().unwrap();
+        steps += 1;
+        events += 2 * runs;
     }
     events as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Writes the event that a step begins, or its end.
+fn insert(transaction: &Transaction<'_>, table: Table, run: u64, step: u64, end: bool) {
+    let body = match end {
+        false => format!("{{\"input\":{step}}}"),
+        true => format!("{{\"output\":{}}}", Value::from(payload(run << 32 | step))),
+    };
+    let at_ms = 1_800_000_000_000_i64 + i64::try_from(step).unwrap();
+    match table {
+        Table::Bare => transaction
+            .prepare_cached("INSERT INTO event (run, at_ms, body) VALUES (?1, ?2, ?3)")
+            .unwrap()
+            .execute(params![run.cast_signed(), at_ms, body]),
+        Table::Indexed => transaction
+            .prepare_cached(
+                "INSERT INTO event (run, kind, at_ms, path, effect, fingerprint, body, digest) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )
+            .unwrap()
+            .execute(params![
+                run.cast_signed(),
+                if end { 12 } else { 10 },
+                at_ms,
+                format!("step[{step}]"),
+                (!end).then_some(1),
+                (!end).then_some([7_u8; 32]),
+                body,
+                i64::MAX - at_ms
+            ]),
+    }
+    .unwrap();
 }
 
 /// Steps with a result of 1 KB; two events a step.
@@ -148,12 +213,14 @@ fn main() {
             .into_iter()
             .any(|other| std::env::args().any(|argument| argument == other))
     };
-    let seconds = std::env::args()
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(3);
+    let numbers: Vec<u64> = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
+    let seconds = numbers.first().copied().unwrap_or(2);
+    let rounds = numbers.get(1).copied().unwrap_or(3);
     let folder = tempfile::tempdir_in(".").unwrap();
     if wanted("write") {
-        write_part(folder.path(), Duration::from_secs(seconds));
+        write_part(folder.path(), Duration::from_secs(seconds), rounds);
     }
     if wanted("resume") {
         for steps in [1_000, 10_000] {
@@ -167,26 +234,44 @@ fn main() {
     }
 }
 
-fn write_part(folder: &Path, time: Duration) {
-    let file = |name: &str| folder.join(name);
-    println!("events/s with 1 KB payloads, WAL, synchronous=FULL, {time:?} each");
-    println!("{:<44} {:>9} {:>9}", "", "1 run", "64 runs");
-    let line = |name: &str, one: f64, many: f64| println!("{name:<44} {one:>9.0} {many:>9.0}");
-    let (one, many) = (raw(&file("raw-1"), 1, time), raw(&file("raw-64"), 64, time));
-    line("SQLite: 1 KB a row, 1 or 64 rows a commit", one, many);
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Three programs by turns, each time with a new file; of the figures and of the ratios the medians.
+fn write_part(folder: &Path, time: Duration, rounds: u64) {
+    println!(
+        "events/s, results of 1 KB, WAL, synchronous=FULL; medians of {rounds} rounds of {time:?}"
+    );
+    println!(
+        "{:<22} {:>9} {:>9} {:>9} {:>9} {:>11}",
+        "", "journal", "bare", "", "indexed", ""
+    );
     for effect in [Effect::Read, Effect::Idempotent] {
-        let mine = |runs| journaled(&file(&format!("{effect:?}-{runs}")), runs, effect, time);
-        let (mine_one, mine_many) = (mine(1), mine(64));
-        line(
-            &format!("journal: {effect:?} steps, 2 events each"),
-            mine_one,
-            mine_many,
-        );
-        println!(
-            "{:<44} {:>8.0}% {:>8.0}%",
-            "",
-            mine_one / one * 100.0,
-            mine_many / many * 100.0
-        );
+        for runs in [1, 64] {
+            let mut figures = [Vec::new(), Vec::new(), Vec::new()];
+            for round in 0..rounds {
+                let file = |name: &str| folder.join(format!("{name}-{effect:?}-{runs}-{round}"));
+                figures[0].push(journaled(&file("journal"), runs, effect, time));
+                for (place, table) in [(1, Table::Bare), (2, Table::Indexed)] {
+                    let path = file(&format!("raw-{place}"));
+                    figures[place].push(raw(&path, runs, effect, table, time));
+                }
+            }
+            let ratio = |place: usize| {
+                let ratios = figures[0].iter().zip(&figures[place]);
+                median(ratios.map(|(mine, raw)| mine / raw * 100.0).collect())
+            };
+            let (bare, indexed) = (ratio(1), ratio(2));
+            let [journal, raw_bare, raw_indexed] = figures.map(median);
+            let name = format!(
+                "{effect:?}, {runs} {}",
+                if runs == 1 { "run" } else { "runs" }
+            );
+            println!(
+                "{name:<22} {journal:>9.0} {raw_bare:>9.0} {bare:>8.0}% {raw_indexed:>9.0} {indexed:>10.0}%"
+            );
+        }
     }
 }

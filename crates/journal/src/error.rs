@@ -90,8 +90,8 @@ pub enum Error {
     },
     /// A limit of the budget is reached and nobody wants to raise it.
     #[error(
-        "the budget of run {run} is exhausted: {used} of {most} {} are used or set aside, {asked} \
-         more are needed",
+        "the budget of run {run} is exhausted: {used} of {most} {} are used or set aside, and the \
+         step needs {asked} more",
         dimension.unit()
     )]
     OverBudget {
@@ -283,12 +283,12 @@ pub enum Error {
         latest_ms: i64,
     },
     /// SQLite refused. A run that meets this stops: it never goes on without its journal.
-    #[error("the journal could not {doing}: {source}{}", hint(source))]
+    #[error("the journal could not {doing}: {cause}{}", hint(cause))]
     Store {
         /// What was being done.
         doing: &'static str,
-        /// What SQLite said.
-        source: Arc<rusqlite::Error>,
+        /// What SQLite said. (Not the error's source: its words are in this error's own.)
+        cause: Arc<rusqlite::Error>,
     },
     /// A file or folder could not be used.
     #[error("the journal cannot use {}: {message}", path.display())]
@@ -335,7 +335,7 @@ impl Error {
     pub(crate) fn store(doing: &'static str, source: rusqlite::Error) -> Error {
         Error::Store {
             doing,
-            source: Arc::new(source),
+            cause: Arc::new(source),
         }
     }
 }

@@ -234,6 +234,18 @@ impl Journal {
             .await
     }
 
+    /// How long a run has been worked on, in milliseconds: the time between its events, without what it
+    /// was parked, failed or cut off.
+    pub async fn worked_ms(&self, id: &RunId) -> Result<i64> {
+        let id = id.clone();
+        self.store
+            .read(move |reader| {
+                let (key, id) = reader.find(id.as_str())?;
+                reader.worked_ms(key, &id)
+            })
+            .await
+    }
+
     /// How the limits of a run's own budget stand; empty when it has none.
     pub async fn spending(&self, id: &RunId) -> Result<Vec<Spending>> {
         let id = id.clone();

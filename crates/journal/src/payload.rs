@@ -33,6 +33,9 @@ const INLINE_STRING_BYTES: usize = 4096;
 const CHUNK_BYTES: usize = 256;
 /// Arrays and objects may be nested so deep; JSON readers, serde_json's among them, stop at 128.
 const DEEPEST: usize = 100;
+/// Nothing that was written goes deeper: a list stands in an input, and its items count for themselves.
+/// What is read is held to it, so that no file can exhaust the stack of whoever reads it.
+pub(crate) const MOST_DEPTH: usize = 256;
 /// The key of a reference. Keys of the user that look like it get one more `$`.
 const REFERENCE: &str = "$plumb";
 
@@ -396,8 +399,9 @@ pub(crate) fn decode<N: Nodes>(text: &[u8], nodes: &mut N) -> Result<Map<String,
     match parse(text, nodes)? {
         Value::Object(fields) => {
             let mut body = Map::with_capacity(fields.len());
-            for (key, value) in fields {
-                body.insert(plain_key(key), resolve(value, nodes)?);
+            for (key, mut value) in fields {
+                resolve(&mut value, 1, nodes)?;
+                body.insert(plain_key(key), value);
             }
             Ok(body)
         }
@@ -418,7 +422,10 @@ pub(crate) fn decode_field<N: Nodes>(
         .map_err(|error| nodes.malformed(format!("not JSON: {error}")))?;
     match found {
         // Most bodies refer to nothing, and have no key that had to be told apart.
-        Some(value) if text.as_bytes().contains(&b'$') => resolve(value, nodes).map(Some),
+        Some(mut value) if text.as_bytes().contains(&b'$') => {
+            resolve(&mut value, 1, nodes)?;
+            Ok(Some(value))
+        }
         found => Ok(found),
     }
 }
@@ -511,41 +518,44 @@ fn plain_key(key: String) -> String {
     }
 }
 
-/// Replaces references by what they refer to.
-fn resolve<N: Nodes>(value: Value, nodes: &mut N) -> Result<Value, N::Error> {
+/// Replaces references by what they refer to. `above` is how many arrays and objects this stands in.
+fn resolve<N: Nodes>(value: &mut Value, above: usize, nodes: &mut N) -> Result<(), N::Error> {
+    if above > MOST_DEPTH {
+        let what = format!("it goes deeper than {MOST_DEPTH} arrays and objects");
+        return Err(nodes.malformed(what));
+    }
+    while let Some(target) = value.get(REFERENCE) {
+        let hash = target.as_str().and_then(from_hex);
+        *value = match hash.filter(|_| value.as_object().is_some_and(|all| all.len() == 1)) {
+            Some(hash) => load(&hash, nodes)?,
+            None => return Err(nodes.malformed(format!("not a reference: {target}"))),
+        };
+    }
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(value),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| resolve(item, nodes))
-            .collect::<Result<Vec<Value>, N::Error>>()
-            .map(Value::Array),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(items) => {
+            for item in items {
+                resolve(item, above + 1, nodes)?;
+            }
+        }
         Value::Object(fields) => {
-            if let Some(target) = fields.get(REFERENCE) {
-                let hash = target
-                    .as_str()
-                    .and_then(from_hex)
-                    .filter(|_| fields.len() == 1);
-                let Some(hash) = hash else {
-                    return Err(nodes.malformed(format!("not a reference: {target}")));
-                };
-                return follow(&hash, nodes);
+            if fields.keys().any(|key| looks_like_reference(key)) {
+                let all = std::mem::take(fields).into_iter();
+                *fields = all.map(|(key, field)| (plain_key(key), field)).collect();
             }
-            let mut plain = Map::with_capacity(fields.len());
-            for (key, field) in fields {
-                plain.insert(plain_key(key), resolve(field, nodes)?);
+            for field in fields.values_mut() {
+                resolve(field, above + 1, nodes)?;
             }
-            Ok(Value::Object(plain))
         }
     }
+    Ok(())
 }
 
-/// Reads the node with this hash and, for a list, all the nodes before it.
-fn follow<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
+/// Reads the node with this hash and, for a list, all the nodes before it; what they refer to is left.
+fn load<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
     let mut node = nodes.node(hash)?;
     if node.kind == NodeKind::Value {
-        let value = parse(&node.text, nodes)?;
-        return resolve(value, nodes);
+        return parse(&node.text, nodes);
     }
     let mut chunks = Vec::new();
     loop {
@@ -566,11 +576,7 @@ fn follow<N: Nodes>(hash: &Hash, nodes: &mut N) -> Result<Value, N::Error> {
             other => return Err(nodes.malformed(format!("not a hash: {other}"))),
         }
     }
-    let mut all = Vec::with_capacity(chunks.iter().map(Vec::len).sum());
-    for item in chunks.into_iter().rev().flatten() {
-        all.push(resolve(item, nodes)?);
-    }
-    Ok(Value::Array(all))
+    Ok(Value::Array(chunks.into_iter().rev().flatten().collect()))
 }
 
 /// What a text refers to.

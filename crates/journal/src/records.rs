@@ -23,6 +23,11 @@ impl RunId {
         Ok(RunId(text.to_string()))
     }
 
+    /// What a run is called whose id cannot be read.
+    pub(crate) fn of_number(key: i64) -> RunId {
+        RunId(format!("run-number-{key}"))
+    }
+
     /// A new id: nine characters of time in milliseconds and five of chance, in Crockford's base 32
     /// (no i, l, o, u, so it can be read out). Enough for 2^45 ms, the year 3084.
     pub(crate) fn generate(now_ms: i64) -> RunId {
@@ -100,8 +105,18 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether the intent must be on disk before the work begins.
-    pub(crate) fn writes(self) -> bool {
+    /// The effect as it is written in JSON and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::Pure => "pure",
+            Effect::Read => "read",
+            Effect::Idempotent => "idempotent",
+            Effect::Irreversible => "irreversible",
+        }
+    }
+
+    /// Whether it changes the world: then the intent must be on disk before the work begins.
+    pub fn writes(self) -> bool {
         match self {
             Effect::Pure | Effect::Read => false,
             Effect::Idempotent | Effect::Irreversible => true,
@@ -198,7 +213,8 @@ pub struct RunRecord {
     pub parent: Option<RunId>,
     /// What it is a fork of.
     pub forked_from: Option<ForkedFrom>,
-    /// What cannot be read of this record, if anything; the fields concerned are empty.
+    /// What cannot be read of this record, if anything; the fields concerned are empty, and a status that
+    /// cannot be read is [`RunStatus::Failed`].
     pub damage: Option<String>,
 }
 
@@ -225,6 +241,9 @@ pub struct StepRecord {
     pub effect: Effect,
     /// Where it stands.
     pub status: StepStatus,
+    /// Whether nobody knows if it has happened: an irreversible step that was begun and has no end. While
+    /// somebody works on the run it may only be under way.
+    pub in_doubt: bool,
     /// How often it was begun.
     pub attempts: u32,
     /// What it was asked.

@@ -146,16 +146,48 @@ impl Run {
     }
 
     /// The run's id.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// let run = journal.start(journal::NewRun::new("greeter", "Ada".into())).await?;
+    /// assert_eq!(journal.run(run.id().as_str()).await?.agent, "greeter");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> &RunId {
         &self.shared.key.id
     }
 
     /// What the run was started with.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// let run = journal.start(journal::NewRun::new("greeter", "Ada".into())).await?;
+    /// assert_eq!(run.input(), "Ada");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn input(&self) -> &Value {
         &self.shared.input
     }
 
     /// The definition's text as it was when the run started.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// let mut new = journal::NewRun::new("greeter", "Ada".into());
+    /// new.definition = "Greet whoever is named.".to_string();
+    /// let run = journal.start(new).await?;
+    /// assert_eq!(run.definition(), "Greet whoever is named.");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn definition(&self) -> &str {
         &self.shared.definition
     }
@@ -190,7 +222,53 @@ impl Run {
         }
     }
 
+    /// The scope beside the next step of this name: what belongs to `refund[2]` and is not that step, such
+    /// as a question whether it may be done, is at `refund[2]/`.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// use journal::Effect;
+    ///
+    /// let beside = run.beside("refund");
+    /// beside.step("checked", Effect::Pure, &80, |_| async { Ok(()) }).await?;
+    /// run.step("refund", Effect::Idempotent, &80, |_| async { Ok(()) }).await?;
+    /// let steps = journal.steps(run.id()).await?;
+    /// assert_eq!([&steps[0].path, &steps[1].path], ["refund[0]/checked[0]", "refund[0]"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn beside(&self, name: &str) -> Run {
+        let ordinals = self.shared.ordinals.lock();
+        let ordinals = ordinals.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let next = ordinals.get(&format!("{}{name}", self.scope)).copied();
+        drop(ordinals);
+        self.scope(
+            name,
+            usize::try_from(next.unwrap_or(0)).unwrap_or(usize::MAX),
+        )
+    }
+
     /// An empty list that steps can have as their input, or in it, at the cost of what is new in it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// use journal::Effect;
+    ///
+    /// let mut messages = run.list();
+    /// messages.push("Who are you?")?;
+    /// let answer: String = run
+    ///     .step("model", Effect::Read, &messages, |_| async { Ok("Ada".to_string()) })
+    ///     .await?;
+    /// messages.push(&answer)?;
+    /// assert_eq!(messages.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn list(&self) -> List {
         List::new(self.id().clone(), Arc::clone(&self.shared.secrets))
     }
@@ -388,11 +466,36 @@ impl Run {
     }
 
     /// Whether [`Run::cancel`] has been called.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// assert!(!run.is_cancelled());
+    /// run.cancel();
+    /// assert!(run.is_cancelled());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancel.is_cancelled()
     }
 
     /// Waits for [`Run::cancel`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # let journal = journal::Journal::in_memory()?;
+    /// # let run = journal.start(journal::NewRun::new("example", "Ada".into())).await?;
+    /// let stopped = run.clone();
+    /// let waiting = tokio::spawn(async move { stopped.cancelled().await });
+    /// run.cancel();
+    /// waiting.await.expect("it only waits");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cancelled(&self) {
         self.shared.cancel.cancelled().await;
     }

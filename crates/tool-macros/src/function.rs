@@ -185,6 +185,12 @@ fn spec(options: &Options, function: &Ident, description: &str) -> TokenStream {
     if let Some(effect) = &options.effect {
         fields.extend(quote!(effect: #home::Effect::#effect,));
     }
+    if let Some(source) = &options.source {
+        fields.extend(quote!(source: #home::Source::#source,));
+    }
+    if let Some(sends_out) = &options.sends_out {
+        fields.extend(quote!(sends_out: ::std::option::Option::Some(#sends_out),));
+    }
     if !options.secrets.is_empty() {
         let secrets = &options.secrets;
         fields.extend(quote!(secrets: ::std::vec![#(#secrets.to_owned()),*],));
@@ -321,6 +327,9 @@ mod tests {
             ("", "struct Lookup;"),
             ("effect = \"harmless\"", good),
             ("effect = read", good),
+            ("source = \"heaven\"", good),
+            ("source = \"web\", sends_out = true", good),
+            ("sends_out = 3", good),
             ("efect = \"read\"", good),
             ("name = \"look up\"", good),
             ("effect = \"read\" name = \"a\"", good),
@@ -340,7 +349,10 @@ mod tests {
         expected `fn`
         there is no effect `harmless`; there are pure, read, idempotent and irreversible
         expected string literal
-        a tool has no `efect`; there are name, effect, time_s, answer_bytes, secrets, secret_fields, reconcile and crate
+        there is no source `heaven`; there are computed, document, web, elsewhere and agent
+        accepted
+        expected boolean literal
+        a tool has no `efect`; there are name, effect, source, sends_out, time_s, answer_bytes, secrets, secret_fields, reconcile and crate
         `look up` cannot be a tool's name: 1 to 64 letters, digits, `_`, `-` or `.`
         expected `,`
         ");

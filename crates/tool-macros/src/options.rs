@@ -4,16 +4,17 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::parse::{ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token, bracketed};
+use syn::{Error, Ident, LitBool, LitInt, LitStr, Path, Result, Token, bracketed};
 
-const KNOWN: &str =
-    "there are name, effect, time_s, answer_bytes, secrets, secret_fields, reconcile and crate";
+const KNOWN: &str = "there are name, effect, source, sends_out, time_s, answer_bytes, secrets, secret_fields, reconcile and crate";
 
 /// The options as they are written.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) effect: Option<Ident>,
+    pub(crate) source: Option<Ident>,
+    pub(crate) sends_out: Option<LitBool>,
     pub(crate) time_s: Option<LitInt>,
     pub(crate) answer_bytes: Option<LitInt>,
     pub(crate) secrets: Vec<LitStr>,
@@ -50,6 +51,8 @@ impl Options {
         match word.as_str() {
             "name" => self.name = Some(name(input.parse()?)?),
             "effect" => self.effect = Some(effect(&input.parse()?)?),
+            "source" => self.source = Some(source(&input.parse()?)?),
+            "sends_out" => self.sends_out = Some(input.parse()?),
             "time_s" => self.time_s = Some(input.parse()?),
             "answer_bytes" => self.answer_bytes = Some(input.parse()?),
             "secrets" => self.secrets = words(input)?,
@@ -86,6 +89,23 @@ fn effect(word: &LitStr) -> Result<Ident> {
         other => {
             let what = format!(
                 "there is no effect `{other}`; there are pure, read, idempotent and irreversible"
+            );
+            return Err(Error::new(word.span(), what));
+        }
+    };
+    Ok(format_ident!("{variant}", span = Span::call_site()))
+}
+
+fn source(word: &LitStr) -> Result<Ident> {
+    let variant = match word.value().as_str() {
+        "computed" => "Computed",
+        "document" => "Document",
+        "web" => "Web",
+        "elsewhere" => "Elsewhere",
+        "agent" => "Agent",
+        other => {
+            let what = format!(
+                "there is no source `{other}`; there are computed, document, web, elsewhere and agent"
             );
             return Err(Error::new(word.span(), what));
         }

@@ -68,7 +68,7 @@ impl Answer {
     }
 
     /// Cuts off what is longer than so many bytes, and says so.
-    pub(crate) fn within(self, most: usize) -> Answer {
+    pub fn within(self, most: usize) -> Answer {
         if matches!(self, Answer::Asks(_)) {
             return self;
         }

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use crate::{Answer, Context, Effect, Error, Tool};
 
+/// The longest answer that is recorded, in bytes. What of it a model is shown is less: see
+/// [`Toolbox::shown`](crate::Toolbox::shown).
+const MOST_BYTES: usize = 4_000_000;
+
 /// Calls a tool within its limits, as the work of a step.
 ///
 /// What goes wrong and may be told to the model is an answer. A call of a tool that only reads and takes too
@@ -38,7 +42,5 @@ pub async fn carry_out(
             }
         }
     };
-    Ok(answer
-        .without(&spec.secret_fields)
-        .within(spec.limits.answer_bytes))
+    Ok(answer.without(&spec.secret_fields).within(MOST_BYTES))
 }

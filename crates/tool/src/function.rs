@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::spec::read;
-use crate::{Context, Result, Spec, Tool, answer};
+use crate::{Context, Result, Source, Spec, Tool, answer};
 
 type Work = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
 type Find = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Reconciled>> + Send + Sync>;
@@ -74,6 +74,18 @@ impl Function {
     /// What it does to the world.
     pub fn effect(mut self, effect: Effect) -> Function {
         self.spec.effect = effect;
+        self
+    }
+
+    /// Where its answers come from: somewhere else, and not to be trusted, where this is not said.
+    pub fn source(mut self, source: Source) -> Function {
+        self.spec.source = source;
+        self
+    }
+
+    /// Whether a call sends something out of this machine; where this is not said, one that writes does.
+    pub fn sends_out(mut self, sends_out: bool) -> Function {
+        self.spec.sends_out = Some(sends_out);
         self
     }
 

@@ -70,6 +70,7 @@ mod context;
 mod error;
 mod function;
 pub mod mcp;
+mod outputs;
 mod spec;
 mod toolbox;
 
@@ -83,7 +84,7 @@ pub use context::{Context, Secrets};
 pub use error::{Error, Result, SetupError};
 pub use function::Function;
 pub use journal::{Effect, Reconciled, StepError};
-pub use spec::{Limits, Spec};
+pub use spec::{Limits, Source, Spec};
 pub use tool_macros::tool;
 pub use toolbox::Toolbox;
 

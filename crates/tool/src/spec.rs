@@ -21,6 +21,11 @@ pub struct Spec {
     pub parameters: Value,
     /// What it does to the world, and so what a crash, a replay and a fork do with its calls.
     pub effect: Effect,
+    /// Whether a call sends something out of this machine, be it an address that is fetched; where it is
+    /// not said, one that writes does. See [`Spec::is_outgoing`].
+    pub sends_out: Option<bool>,
+    /// Where its answers come from, and so how far they can be trusted.
+    pub source: Source,
     /// How long a call may take and how much it may answer.
     pub limits: Limits,
     /// Names of the secrets that it asks its [`Context`](crate::Context) for. They are looked for before
@@ -31,12 +36,30 @@ pub struct Spec {
     pub secret_fields: Vec<String>,
 }
 
+/// Where a tool's answers come from, and so how far they can be trusted: text that somebody else may have
+/// written must not cause anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// From its arguments, or from a clock: arithmetic, the time. Trusted.
+    Computed,
+    /// From documents that the user counts as their own. Trusted.
+    Document,
+    /// From the web.
+    Web,
+    /// From somewhere of which nobody knows who writes there: a server, a database, a mailbox.
+    #[default]
+    Elsewhere,
+    /// From another agent, which may have read anything.
+    Agent,
+}
+
 /// How long a call may take and how much it may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long a call may take; 60 s.
     pub time: Duration,
-    /// The longest answer in bytes; what is longer is cut off, and the model is told. 20,000.
+    /// The longest answer, in bytes, that a model is shown whole; of a longer one it is shown the beginning and an
+    /// outline, and can read on. 20,000.
     pub answer_bytes: usize,
 }
 
@@ -57,6 +80,8 @@ impl Spec {
             description: description.to_owned(),
             parameters: json!({"type": "object", "properties": {}, "additionalProperties": false}),
             effect: Effect::Irreversible,
+            sends_out: None,
+            source: Source::default(),
             limits: Limits::default(),
             secrets: Vec::new(),
             secret_fields: Vec::new(),
@@ -69,6 +94,11 @@ impl Spec {
             parameters: schema::<A>(),
             ..Spec::new(name, description)
         }
+    }
+
+    /// Whether a call may send something out of this machine.
+    pub fn is_outgoing(&self) -> bool {
+        self.sends_out.unwrap_or(self.effect.writes())
     }
 
     /// The name that models are shown: many providers take no dots.

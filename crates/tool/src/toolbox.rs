@@ -2,11 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::{SetupError, Spec, Tool};
+use crate::outputs::Outputs;
+use crate::{Answer, Limits, SetupError, Spec, Tool};
 
 /// The tools of an agent, in the order in which models are shown them.
-#[derive(Clone, Default)]
-pub struct Toolbox(Vec<Arc<dyn Tool>>);
+///
+/// It keeps the answers that were too long to be shown whole. As soon as there is one, `output.read` and
+/// `output.search` are among the tools. Clones share what is kept.
+#[derive(Clone)]
+pub struct Toolbox {
+    tools: Vec<Arc<dyn Tool>>,
+    outputs: Outputs,
+    readers: Vec<Arc<dyn Tool>>,
+}
+
+impl Default for Toolbox {
+    fn default() -> Toolbox {
+        let outputs = Outputs::default();
+        Toolbox {
+            tools: Vec::new(),
+            readers: outputs.tools(),
+            outputs,
+        }
+    }
+}
 
 impl Toolbox {
     /// No tools yet.
@@ -21,33 +40,48 @@ impl Toolbox {
     pub fn add(&mut self, tool: Arc<dyn Tool>) -> Result<(), SetupError> {
         let spec = tool.spec();
         check(spec)?;
-        if self.find(&spec.shown_name()).is_some() {
+        let shown = spec.shown_name();
+        let mut all = self.tools.iter().chain(&self.readers);
+        if all.any(|other| other.spec().shown_name() == shown) {
             let name = spec.name.clone();
             return Err(SetupError::Twice { name });
         }
-        self.0.push(tool);
+        self.tools.push(tool);
         Ok(())
     }
 
     /// The tool that models are shown under this name.
     pub fn find(&self, shown: &str) -> Option<&Arc<dyn Tool>> {
-        self.0.iter().find(|tool| tool.spec().shown_name() == shown)
+        self.iter().find(|tool| tool.spec().shown_name() == shown)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
-        self.0.iter()
+        let readers = match self.outputs.is_empty() {
+            true => &[],
+            false => self.readers.as_slice(),
+        };
+        self.tools.iter().chain(readers)
+    }
+
+    /// What a model is shown of an answer of the tool that it knows under this name: the answer, or of one that is
+    /// longer than the tool's limit the beginning, an outline, and a handle to read on with.
+    pub fn shown(&self, name: &str, answer: &Answer) -> String {
+        let limits = self
+            .find(name)
+            .map_or_else(Limits::default, |tool| tool.spec().limits);
+        self.outputs.shown(answer, limits.answer_bytes)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.tools.is_empty()
     }
 }
 
 impl std::fmt::Debug for Toolbox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|tool| &tool.spec().name);
+        let names = self.iter().map(|tool| &tool.spec().name);
         formatter.debug_list().entries(names).finish()
     }
 }

@@ -280,10 +280,27 @@ async fn secrets_come_from_the_environment_and_are_not_shown() {
     let with = Context::new("key", &Secrets::new([secret]));
     assert!(!format!("{with:?}").contains("sesame"));
     let answer = carry_out(&*till::tool(), json!({}), with).await.unwrap();
-    insta::assert_snapshot!(answer.text(), @r"
-    €€€€
-    [cut off: 12 of 33 bytes are shown]
-    ");
+    assert_eq!(answer.text(), "€".repeat(11));
+    assert!(toolbox.find("output_read").is_none());
+    let shown = toolbox.shown("till", &answer);
+    assert!(
+        shown.starts_with("[A long answer: 33 bytes, kept as out-"),
+        "{shown}"
+    );
+    // From now on there is something to read.
+    let names: Vec<&str> = toolbox
+        .iter()
+        .map(|tool| tool.spec().name.as_str())
+        .collect();
+    assert_eq!(names, ["till", "output.read", "output.search"]);
+    let (_, after) = shown.split_once("out-").unwrap();
+    let handle = format!("out-{}", after.split('.').next().unwrap());
+    let read = toolbox.find("output_read").unwrap();
+    let read = read
+        .call(json!({"handle": handle, "from": 4}), context(""))
+        .await
+        .unwrap();
+    assert_eq!(read, "€€€€€€€€€€\n[bytes 3 to 33 of 33; that is its end]");
 }
 
 #[tokio::test]

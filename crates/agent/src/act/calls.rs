@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{BoxFuture, join_all};
+use guard::Heard;
 use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
 use model::{ToolCall, ToolResult};
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tool::{Answer, Context, Secrets, Told, Tool};
 
 use super::asking::{self, Asker, Recorded};
-use super::{Acting, Progress, Watch};
+use super::guarding::{self, Called};
+use super::{Acting, Watch};
 use crate::{Error, Result};
 
 /// How much of the arguments a step's title shows.
@@ -20,16 +22,19 @@ const TITLE_CHARACTERS: usize = 80;
 /// What came of the calls of one answer, in their order.
 pub(crate) struct Done {
     pub(crate) answers: Vec<Answer>,
+    /// Those that were carried out or refused, each once: what was heard and done.
+    pub(super) called: Vec<Called>,
     pub(super) results: Vec<ToolResult>,
     pub(crate) carried_out: u32,
     pub(super) any_wrong: bool,
 }
 
 /// Carries the calls out side by side, after `before` earlier ones; those that are wrong are answered with the
-/// reason.
+/// reason. `heard` is what the model has heard.
 pub(crate) async fn carry_out(
     run: &Run,
     with: &Acting,
+    heard: &Heard,
     calls: &[ToolCall],
     before: u32,
 ) -> Result<Done> {
@@ -37,11 +42,10 @@ pub(crate) async fn carry_out(
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
-    let mut carried_out = 0;
-    let mut any_wrong = false;
+    let (mut tried, mut any_wrong) = (0, false);
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
-    let mut working: Vec<BoxFuture<'_, Result<Answer>>> = Vec::new();
+    let mut working: Vec<BoxFuture<'_, Result<Called>>> = Vec::new();
     // For each call, which work it takes its answer from.
     let mut from = Vec::new();
     for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
@@ -54,40 +58,42 @@ pub(crate) async fn carry_out(
         from.push(working.len());
         match (tool, with.member(&call.name), problem) {
             (Some(tool), _, None) if index < with.limits.calls => {
-                carried_out += 1;
-                working.push(Box::pin(one(run, with, Arc::clone(tool), &call.arguments)));
+                tried += 1;
+                let arguments = &call.arguments;
+                working.push(Box::pin(guarding::call(run, with, heard, tool, arguments)));
             }
             (None, Some(member), None) if index < with.limits.calls => {
-                let place = usize::try_from(before + carried_out).unwrap_or(usize::MAX);
-                carried_out += 1;
-                working.push(member.call(run, with, place, &call.arguments));
+                let place = usize::try_from(before + tried).unwrap_or(usize::MAX);
+                tried += 1;
+                working.push(member.call(run, with, heard, place, &call.arguments));
             }
             (_, _, problem) => {
                 any_wrong = true;
                 let most = with.limits.calls;
                 let reason = problem
                     .unwrap_or_else(|| format!("at most {most} calls are carried out at once"));
-                let told = Answer::Error(format!("Not done: {reason}."));
+                let told = Called::refused(format!("Not done: {reason}."));
                 working.push(Box::pin(async { Ok(told) }));
             }
         }
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
-    let answered: Vec<Answer> = join_all(working).await.into_iter().collect::<Result<_>>()?;
+    let called: Vec<Called> = join_all(working).await.into_iter().collect::<Result<_>>()?;
     let answers = from
         .into_iter()
-        .filter_map(|place| answered.get(place).cloned());
+        .filter_map(|place| Some(called.get(place)?.answer.clone()));
     let answers: Vec<Answer> = answers.collect();
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
-        content: answer.text(),
+        content: with.tools.shown(&call.name, answer),
         is_error: answer.is_error(),
     });
     Ok(Done {
         results: results.collect(),
         answers,
-        carried_out,
+        called,
+        carried_out: tried,
         any_wrong,
     })
 }
@@ -103,41 +109,9 @@ fn only_reads(tool: &Arc<dyn Tool>) -> bool {
     matches!(tool.spec().effect, Effect::Pure | Effect::Read)
 }
 
-/// One call, as a step whose address is settled here and now.
-fn one<'a>(
-    run: &'a Run,
-    with: &'a Acting,
-    tool: Arc<dyn Tool>,
-    arguments: &Value,
-) -> impl Future<Output = Result<Answer>> + Send + use<'a> {
-    let (name, given) = (tool.spec().name.clone(), arguments.clone());
-    let watch = Arc::clone(&with.watch);
-    let calling = Progress::Calling {
-        tool: name.clone(),
-        arguments: given,
-    };
-    let begins = move || watch(calling);
-    let step = step(
-        run,
-        &tool,
-        arguments,
-        &with.secrets,
-        with.stop.clone(),
-        Some(Arc::clone(&with.watch)),
-        begins,
-    );
-    async move {
-        let answer = step.await?;
-        let told = answer.clone();
-        (with.watch)(Progress::Called {
-            tool: name,
-            answer: told,
-        });
-        Ok(answer)
-    }
-}
-
-/// Calls a tool as a step of the run, outside of any loop. The arguments are not held against its schema.
+/// Calls a tool as a step of the run because the program says so, not a model: no policy is asked, and the
+/// arguments are not held against its schema. What a model asks for goes through
+/// [`call`](super::guarding::call).
 ///
 /// # Errors
 /// [`Error::Journal`] when what the tool needs is out of reach, or the run has to stop.
@@ -148,7 +122,7 @@ pub async fn call_tool(
     secrets: &Secrets,
 ) -> Result<Answer> {
     let never = CancellationToken::new();
-    Ok(step(run, tool, arguments, secrets, never, None, || ()).await?)
+    Ok(step(run, tool, arguments, secrets, never, None, |_| ()).await?)
 }
 
 /// Like [`call_tool`], with somebody who is told how far the call has come.
@@ -163,11 +137,12 @@ pub async fn call_tool_watched(
     watch: Watch,
 ) -> Result<Answer> {
     let never = CancellationToken::new();
-    Ok(step(run, tool, arguments, secrets, never, Some(watch), || ()).await?)
+    Ok(step(run, tool, arguments, secrets, never, Some(watch), |_| ()).await?)
 }
 
 /// A call as a step, whose address is settled here and now; further steps where it has to ask people first.
-fn step<'a, B: FnOnce() + Send + 'a>(
+/// `begins` is told when it is really made.
+pub(super) fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
     run: &'a Run,
     tool: &Arc<dyn Tool>,
     arguments: &Value,
@@ -189,7 +164,7 @@ fn step<'a, B: FnOnce() + Send + 'a>(
         let name = attempt.tool.spec().name.clone();
         let again = |scope: Run, told| {
             let attempt = attempt.clone();
-            async move { attempt.step(&scope, Some(told), || ()).await }
+            async move { attempt.step(&scope, Some(told), |_| ()).await }
         };
         asking::until_answered(run, &name, first, again).await
     }
@@ -206,7 +181,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn step<'a, B: FnOnce() + Send + 'a>(
+    fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
         &self,
         run: &'a Run,
         told: Option<Told>,
@@ -228,7 +203,7 @@ impl Attempt {
         let step = run.step_with(&name, effect, &input, options, move |context| async move {
             goes_live.store(true, Ordering::Release);
             context.attribute("title", excerpt(&own.arguments));
-            begins();
+            begins(&context);
             let bare = Context::new(context.key(), &own.secrets).with_told(told);
             let name = &own.tool.spec().name;
             let asker = Asker::new(run, name, context.path());

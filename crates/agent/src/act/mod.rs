@@ -8,11 +8,13 @@
 //! ```
 //! Each call of the model is a step `model[n]`, each call of a tool a step with the tool's name and effect,
 //! so that a run that was killed goes on where it was and nothing is done twice. A call that is wrong goes
-//! back to the model with the reason. Every loop ends: see [`End`].
+//! back to the model with the reason. Every loop ends: see [`End`]. `guarding` has what every call goes through
+//! before it is made.
 
 mod asking;
 mod calls;
 mod conversation;
+pub mod guarding;
 mod thinking;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +29,7 @@ use tool::{Answer, Secrets, Toolbox};
 
 pub use calls::{call_tool, call_tool_watched};
 pub use conversation::Conversation;
+pub use guarding::{Called, Guarding, call};
 
 use crate::team::Member;
 use crate::{Error, Result};
@@ -62,6 +65,8 @@ pub struct Acting {
     pub stop: CancellationToken,
     /// What becomes of the run when the model cannot be reached.
     pub down: Down,
+    /// What it may do: the policy, and the checks.
+    pub guard: Guarding,
 }
 
 /// Is told what goes on.
@@ -131,6 +136,9 @@ pub struct Acted {
     pub rounds: u32,
     /// Calls of tools that were carried out.
     pub calls: u32,
+    /// Sentences of the answer that say something was done which no call did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept: Vec<String>,
 }
 
 /// What goes on, for a person who watches. What the journal answers is told as well, but for pieces.
@@ -183,6 +191,7 @@ impl Acting {
             watch: Arc::new(|_| ()),
             stop: CancellationToken::new(),
             down: Down::Parks,
+            guard: Guarding::default(),
         }
     }
 }
@@ -202,7 +211,7 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
     let mut acted = loop {
         let choice = match state.closing {
             Some(_) => {
-                conversation.push(Message::user(ANSWER_NOW))?;
+                conversation.made(Message::user(ANSWER_NOW))?;
                 ToolChoice::None
             }
             None if with.must_call() && state.rounds == 0 => ToolChoice::Required,
@@ -228,10 +237,21 @@ pub async fn act(run: &Run, with: &Acting, conversation: &mut Conversation) -> R
         }
         conversation.push(response.message())?;
         if last || response.tool_calls.is_empty() {
-            break state.acted(response, answered.stopped);
+            let unkept = with
+                .guard
+                .unkept(&response.text, conversation.heard(), &with.tools);
+            if !last && !state.reminded && !unkept.is_empty() {
+                state.reminded = true;
+                conversation.made(Message::user(guarding::reminder(&unkept)))?;
+                continue;
+            }
+            let mut acted = state.acted(response, answered.stopped);
+            acted.unkept = unkept;
+            break acted;
         }
-        let done = calls::carry_out(run, with, &response.tool_calls, state.calls).await?;
-        conversation.push(Message::results(done.results))?;
+        let (heard, calls) = (conversation.heard(), &response.tool_calls);
+        let done = calls::carry_out(run, with, heard, calls, state.calls).await?;
+        conversation.results(done.results, &done.called)?;
         state.calls += done.carried_out;
         state.judge(&with.limits, &response, &done.answers, done.any_wrong);
     };
@@ -253,7 +273,7 @@ fn is_empty(response: &Response) -> bool {
 /// the local engine could not call any then.
 async fn in_form(run: &Run, with: &Acting, conversation: &mut Conversation) -> Result<String> {
     let wish = "Give this answer again in the form of the JSON schema.";
-    conversation.push(Message::user(wish))?;
+    conversation.made(Message::user(wish))?;
     let form = with.output.clone();
     let answered = thinking::think(run, with, conversation, ToolChoice::None, form).await?;
     conversation.push(answered.response.message())?;
@@ -291,6 +311,14 @@ impl Acting {
     }
 }
 
+/// What tells an answer from others, in few bytes.
+fn mark(answer: &Answer) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    answer.text().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// How far a loop has come.
 #[derive(Default)]
 struct State {
@@ -302,6 +330,8 @@ struct State {
     seen: HashMap<String, u32>,
     /// Why the next answer is the last.
     closing: Option<End>,
+    /// Whether it was told that it has not kept a promise.
+    reminded: bool,
 }
 
 impl State {
@@ -310,8 +340,8 @@ impl State {
         self.wrong = if wrong { self.wrong + 1 } else { 0 };
         let mut repeats = 0;
         let made = response.tool_calls.iter().zip(answers);
-        let made = made
-            .map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, answer.text()));
+        let made =
+            made.map(|(call, answer)| format!("{} {} {}", call.name, call.arguments, mark(answer)));
         // What is said several times in one answer counts once.
         for what in made.collect::<BTreeSet<String>>() {
             let times = self.seen.entry(what).or_default();
@@ -342,6 +372,7 @@ impl State {
             end,
             rounds: self.rounds,
             calls: self.calls,
+            unkept: Vec::new(),
         }
     }
 }

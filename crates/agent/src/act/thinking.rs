@@ -57,6 +57,8 @@ pub(crate) async fn think(
         max_tokens: request.max_tokens,
         temperature: request.temperature,
     };
+    // What it makes of it comes from all of them.
+    let labels = conversation.heard().labels();
     let answered: Answered = run
         .step_with(
             "model",
@@ -67,6 +69,7 @@ pub(crate) async fn think(
                 let context = context;
                 price.check(run, &*with.model, &context).await?;
                 context.attribute("model", with.model.name());
+                context.attribute("labels", serde_json::json!(labels));
                 let answered = answer(with, &request)
                     .await
                     .map_err(|error| match with.down {

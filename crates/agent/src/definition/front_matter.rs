@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
 /// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature";
+pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, output, policy, checks, limits, examples, max_tokens, temperature";
 
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
@@ -43,6 +44,13 @@ pub(super) struct FrontMatter {
     /// The file of a JSON Schema that its answers have, relative to this file.
     #[serde(default)]
     pub(super) output: Option<String>,
+    /// The file of a Cedar policy that says which calls are allowed, denied or asked about, relative to this
+    /// file. Its rules come on top of the default policy's.
+    #[serde(default)]
+    pub(super) policy: Option<String>,
+    /// Which checks it is held to.
+    #[serde(default)]
+    pub(super) checks: Checks,
     /// Where it ends, and what it may use up before it parks and asks.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -69,6 +77,26 @@ pub struct Example {
     pub user: String,
     /// What a good agent answers.
     pub assistant: String,
+}
+
+/// Which checks an agent is held to, if it has tools that write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// Whether ids, addresses, amounts, paths and numbers in a writing call must have been said by the user or
+    /// a tool.
+    pub grounded: bool,
+    /// Whether an answer that says something was done needs the call that did it.
+    pub promises: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks {
+            grounded: true,
+            promises: true,
+        }
+    }
 }
 
 /// How an agent goes about its work.
@@ -222,6 +250,20 @@ pub enum ToolEntry {
     Files(FilesTool),
     /// Search in documents.
     Library(LibraryTool),
+    /// Search in documents, and reading on in them.
+    Documents(LibraryTool),
+    /// A database.
+    Sql(SqlTool),
+    /// Pages of the web.
+    WebFetch(WebFetchTool),
+    /// Search in the web.
+    WebSearch(WebSearchTool),
+    /// The operations of an API.
+    Http(HttpTool),
+    /// Commands in a sandbox.
+    Shell(ShellTool),
+    /// Python in a sandbox.
+    Python(PythonTool),
     /// Tools of an MCP server.
     Mcp(McpTool),
 }
@@ -254,6 +296,8 @@ pub struct FilesTool {
     pub root: Option<String>,
     /// Whether it may write as well.
     pub write: bool,
+    /// Whether somebody else may have written what is in the files: then it is not trusted.
+    pub untrusted: bool,
 }
 
 /// Which documents an agent may search.
@@ -262,18 +306,44 @@ pub struct FilesTool {
 pub struct LibraryTool {
     /// Files and folders, relative to the agent's file; all of the project's library where they are not given.
     pub paths: Vec<String>,
+    /// Whether somebody else may have written the documents: then they are not trusted.
+    pub untrusted: bool,
 }
 
 /// The names of the tools that there are.
-const TOOLS: &[&str] = &["time", "math", "files", "library.search"];
+const TOOLS: &[&str] = &[
+    "time",
+    "math",
+    "files",
+    "library.search",
+    "library",
+    "sql",
+    "web.fetch",
+    "web.search",
+    "http",
+    "shell",
+    "python",
+];
+
+/// Tools that cannot be named without settings, with the least of them.
+const WITH_SETTINGS: &[(&str, &str)] = &[
+    ("sql", "{sqlite: FILE}"),
+    ("web.search", "{engine: brave}"),
+    ("http", "{openapi: FILE}"),
+];
 
 impl ToolEntry {
-    fn named(name: &str) -> Option<ToolEntry> {
+    /// The tool of a name with its usual settings; `None` where it cannot do without, and where there is none.
+    pub fn named(name: &str) -> Option<ToolEntry> {
         match name {
             "time" => Some(ToolEntry::Time),
             "math" => Some(ToolEntry::Math),
             "files" => Some(ToolEntry::Files(FilesTool::default())),
             "library.search" => Some(ToolEntry::Library(LibraryTool::default())),
+            "library" => Some(ToolEntry::Documents(LibraryTool::default())),
+            "web.fetch" => Some(ToolEntry::WebFetch(WebFetchTool::default())),
+            "shell" => Some(ToolEntry::Shell(ShellTool::default())),
+            "python" => Some(ToolEntry::Python(PythonTool::default())),
             other => McpTool::named(other).map(ToolEntry::Mcp),
         }
     }
@@ -296,7 +366,14 @@ impl<'de> Deserialize<'de> for ToolEntry {
             }
 
             fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ToolEntry, E> {
-                ToolEntry::named(name).ok_or_else(|| unknown(name))
+                let least = WITH_SETTINGS.iter().find(|(with, _)| *with == name);
+                match (ToolEntry::named(name), least) {
+                    (Some(entry), _) => Ok(entry),
+                    (None, Some((_, least))) => Err(E::custom(format!(
+                        "the tool {name} wants settings, such as `{name}: {least}`"
+                    ))),
+                    (None, None) => Err(unknown(name)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ToolEntry, A::Error> {
@@ -306,6 +383,13 @@ impl<'de> Deserialize<'de> for ToolEntry {
                 let entry = match name.as_str() {
                     "files" => ToolEntry::Files(map.next_value()?),
                     "library.search" => ToolEntry::Library(map.next_value()?),
+                    "library" => ToolEntry::Documents(map.next_value()?),
+                    "sql" => ToolEntry::Sql(map.next_value()?),
+                    "web.fetch" => ToolEntry::WebFetch(map.next_value()?),
+                    "web.search" => ToolEntry::WebSearch(map.next_value()?),
+                    "http" => ToolEntry::Http(map.next_value()?),
+                    "shell" => ToolEntry::Shell(map.next_value()?),
+                    "python" => ToolEntry::Python(map.next_value()?),
                     known if TOOLS.contains(&known) => {
                         return Err(A::Error::custom(format!(
                             "the tool {known} has no settings"
@@ -331,8 +415,6 @@ impl JsonSchema for ToolEntry {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let files = generator.subschema_for::<FilesTool>();
-        let library = generator.subschema_for::<LibraryTool>();
         let one = |name: &str, settings: schemars::Schema| {
             schemars::json_schema!({
                 "type": "object",
@@ -341,11 +423,22 @@ impl JsonSchema for ToolEntry {
                 "additionalProperties": false,
             })
         };
+        let alone = TOOLS
+            .iter()
+            .filter(|name| !WITH_SETTINGS.iter().any(|(with, _)| with == *name));
+        let alone: Vec<&&str> = alone.collect();
         schemars::json_schema!({"anyOf": [
-            {"enum": TOOLS},
+            {"enum": alone},
             {"type": "string", "pattern": "^mcp:[A-Za-z0-9_-]+/.+$"},
-            one("files", files),
-            one("library.search", library),
+            one("files", generator.subschema_for::<FilesTool>()),
+            one("library.search", generator.subschema_for::<LibraryTool>()),
+            one("library", generator.subschema_for::<LibraryTool>()),
+            one("sql", generator.subschema_for::<SqlTool>()),
+            one("web.fetch", generator.subschema_for::<WebFetchTool>()),
+            one("web.search", generator.subschema_for::<WebSearchTool>()),
+            one("http", generator.subschema_for::<HttpTool>()),
+            one("shell", generator.subschema_for::<ShellTool>()),
+            one("python", generator.subschema_for::<PythonTool>()),
         ]})
     }
 }

@@ -60,8 +60,8 @@ impl Input {
         };
         match self.depth {
             Depth::Quick => limits(1, 6, 2, 0),
-            Depth::Normal => limits(4, 9, 2, 1),
-            Depth::Deep => limits(6, 14, 3, 2),
+            Depth::Normal => limits(4, 12, 2, 1),
+            Depth::Deep => limits(6, 16, 3, 2),
         }
     }
 }

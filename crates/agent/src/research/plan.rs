@@ -46,7 +46,8 @@ pub(super) async fn plan(
     let kind = json!({"type": "object", "properties": {"kind": {"enum": ["single", "several"]}},
         "required": ["kind"], "additionalProperties": false});
     let asked = vec![format!("Question: {}", input.question)];
-    if input.depth == Depth::Normal && !joins_names(&input.question) {
+    let is_certain = joins_names(&input.question) || asks_twice(&input.question);
+    if input.depth == Depth::Normal && !is_certain {
         if !may_be_several(&input.question) {
             return Ok(short);
         }
@@ -131,6 +132,17 @@ fn joins_names(question: &str) -> bool {
         .any(|((one, joint), other)| {
             ["and", "or"].contains(joint) && is_name(one) && is_name(other)
         })
+}
+
+/// Whether an English question has a second one behind a joint ("..., and how many in SQLite?"): small models
+/// overlook that, too.
+fn asks_twice(question: &str) -> bool {
+    const ASKING: &[&str] = &["how", "what", "which", "when", "where", "who", "why"];
+    let lower = question.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let mut pairs = words.iter().zip(words.iter().skip(1));
+    pairs.any(|(joint, word)| ["and", "or"].contains(joint) && ASKING.contains(word))
 }
 
 /// Whether an English question can be worked on without the one it was split from: "What do I do about
@@ -218,6 +230,22 @@ mod tests {
             "Which port does Postgres use, and can I change it?"
         ));
         assert!(!joins_names("When and where?"));
+    }
+
+    #[test]
+    fn a_second_question_behind_a_joint_is_seen() {
+        for twice in [
+            "How large may a row be in Postgres and how large in SQLite?",
+            "When is it written, and where?",
+        ] {
+            assert!(asks_twice(twice), "{twice}");
+        }
+        for once in [
+            "How are dates and times written?",
+            "What is kept and for how long?",
+        ] {
+            assert!(!asks_twice(once), "{once}");
+        }
     }
 
     #[test]

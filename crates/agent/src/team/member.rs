@@ -11,13 +11,14 @@
 //! words, and answers in words. Members may have members; they end where the tree of agents ends.
 
 use futures::future::BoxFuture;
+use guard::Heard;
 use journal::Run;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use tool::{Answer, SetupError, Spec};
 
-use crate::act::{Acted, Acting, Progress};
+use crate::act::{Acted, Acting, Called, Progress};
 use crate::{Agent, Error, Result};
 
 /// The longest name, in characters.
@@ -100,35 +101,39 @@ impl Member {
         &'a self,
         run: &Run,
         caller: &'a Acting,
+        heard: &'a Heard,
         place: usize,
         arguments: &Value,
-    ) -> BoxFuture<'a, Result<Answer>> {
+    ) -> BoxFuture<'a, Result<Called>> {
         let scope = run.scope(self.name(), place);
         let arguments = arguments.clone();
         Box::pin(async move {
             let task = match Task::deserialize(&arguments) {
                 Ok(told) => told.task,
-                Err(error) => return Ok(Answer::Error(format!("Not done: {error}."))),
+                Err(error) => return Ok(Called::refused(format!("Not done: {error}."))),
             };
             (caller.watch)(Progress::Calling {
                 tool: self.spec.name.clone(),
                 arguments,
             });
-            let answer = answer(self.work(&scope, caller, &task).await)?;
+            let mut heard = heard.clone();
+            let answer = answer(self.work(&scope, caller, &task, &mut heard).await)?;
             (caller.watch)(Progress::Called {
                 tool: self.spec.name.clone(),
                 answer: answer.clone(),
             });
-            Ok(answer)
+            Ok(Called::member(answer, heard))
         })
     }
 
-    /// Works on a task in this scope, watched and stopped with `caller`.
+    /// Works on a task in this scope, watched and stopped with `caller`. Who wrote the task had heard `heard`;
+    /// what the agent hears is added to it.
     pub(crate) fn work<'a>(
         &'a self,
         scope: &'a Run,
         caller: &Acting,
         task: &'a str,
+        heard: &'a mut Heard,
     ) -> BoxFuture<'a, Result<Acted>> {
         let mut agent = self.agent.clone();
         let watch = caller.watch.clone();
@@ -141,7 +146,7 @@ impl Member {
         });
         agent.acting.stop = caller.stop.clone();
         agent.acting.down = caller.down;
-        Box::pin(async move { agent.run(scope, task).await })
+        Box::pin(async move { agent.task(scope, task, heard).await })
     }
 }
 

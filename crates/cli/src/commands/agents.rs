@@ -134,11 +134,12 @@ pub struct Shown<'a> {
     pub out: &'a [PathBuf],
 }
 
-/// Works on a run until it has answered or waits, and prints its answer.
+/// Works on a run until it has answered or waits, and prints its answer. Whoever sits at the terminal is asked
+/// at once whether a call may be made.
 pub async fn work(
     workshop: &Workshop,
     journal: &Journal,
-    run: Run,
+    mut run: Run,
     shown: Shown<'_>,
 ) -> Result<ExitCode> {
     let id = run.id().to_string();
@@ -147,44 +148,66 @@ pub async fn work(
         bail!("run {id} is not of an agent");
     };
     let pinned = Pinned::from_text(run.definition())?;
-    let mut agent = workshop.agent(journal, &pinned, &input)?;
+    loop {
+        let working = work_once(workshop, journal, &pinned, &input, &run);
+        let outcome = asking::watched(journal, &id, working).await?;
+        drop(run);
+        match outcome {
+            Outcome::Finished(output) => return deliver(&id, &pinned, &output, shown),
+            Outcome::Parked(_)
+                if people::approve(journal, &id).await?
+                    || asking::ask_open(journal, &id).await? =>
+            {
+                run = journal.resume(&id).await?;
+            }
+            Outcome::Parked(reason) => return waits(journal, &id, input.kind, &reason).await,
+            Outcome::Failed(reason) | Outcome::Cancelled(reason) => {
+                bail!("run {id} failed: {reason}")
+            }
+        }
+    }
+}
+
+/// Works on a run until it has ended or only waits.
+async fn work_once(
+    workshop: &Workshop,
+    journal: &Journal,
+    pinned: &Pinned,
+    input: &Input,
+    run: &Run,
+) -> Result<Outcome> {
+    let mut agent = workshop.agent(journal, pinned, input)?;
+    let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
     let outcome = match input.kind {
         Kind::Run => {
             agent.acting.watch = Arc::new(|progress| say(&progress));
-            asking::work_on(journal, run, |run| {
-                let agent = agent.clone();
-                async move {
-                    run.execute(|run| async move { agent.workflow(run).await })
-                        .await
-                }
-            })
-            .await
+            run.execute(|run| async move { agent.workflow(run).await })
+                .await
         }
         Kind::Chat => {
-            let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
             let chat = conversation(workshop, agent);
-            let outcome = run
-                .execute(|run| async move { chat.workflow(run).await })
-                .await;
-            interrupted.abort();
-            outcome.map_err(Into::into)
+            run.execute(|run| async move { chat.workflow(run).await })
+                .await
         }
     };
-    match outcome? {
-        Outcome::Finished(output) => deliver(&id, &pinned, &output, shown),
-        Outcome::Parked(reason) => {
-            view::say(&reason);
-            for question in journal.questions(Some(&id)).await? {
-                view::say(people::shown(&question).trim_end());
-            }
-            view::say(&match input.kind {
-                Kind::Run => format!("parked; go on with: plumb resume {id}"),
-                Kind::Chat => format!("go on talking with: plumb chat --resume {id}"),
-            });
-            Ok(ExitCode::from(u8::from(input.kind == Kind::Run)))
-        }
-        Outcome::Failed(reason) | Outcome::Cancelled(reason) => bail!("run {id} failed: {reason}"),
+    interrupted.abort();
+    Ok(outcome?)
+}
+
+/// Says what a run waits for, and how to go on.
+async fn waits(journal: &Journal, id: &str, kind: Kind, reason: &str) -> Result<ExitCode> {
+    let questions = journal.questions(Some(id)).await?;
+    if questions.is_empty() {
+        view::say(reason);
     }
+    for question in questions {
+        view::say(people::shown(&question).trim_end());
+    }
+    view::say(&match kind {
+        Kind::Run => format!("parked; go on with: plumb resume {id}"),
+        Kind::Chat => format!("go on talking with: plumb chat --resume {id}"),
+    });
+    Ok(ExitCode::from(u8::from(kind == Kind::Run)))
 }
 
 /// A conversation of which nobody watches more than the last answer.
@@ -268,6 +291,9 @@ pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> R
     if let Some(remark) = remark(acted.end) {
         view::say(&format!("note: {remark}"));
     }
+    for sentence in &acted.unkept {
+        view::say(&format!("note: no call did what is said here: {sentence}"));
+    }
     for path in shown.out {
         write_whole(path, &acted.text)?;
         view::say(&format!("wrote {}", path.display()));
@@ -279,6 +305,9 @@ pub fn deliver(id: &str, pinned: &Pinned, output: &Value, shown: Shown<'_>) -> R
             // What is not JSON, as after a cut, stays text.
             let parsed = serde_json::from_str(&acted.text);
             value["answer"] = parsed.unwrap_or_else(|_| Value::from(acted.text));
+        }
+        if !acted.unkept.is_empty() {
+            value["unkept"] = json!(acted.unkept);
         }
         view::print_json(&value)?;
     } else {

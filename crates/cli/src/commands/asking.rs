@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent::act::guarding::Approval;
 use anyhow::{Context as _, Result};
 use journal::{Journal, OpenQuestion, Outcome, Run};
 use serde_json::{Map, Value};
@@ -47,6 +48,24 @@ where
     }
 }
 
+/// Asks what comes up in a run while `working` goes on, where somebody is there.
+pub async fn watched<T>(
+    journal: &Journal,
+    run: &str,
+    working: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let asking = tokio::spawn(Desk::new(journal, run).ask_whatever_comes());
+    let worked = working.await;
+    asking.abort();
+    drop(asking.await);
+    worked
+}
+
+/// Asks what a run that waits wants to know, but for approvals; whether anything has been answered.
+pub async fn ask_open(journal: &Journal, run: &str) -> Result<bool> {
+    Ok(is_somebody_there() && Desk::new(journal, run).ask_all().await? > 0)
+}
+
 /// Where the questions of a run are asked, each once.
 #[derive(Clone)]
 struct Desk {
@@ -68,6 +87,10 @@ impl Desk {
     async fn ask_all(&self) -> Result<usize> {
         let mut answered = 0;
         for question in self.journal.questions(Some(&self.run)).await? {
+            // Approvals have a form of their own.
+            if Approval::call_of(&question.schema).is_some() {
+                continue;
+            }
             let is_new = {
                 let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
                 asked.insert(question.path.clone())

@@ -42,10 +42,9 @@ pub async fn check(project: &Project, arguments: Doctor) -> Result<ExitCode> {
         .await;
     bar.finish_and_clear();
     let findings = checked?;
+    let damaged = findings.iter().filter(|finding| !finding.harmless).count();
     if arguments.json {
         view::print_json(&findings)?;
-    } else if findings.is_empty() {
-        view::print("the journal is sound\n")?;
     } else {
         let lines = findings.iter().map(|finding| {
             let run = finding
@@ -54,11 +53,17 @@ pub async fn check(project: &Project, arguments: Doctor) -> Result<ExitCode> {
                 .map_or(String::new(), |run| format!("run {run}, "));
             format!("{run}{}: {}\n", finding.place, finding.what)
         });
-        view::print(&lines.collect::<String>())?;
-        view::say(&format!(
-            "{} findings\nhint: runs that are not named are not affected; restore the others from a backup, or delete them",
-            findings.len()
-        ));
+        let mut text: String = lines.collect();
+        if damaged == 0 {
+            text.push_str("the journal is sound\n");
+        }
+        view::print(&text)?;
+        if damaged > 0 {
+            view::say(&format!(
+                "{}\nhint: runs that are not named are not affected; restore the others from a backup, or delete them",
+                view::count(damaged, "finding")
+            ));
+        }
     }
-    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+    Ok(ExitCode::from(u8::from(damaged > 0)))
 }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod asking;
+mod audit;
 mod care;
 mod chat;
 mod check;
@@ -11,6 +12,7 @@ mod index;
 mod mcp;
 mod models;
 mod people;
+mod policy;
 mod replay;
 mod research;
 mod resume;
@@ -18,6 +20,7 @@ mod run;
 mod runs;
 mod search;
 mod serve;
+mod tools;
 mod transfer;
 
 use std::process::ExitCode;
@@ -38,6 +41,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::New(arguments) => check::new(arguments),
         Command::Index(arguments) => index::run(&project, arguments).await,
         Command::Search(arguments) => search::run(&project, arguments).await,
+        Command::Tools(arguments) => tools::run(&project, arguments).await,
         Command::Models(arguments) => models::run(arguments).await,
         Command::Serve(arguments) => serve::run(&project, arguments).await,
         Command::Runs(arguments) => runs::run(&project, arguments).await,
@@ -47,6 +51,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
         Command::Mcp(arguments) => mcp::run(&project, arguments).await,
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Gc(arguments) => care::collect(&project, arguments).await,
         Command::Doctor(arguments) => care::check(&project, arguments).await,
     }

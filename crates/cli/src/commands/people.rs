@@ -1,7 +1,9 @@
 //! `plumb questions`, `plumb answer`, `plumb runs settle` and `plumb runs cancel`: the words of people.
 
+use std::io::{BufRead, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use agent::act::guarding::Approval;
 use anyhow::{Result, bail};
 use journal::{Journal, OpenQuestion, Settlement};
 use serde_json::Value;
@@ -27,6 +29,13 @@ pub async fn questions(project: &Project, arguments: Questions) -> Result<ExitCo
 /// A question, what its answer looks like, and the command that gives it.
 pub fn shown(question: &OpenQuestion) -> String {
     let mut text = format!("{}  {}\n  {}\n", question.run, question.path, question.text);
+    if Approval::call_of(&question.schema).is_some() {
+        text.push_str(&format!(
+            "  plumb answer {} '{}' allow   (or 'allow from now on', or 'deny: REASON')\n",
+            question.run, question.path
+        ));
+        return text;
+    }
     text.push_str(&format!("  answer like: {}\n", question.schema));
     if let Some(expires_ms) = question.expires_ms {
         let otherwise = match &question.default {
@@ -45,6 +54,66 @@ pub fn shown(question: &OpenQuestion) -> String {
     text
 }
 
+/// Asks whoever sits at the terminal about the calls that wait for a person. Gives whether any was answered.
+pub async fn approve(journal: &Journal, run: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let mut answered = false;
+    for question in journal.questions(Some(run)).await? {
+        if Approval::call_of(&question.schema).is_none() {
+            continue;
+        }
+        let text = question.text.clone();
+        let asking = move || decide(&text, &mut std::io::stdin().lock(), &mut std::io::stderr());
+        let Some(approval) = tokio::task::spawn_blocking(asking).await?? else {
+            break;
+        };
+        let said = Value::from(approval.words());
+        journal
+            .answer(run, &question.path, said, &somebody())
+            .await?;
+        answered = true;
+    }
+    Ok(answered)
+}
+
+/// Asks until it is answered; none when there is nobody any more.
+fn decide(
+    text: &str,
+    typed: &mut impl BufRead,
+    shown: &mut impl Write,
+) -> std::io::Result<Option<Approval>> {
+    // What a model wrote must not move the cursor.
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    writeln!(shown, "{plain}")?;
+    loop {
+        write!(
+            shown,
+            "[y] allow  [a] allow from now on  [n REASON] deny  [q] later: "
+        )?;
+        shown.flush()?;
+        let mut line = String::new();
+        if typed.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let line = line.trim();
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        return Ok(match (word.to_lowercase().as_str(), rest.trim()) {
+            ("y" | "yes" | "allow", "") => Some(Approval::Allow),
+            ("a" | "always", "") => Some(Approval::FromNowOn),
+            ("n" | "no" | "deny", reason) => Some(Approval::Deny(reason.to_owned())),
+            ("q" | "later", "") => None,
+            _ => continue,
+        });
+    }
+}
+
+/// Who answers.
+fn somebody() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "the command line".to_owned())
+}
+
 /// Answers a question.
 pub async fn answer(project: &Project, arguments: Answer) -> Result<ExitCode> {
     let journal = project.journal()?;
@@ -56,20 +125,25 @@ pub async fn answer(project: &Project, arguments: Answer) -> Result<ExitCode> {
         .map(|question| &question.schema);
     let answer = match serde_json::from_str(&arguments.answer) {
         Ok(answer) => answer,
-        // A question for text takes it as it is typed.
-        Err(_) if schema.is_some_and(|schema| schema["type"] == "string") => {
+        Err(_) if schema.is_some_and(|schema| takes_text(schema, &arguments.answer)) => {
             Value::from(arguments.answer)
         }
         Err(error) => bail!(
             "the answer is not JSON: {error}\nhint: text needs quotation marks inside of the quotes: '\"yes\"'"
         ),
     };
-    let by = std::env::var("USER").unwrap_or_else(|_| "the command line".to_owned());
     journal
-        .answer(run.as_str(), &arguments.step, answer, &by)
+        .answer(run.as_str(), &arguments.step, answer, &somebody())
         .await?;
     view::say(&format!("answered; go on with: plumb resume {run}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a question takes a text as it is typed: it asks for text, or this is one of the texts that
+/// can be chosen.
+fn takes_text(schema: &Value, text: &str) -> bool {
+    let choices = schema["enum"].as_array();
+    schema["type"] == "string" || choices.is_some_and(|all| all.iter().any(|one| one == text))
 }
 
 /// Says what became of a step in doubt.
@@ -87,4 +161,30 @@ pub async fn cancel(journal: &Journal, id: &str, reason: &str) -> Result<()> {
     journal.cancel(run.as_str(), reason).await?;
     view::say(&format!("cancelled run {run}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_asked_until_they_answer() {
+        let decided = |typed: &str| {
+            let mut shown = Vec::new();
+            let approval = decide("May it\u{1b}[2J?", &mut typed.as_bytes(), &mut shown);
+            (
+                approval.ok().flatten(),
+                String::from_utf8_lossy(&shown).into_owned(),
+            )
+        };
+        let (approval, shown) = decided("perhaps\ny\n");
+        assert_eq!(approval, Some(Approval::Allow));
+        assert_eq!(shown.matches("[y] allow").count(), 2);
+        assert!(shown.starts_with("May it[2J?\n"), "{shown}");
+        assert_eq!(decided("a\n").0, Some(Approval::FromNowOn));
+        let no = Approval::Deny("not that one".to_owned());
+        assert_eq!(decided("n not that one\n").0, Some(no));
+        assert_eq!(decided("q\n").0, None);
+        assert_eq!(decided("").0, None);
+    }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use journal::{Effect, Journal, Page, RunRecord, StepRecord, StepStatus};
+use journal::{Journal, Page, RunRecord, StepRecord};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::arguments::{Runs, RunsCommand};
-use crate::commands::{compare, people, transfer};
+use crate::commands::{audit, compare, people, transfer};
 use crate::project::Project;
 use crate::view;
 
@@ -18,6 +19,7 @@ pub async fn run(project: &Project, arguments: Runs) -> Result<ExitCode> {
     match arguments.command {
         None => list(&journal, arguments.limit, arguments.json).await?,
         Some(RunsCommand::Show { id, json }) => show(&journal, &id, json).await?,
+        Some(RunsCommand::Audit { id, json }) => audit::show(&journal, &id, json).await?,
         Some(RunsCommand::Diff { a, b, json }) => compare::diff(&journal, &a, &b, json).await?,
         Some(RunsCommand::Settle { id, step, done, .. }) => {
             people::settle(&journal, &id, &step, done).await?;
@@ -38,20 +40,31 @@ async fn list(journal: &Journal, limit: usize, json: bool) -> Result<()> {
             ..Page::default()
         })
         .await?;
+    let mut worked = Vec::with_capacity(runs.len());
+    for run in &runs {
+        // What is damaged in one run does not keep the others from being listed.
+        worked.push(journal.worked_ms(&run.id).await.ok());
+    }
     if json {
-        return view::print_json(&runs.iter().map(run_json).collect::<Vec<_>>());
+        let all = runs.iter().zip(worked);
+        let all = all.map(|(run, worked_ms)| run_json(run, worked_ms));
+        return view::print_json(&all.collect::<Vec<_>>());
     }
     if runs.is_empty() {
         view::say("no runs yet\nhint: start one with plumb research \"QUESTION\" PATH");
         return Ok(());
     }
     let mut text = String::new();
-    for run in &runs {
+    for (run, worked_ms) in runs.iter().zip(worked) {
         text.push_str(&format!(
-            "{}  {:<8}  {:>8}  {}\n",
+            "{}  {:<9}  {:>8}  {}\n",
             run.id,
-            status(run),
-            duration(run.created_ms, run.updated_ms),
+            if run.damage.is_some() {
+                "damaged"
+            } else {
+                status(run)
+            },
+            worked_ms.map_or("-".to_owned(), duration),
             title(run)
         ));
     }
@@ -62,16 +75,17 @@ async fn show(journal: &Journal, id: &str, json: bool) -> Result<()> {
     let run = journal.run(id).await?;
     let questions = journal.questions(Some(run.id.as_str())).await?;
     let spending = journal.spending(&run.id).await?;
+    let worked_ms = journal.worked_ms(&run.id).await.ok();
     if json {
         let steps = journal.steps(&run.id).await?;
-        let mut value = run_json(&run);
+        let mut value = run_json(&run, worked_ms);
         value["budget"] = json!(spending);
         value["questions"] = json!(questions);
         value["steps"] = steps.iter().map(step_json).collect();
         return view::print_json(&value);
     }
     let steps = journal.outline(&run.id).await?;
-    let mut text = tree(&run, &steps);
+    let mut text = tree(&run, worked_ms, &steps);
     for row in &spending {
         text.push_str(&format!(
             "budget: {} of {} {} used, {} set aside\n",
@@ -94,11 +108,9 @@ fn how_to_go_on(run: &RunRecord, steps: &[StepRecord]) -> String {
     if matches!(run.status, Finished | Cancelled) {
         return String::new();
     }
-    let doubtful = steps.iter().filter(|step| {
-        step.status == StepStatus::Started
-            && step.effect == Effect::Irreversible
-            && run.held_by.is_none()
-    });
+    let doubtful = steps
+        .iter()
+        .filter(|step| step.in_doubt && run.held_by.is_none());
     let mut text = String::new();
     for step in doubtful {
         text.push_str(&format!(
@@ -112,12 +124,12 @@ fn how_to_go_on(run: &RunRecord, steps: &[StepRecord]) -> String {
 }
 
 /// A run as a tree of its steps.
-fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
+fn tree(run: &RunRecord, worked_ms: Option<i64>, steps: &[StepRecord]) -> String {
     let mut text = format!(
         "{}  {}  {}\n{}\n",
         run.id,
         status(run),
-        duration(run.created_ms, run.updated_ms),
+        worked_ms.map_or("-".to_owned(), duration),
         title(run)
     );
     if let Some(reason) = &run.reason {
@@ -137,13 +149,32 @@ fn tree(run: &RunRecord, steps: &[StepRecord]) -> String {
     root.draw("", &mut text);
     let usage = agent::research::Usage::of(steps);
     text.push_str(&format!(
-        "{} steps; {} model calls, {} prompt tokens ({} from cache), {} output tokens\n",
-        steps.len(),
-        usage.model_calls,
+        "{}; {}, {} prompt tokens ({} from cache), {} output tokens\n",
+        counted(steps),
+        view::count(usage.model_calls, "model call"),
         usage.prompt_tokens,
         usage.cached_tokens,
         usage.output_tokens
     ));
+    text
+}
+
+/// How many steps there are, and how many of them were not done by the run itself.
+fn counted(steps: &[StepRecord]) -> String {
+    let mut text = view::count(steps.len(), "step");
+    let shared = steps.iter().filter(|step| step.shared).count();
+    let marked = |mark: &str| {
+        let with = steps
+            .iter()
+            .filter(|step| step.attributes.contains_key(mark));
+        with.count()
+    };
+    let marks = ["reused", "drift", "given"].map(|mark| (mark, marked(mark)));
+    for (mark, count) in std::iter::once(("shared", shared)).chain(marks) {
+        if count > 0 {
+            text.push_str(&format!(", {count} {mark}"));
+        }
+    }
     text
 }
 
@@ -193,8 +224,9 @@ fn detail(step: &StepRecord) -> String {
     let attribute = |name: &str| step.attributes.get(name);
     let mut parts = vec![match (step.finished_ms, &step.error) {
         (Some(_), Some(error)) => format!("FAILED: {error}"),
-        (Some(finished_ms), None) => duration(step.started_ms, finished_ms),
-        (None, _) => "not finished".to_owned(),
+        (Some(finished_ms), None) => duration(finished_ms - step.started_ms),
+        (None, Some(fault)) => format!("not finished: {fault}"),
+        (None, None) => "not finished".to_owned(),
     }];
     if let Some(model) = attribute("model").and_then(Value::as_str) {
         let tokens = |name: &str| attribute(name).and_then(Value::as_u64).unwrap_or(0);
@@ -203,6 +235,9 @@ fn detail(step: &StepRecord) -> String {
             tokens("prompt_tokens"),
             tokens("output_tokens")
         ));
+    }
+    if let Some(trust) = trust(step) {
+        parts.push(trust);
     }
     if step.shared {
         parts.push("shared".to_owned());
@@ -225,11 +260,26 @@ fn detail(step: &StepRecord) -> String {
     format!("  {}", parts.join("  "))
 }
 
-fn run_json(run: &RunRecord) -> Value {
+/// From whom a tool's answer comes, and whether a model has read what is not to be trusted.
+fn trust(step: &StepRecord) -> Option<String> {
+    let label = step.attributes.get("label").and_then(Value::as_str);
+    let read = step.attributes.get("labels");
+    let read = read.and_then(|labels| guard::Labels::deserialize(labels).ok());
+    match (label, read) {
+        (Some(label), _) => Some(format!("from {label}")),
+        (None, Some(labels)) if labels.is_untrusted() => {
+            Some(format!("untrusted: has read {}", labels.words()))
+        }
+        _ => None,
+    }
+}
+
+fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {
     json!({
         "id": run.id, "agent": run.agent, "status": status(run), "reason": run.reason,
         "input": run.input, "output": run.output,
         "created_ms": run.created_ms, "updated_ms": run.updated_ms,
+        "worked_ms": worked_ms, "damage": run.damage,
         "steps_started": run.steps, "steps_finished": run.finished_steps,
         "held_by": run.held_by, "ready_ms": run.ready_ms, "parent": run.parent, "forked_from": run.forked_from,
     })
@@ -238,6 +288,7 @@ fn run_json(run: &RunRecord) -> Value {
 fn step_json(step: &StepRecord) -> Value {
     json!({
         "path": step.path, "kind": step.kind, "effect": step.effect, "status": step.status,
+        "in_doubt": step.in_doubt,
         "attempts": step.attempts, "shared": step.shared,
         "input": step.input, "output": step.output, "error": step.error,
         "started_ms": step.started_ms, "finished_ms": step.finished_ms, "attributes": step.attributes,
@@ -258,8 +309,8 @@ fn title(run: &RunRecord) -> String {
     }
 }
 
-fn duration(from_ms: i64, to_ms: i64) -> String {
-    let ms = (to_ms - from_ms).max(0);
+fn duration(ms: i64) -> String {
+    let ms = ms.max(0);
     if ms < 1000 {
         format!("{ms} ms")
     } else {

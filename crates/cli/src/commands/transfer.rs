@@ -25,13 +25,15 @@ pub async fn export(journal: &Journal, id: &str, out: Option<&Path>) -> Result<(
     Ok(())
 }
 
-/// Reads runs from a file.
+/// Reads runs from a file, or from standard input.
 pub async fn import(journal: &Journal, path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let runs = journal
-        .import(BufReader::new(file))
-        .await
-        .with_context(|| format!("cannot import {}", path.display()))?;
+    let imported = if path == Path::new("-") {
+        journal.import(BufReader::new(std::io::stdin())).await
+    } else {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        journal.import(BufReader::new(file)).await
+    };
+    let runs = imported.with_context(|| format!("cannot import {}", path.display()))?;
     for run in runs {
         view::print(&format!("{run}\n"))?;
     }

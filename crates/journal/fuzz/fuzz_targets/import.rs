@@ -3,7 +3,7 @@
 //! With `cargo-fuzz` and a nightly compiler, from `crates/journal`:
 //!
 //! ```text
-//! mkdir -p fuzz/corpus/import && cp ../../tests/journals/v2/*.jsonl fuzz/corpus/import/
+//! mkdir -p fuzz/corpus/import && cp ../../tests/journals/v3/*.jsonl fuzz/corpus/import/
 //! cargo +nightly fuzz run import -- -max_total_time=600 -max_len=65536
 //! ```
 //!

@@ -29,6 +29,8 @@ pub struct Finding {
     pub place: String,
     /// What does not hold.
     pub what: String,
+    /// Whether nothing is damaged: a process died, and its run can be resumed.
+    pub harmless: bool,
 }
 
 impl Journal {

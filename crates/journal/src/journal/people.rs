@@ -47,10 +47,19 @@ impl Journal {
                     Some(run) => Some(reader.find(&run)?.0),
                     None => None,
                 };
+                let of_all = key.is_none();
                 let mut open = Vec::new();
                 for (key, id, path, expires_ms) in reader.open_questions(key)? {
                     let id = RunId::parse(&id)?;
-                    let question: Question = reader.question(key, &id, &path)?;
+                    let question: Question = match reader.question(key, &id, &path) {
+                        Ok(question) => question,
+                        // It does not keep the others from being answered.
+                        Err(error @ Error::Damaged { .. }) if of_all => {
+                            tracing::warn!(%error, "a question is left out");
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
                     open.push(OpenQuestion {
                         run: id,
                         path,

@@ -1,5 +1,7 @@
 //! An exhausted budget: the run asks whether to raise it, and waits.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Run;
@@ -45,6 +47,27 @@ impl Run {
             .await
     }
 
+    /// What is left of each limit of the run and its ancestors, the least of each kind. It is another one at
+    /// another time, so ask in the work of a step.
+    pub async fn left(&self) -> Result<BTreeMap<Dimension, u64>> {
+        let id = self.id().to_string();
+        self.shared
+            .store
+            .read(move |reader| {
+                let (key, _) = reader.find(&id)?;
+                let mut left = BTreeMap::new();
+                for ledger in reader.ledgers(key)? {
+                    for row in reader.spending(ledger)? {
+                        let here = row.most.saturating_sub(row.spent + row.reserved);
+                        let least = left.entry(row.dimension).or_insert(here);
+                        *least = here.min(*least);
+                    }
+                }
+                Ok(left)
+            })
+            .await
+    }
+
     /// Asks for a higher limit. Comes back when it has been raised, with an error when somebody said
     /// that it is not to be.
     ///
@@ -60,8 +83,8 @@ impl Run {
         let unit = dimension.unit();
         let question = Question {
             text: format!(
-                "The budget is exhausted: {used} of {most} {unit} are used or set aside, and \
-                 {asked} more are needed. Raise the limit to how many {unit}? (null: stop here)"
+                "The budget is exhausted: {used} of {most} {unit} are used or set aside, and the \
+                 step needs {asked} more. Raise the limit to how many {unit}? (null: stop here)"
             ),
             // The least amount is said in the text only: it may be another one on a resume.
             schema: json!({"type": ["integer", "null"], "exclusiveMinimum": most}),

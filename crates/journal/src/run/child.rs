@@ -171,6 +171,19 @@ fn twin(
 
 impl Child {
     /// The child's id.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # use journal::{Journal, NewChild, NewRun};
+    /// # let journal = Journal::in_memory()?;
+    /// # let run = journal.start(NewRun::new("parent", ().into())).await?;
+    /// let child = run.spawn("helper", &NewChild::new("helper", 3.into())).await?;
+    /// let record = journal.run(child.id().as_str()).await?;
+    /// assert_eq!(record.parent.as_ref(), Some(run.id()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> &RunId {
         &self.id
     }
@@ -179,6 +192,21 @@ impl Child {
     /// run leaves memory meanwhile, if nothing else goes on in it.
     ///
     /// The outer error stops the run, as that of a step does.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # use journal::{Journal, NewChild, NewRun};
+    /// # let journal = Journal::in_memory()?;
+    /// # let run = journal.start(NewRun::new("parent", ().into())).await?;
+    /// let child = run.spawn("helper", &NewChild::new("helper", 3.into())).await?;
+    /// // Here it is worked on by hand; in earnest an engine does it.
+    /// let helper = journal.resume(child.id().as_str()).await?;
+    /// helper.finish(&4.into()).await?;
+    /// assert_eq!(child.wait().await?, Ok(4.into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn wait(self) -> Result<std::result::Result<Value, String>> {
         let end = match self.end.clone() {
             Some(end) => end,
@@ -193,6 +221,20 @@ impl Child {
     /// Cancels the child and its descendants, if they have not ended.
     ///
     /// Twice is once, and nothing outside the journal changes: a fork cancels its own children as well.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), journal::Error> {
+    /// # use journal::{Journal, NewChild, NewRun};
+    /// # let journal = Journal::in_memory()?;
+    /// # let run = journal.start(NewRun::new("parent", ().into())).await?;
+    /// let child = run.spawn("helper", &NewChild::new("helper", 3.into())).await?;
+    /// child.cancel().await?;
+    /// let status = journal.run(child.id().as_str()).await?.status;
+    /// assert_eq!(status, journal::RunStatus::Cancelled);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cancel(&self) -> Result<()> {
         let store = self.run.shared.store.clone();
         let id = self.id.clone();

@@ -3,6 +3,7 @@
 //! Start at [`Store`]. `writer` owns every write, `read` every query, `schema` the file's version.
 //! It knows events and payload nodes; what a step means is `run`'s business.
 
+mod blocks;
 mod chronicle;
 mod event;
 mod read;

@@ -12,10 +12,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 pub(crate) use self::history::{Outcome, Recorded};
-use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns};
+use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns, unreadable};
 pub(in crate::store) use self::source::unpack;
 use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
+use super::blocks::{IN_BLOCK, blocks};
 use super::event::EventRow;
 use crate::lease::Holder;
 use crate::list::Recalled;
@@ -108,11 +109,20 @@ impl Reader<'_> {
         let mut records = Vec::new();
         while let Some(row) = rows.next().map_err(at)? {
             let key: i64 = row.get("key").map_err(at)?;
-            let (mut record, started, ended) = run_columns(row).map_err(at)??;
-            match self.complete(key, &mut record, started, ended) {
-                Ok(()) => {}
-                Err(error @ Error::Damaged { .. }) => record.damage = Some(error.to_string()),
-                Err(error) => return Err(error),
+            let (mut record, started, ended) = match run_columns(row) {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    records.push(unreadable(row, key, &error.to_string()));
+                    continue;
+                }
+                // A column of another type than it has to be.
+                Err(error) => {
+                    records.push(unreadable(row, key, &error.to_string()));
+                    continue;
+                }
+            };
+            if let Err(error) = self.complete(key, &mut record, started, ended) {
+                record.damage = Some(error.to_string());
             }
             records.push(record);
         }
@@ -176,13 +186,15 @@ impl Reader<'_> {
         before: i64,
         mut each: impl FnMut(i64, EventRow) -> Result<()>,
     ) -> Result<i64> {
-        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 AND seq < ?2 ORDER BY seq");
+        let sql = format!("{EVENT_COLUMNS} WHERE {IN_BLOCK} AND seq < ?3 ORDER BY seq");
         let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
-        let mut rows = statement.query([key, before]).map_err(at)?;
         let mut last_seq = 0;
-        while let Some(row) = rows.next().map_err(at)? {
-            last_seq = row.get(7).map_err(at)?;
-            each(last_seq, event_columns(row, id)?)?;
+        for block in blocks(self.connection, key).map_err(at)? {
+            let mut rows = statement.query([block, key, before]).map_err(at)?;
+            while let Some(row) = rows.next().map_err(at)? {
+                last_seq = row.get(7).map_err(at)?;
+                each(last_seq, event_columns(row, id)?)?;
+            }
         }
         Ok(last_seq)
     }

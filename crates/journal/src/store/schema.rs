@@ -13,7 +13,11 @@ use crate::{Error, Result};
 const APPLICATION_ID: i64 = 0x706c_6d62;
 
 /// Step number n (from 1) turns a file of version n - 1 into one of version n.
-const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("v1.sql"),
+    include_str!("v2.sql"),
+    include_str!("v3.sql"),
+];
 
 /// The version that this program writes.
 pub(crate) fn current_version() -> i64 {

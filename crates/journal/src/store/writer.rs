@@ -17,6 +17,7 @@ use self::apply::{Group, Lease, Written, apply};
 use self::ending::delete_run;
 pub(crate) use self::ending::{cancel_run, wake};
 pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
+use self::pace::Pace;
 pub(crate) use self::rows::insert_event;
 use super::event::{EventRow, Notice};
 use super::{RunKey, Running, Token};
@@ -31,6 +32,7 @@ mod collect;
 mod ending;
 mod known;
 mod ledger;
+mod pace;
 mod rows;
 
 /// Commands in a group at most.
@@ -165,6 +167,7 @@ pub(crate) struct Writer {
     /// How often payloads have been collected, see [`Nodes`].
     collections: i64,
     next_renewal: Instant,
+    pace: Pace,
     options: Options,
 }
 
@@ -190,6 +193,7 @@ impl Writer {
             data_version: 0,
             collections,
             next_renewal: Instant::now() + Duration::from_millis(options.lease_ms / 3),
+            pace: Pace::default(),
             options,
         })
     }
@@ -212,7 +216,9 @@ impl Writer {
         loop {
             let open = self.collect(receiver, &mut group);
             if !group.is_empty() {
+                self.pace.begin(&group);
                 self.commit(std::mem::take(&mut group));
+                self.pace.end();
             }
             if Instant::now() >= self.next_renewal {
                 self.renew();
@@ -243,20 +249,18 @@ impl Writer {
         let mut deadline = self.next_renewal;
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
-            match receiver.recv_timeout(wait) {
+            match self.pace.first(receiver, wait) {
                 Ok(command) => {
                     if group.is_empty() {
                         deadline = deadline.min(Instant::now() + LINGER);
                     }
-                    let mut urgent = command.urgent();
                     group.push(command);
-                    while group.len() < GROUP
-                        && let Ok(command) = receiver.try_recv()
-                    {
-                        urgent |= command.urgent();
-                        group.push(command);
+                    take(receiver, group);
+                    if group.iter().any(Command::urgent) {
+                        self.pace.gather(receiver, group);
+                        return true;
                     }
-                    if urgent || group.len() >= GROUP {
+                    if group.len() >= GROUP {
                         return true;
                     }
                 }
@@ -427,8 +431,10 @@ impl Writer {
                     if let EventKind::RunCancelled { reason } = &event.kind {
                         self.running.cancelled(&event.run, reason);
                     }
-                    // Nobody may be watching.
-                    let _ = self.events.send(event);
+                    if self.events.receiver_count() > 0 {
+                        // Whoever watched may have gone meanwhile.
+                        let _ = self.events.send(event);
+                    }
                 }
                 reply(Ok(written.answer));
             }
@@ -480,6 +486,15 @@ fn probe(options: &Options, moment: Moment, outcomes: &[Result<Written>]) -> rus
         }
     }
     Ok(())
+}
+
+/// Takes what is in the queue, up to a group.
+fn take(receiver: &Receiver<Command>, group: &mut Vec<Command>) {
+    while group.len() < GROUP
+        && let Ok(command) = receiver.try_recv()
+    {
+        group.push(command);
+    }
 }
 
 /// How often payloads have been collected.

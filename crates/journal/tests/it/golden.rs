@@ -194,7 +194,7 @@ fn version_1_reads_and_resumes() {
     });
 }
 
-/// The time when the runs of version 2 wait for a timer, milliseconds since 1970 (UTC).
+/// The time when the runs of versions 2 and 3 wait for a timer, milliseconds since 1970 (UTC).
 const BEGIN_MS: i64 = 1_700_000_000_000;
 /// How long they wait.
 const WAIT_MS: u64 = 86_400_000;
@@ -207,7 +207,7 @@ fn at(file: &Path, clock: &ManualClock) -> Journal {
     Journal::open_with(file, options).unwrap()
 }
 
-/// The workflows of version 2, by the names of their agents.
+/// The workflows of version 2 and 3, by the names of their agents.
 fn workflows(journal: &Journal, live: bool) -> Engine {
     let options = EngineOptions {
         poll_ms: 10,
@@ -279,7 +279,7 @@ fn golden_run(id: &str, agent: &str) -> NewRun {
     }
 }
 
-/// Writes the journal of version 2; what version 1 has is in it as well.
+/// Writes the journal of version 2 or 3; what version 1 has is in it as well.
 async fn write_2(path: &Path, clock: &ManualClock) {
     let journal = at(path, clock);
     let engine = workflows(&journal, true);
@@ -351,7 +351,7 @@ async fn write_2(path: &Path, clock: &ManualClock) {
     journal.pin("finished", "the golden export").await.unwrap();
 }
 
-/// That what version 2 wrote is sound, goes on, and can be checked against its code.
+/// That what version 2 or 3 wrote is sound, goes on, and can be checked against its code.
 async fn check_2(path: &Path, clock: &ManualClock) {
     let journal = at(path, clock);
     assert_eq!(findings(&journal).await, []);
@@ -406,7 +406,7 @@ async fn check_2(path: &Path, clock: &ManualClock) {
     assert_eq!(findings(&journal).await, []);
 }
 
-/// That an export of version 2 comes into a journal of today and is what it was.
+/// That an export of version 2 or 3 comes into a journal of today and is what it was.
 async fn check_export_2(file: &Path, expected: &Value) {
     let journal = Journal::in_memory().unwrap();
     let file = BufReader::new(std::fs::File::open(file).unwrap());
@@ -427,7 +427,17 @@ async fn check_export_2(file: &Path, expected: &Value) {
 
 #[test]
 fn version_2_reads_resumes_replays_and_imports() {
-    let folder = folder("v2");
+    reads_resumes_replays_and_imports("v2");
+}
+
+/// What differs from version 2 is how events are found.
+#[test]
+fn version_3_reads_resumes_replays_and_imports() {
+    reads_resumes_replays_and_imports("v3");
+}
+
+fn reads_resumes_replays_and_imports(version: &str) {
+    let folder = folder(version);
     let (file, expected) = (folder.join("journal.db"), folder.join("expected.json"));
     let export = folder.join("finished.jsonl");
     let clock = ManualClock::new(BEGIN_MS);

@@ -396,3 +396,26 @@ fn on_disk(bench: &Bench) -> String {
     let bytes = files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap());
     String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned()
 }
+
+#[test]
+fn what_a_run_waited_is_not_what_it_was_worked_on() {
+    block_on(async {
+        let clock = ManualClock::new(1_000_000);
+        let options = Options {
+            clock: Arc::new(clock.clone()),
+            ..Options::default()
+        };
+        let bench = Bench::new();
+        let journal = Journal::open_with(&bench.path(), options).unwrap();
+        let run = journal.start(new_run("one")).await.unwrap();
+        clock.set(1_000_010);
+        crate::support::say(&run, "a").await.unwrap();
+        run.park("until tomorrow").await.unwrap();
+        drop(run);
+        clock.set(9_000_000);
+        let run = journal.resume("one").await.unwrap();
+        clock.set(9_000_005);
+        run.finish(&Value::Null).await.unwrap();
+        assert_eq!(journal.worked_ms(run.id()).await.unwrap(), 15);
+    });
+}

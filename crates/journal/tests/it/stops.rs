@@ -304,6 +304,16 @@ fn damage_is_named_and_does_not_spread() {
             .map(|run| run.id.as_str())
             .collect();
         assert_eq!((runs.len(), damaged), (4, vec!["start"]));
+        // Neither do rows of runs in which nothing can be read.
+        bench.sql("UPDATE run SET status = 77 WHERE id = 'payload'");
+        bench.sql("UPDATE run SET started_seq = 'x' WHERE id = 'event'");
+        bench.sql("UPDATE run SET id = '/' WHERE id = 'start'");
+        let runs = journal.runs(Page::default()).await.unwrap();
+        let damaged = runs.iter().filter(|run| run.damage.is_some());
+        let damaged: Vec<_> = damaged.map(|run| run.id.as_str()).collect();
+        assert_eq!(damaged, ["run-number-4", "event", "payload"]);
+        let error = journal.run("payload").await.unwrap_err().to_string();
+        assert!(error.contains("its status is unknown"), "{error}");
         let run = journal.resume("sound").await.unwrap();
         assert_eq!(recorded(&run, "a").await.unwrap(), "answer of a");
         big(&run, u64::from(b's'), &worked).await.unwrap();

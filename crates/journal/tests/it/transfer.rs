@@ -469,14 +469,14 @@ fn what_would_not_end_is_refused() {
         }
         // What is allowed can be read.
         let other = Journal::in_memory().unwrap();
-        import(&other, nested(490, &deeper)).await.unwrap();
+        import(&other, nested(250, &deeper)).await.unwrap();
         let mut input = other.run("one").await.unwrap().input;
         let mut depth = 0;
         while let Value::Array(mut items) = input {
             input = items.remove(0);
             depth += 1;
         }
-        assert_eq!(depth, 490);
+        assert_eq!(depth, 250);
         // A chain is no depth.
         let mut lines = vec![header.clone(), run.clone()];
         let mut previous = "null".to_string();

@@ -289,3 +289,56 @@ fn steps_that_are_written_in_another_order_than_called_have_their_own_lists() {
         assert_eq!(findings(&journal).await, []);
     });
 }
+
+/// Many steps side by side, as scopes of a run.
+async fn many(run: &Run, steps: std::ops::Range<usize>) {
+    let all = steps.map(|number| {
+        let scope = run.scope("branch", number);
+        async move {
+            scope
+                .step("step", Effect::Read, &number, |_| async move { Ok(number) })
+                .await
+        }
+    });
+    futures::future::try_join_all(all).await.unwrap();
+}
+
+/// Events are indexed by blocks of 4,096: a run is found in all that it has events in, also when others
+/// wrote in between.
+#[test]
+fn a_run_whose_events_are_far_apart_is_whole() {
+    block_on(async {
+        let bench = Bench::new();
+        let journal = bench.open();
+        let first = journal.start(new_run("first")).await.unwrap();
+        many(&first, 0..1_500).await;
+        let second = journal.start(new_run("second")).await.unwrap();
+        many(&second, 0..2_700).await;
+        many(&first, 1_500..2_000).await;
+        first.park("for now").await.unwrap();
+        drop(first);
+        let blocks = "SELECT count(DISTINCT seq / 4096) FROM event WHERE run = 1";
+        assert_eq!(bench.number(blocks), 2);
+        assert_eq!(bench.number("SELECT max(seq) / 4096 FROM event"), 2);
+
+        let first = journal.resume("first").await.unwrap();
+        assert_eq!(journal.steps(first.id()).await.unwrap().len(), 2_000);
+        let again = first.scope("branch", 1_999);
+        let none = |_| async { Err::<usize, _>(journal::StepError::Failed("again".to_string())) };
+        let answer = again.step("step", Effect::Read, &1_999, none).await;
+        assert_eq!(answer.unwrap(), 1_999);
+        first.finish(&json!("done")).await.unwrap();
+        second.finish(&json!("done")).await.unwrap();
+        assert_eq!(findings(&journal).await, []);
+
+        let mut lines = Vec::new();
+        journal.export("first", &mut lines).await.unwrap();
+        let other = Journal::in_memory().unwrap();
+        other.import(std::io::Cursor::new(lines)).await.unwrap();
+        let there = other.run("first").await.unwrap().id;
+        assert_eq!(other.steps(&there).await.unwrap().len(), 2_000);
+
+        assert_eq!(journal.collect(i64::MAX).await.unwrap().runs, 2);
+        assert_eq!(bench.number("SELECT count(*) FROM event"), 0);
+    });
+}

@@ -294,6 +294,15 @@ impl Library {
         Ok(scope.contents.get_or_init(|| contents))
     }
 
+    /// Whether a document, by its name as in [`Passage::file`], lies below one of the paths; always where there are none.
+    pub fn is_under(&self, file: &str, paths: &[PathBuf]) -> bool {
+        let name = |path: &PathBuf| sources::name(&self.0.root, &sources::absolute(path));
+        paths.is_empty()
+            || paths
+                .iter()
+                .any(|path| sources::is_under(file, &name(path)))
+    }
+
     /// The documents below the paths; kept from one search to the next.
     fn scope(&self, under: &[PathBuf]) -> Result<Arc<Scope>> {
         let generation = self.0.store.generation()?;

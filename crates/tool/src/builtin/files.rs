@@ -12,7 +12,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Effect, Error, Function, Result, Tool};
+use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 
 /// The most bytes of a file that are read at once.
 const MOST_READ_BYTES: usize = 20_000;
@@ -23,7 +23,7 @@ const MOST_WRITTEN_BYTES: usize = 1_000_000;
 
 /// A folder whose files a model may see.
 #[derive(Clone, Debug)]
-pub struct Files(Arc<Dir>);
+pub struct Files(Arc<Dir>, Source);
 
 /// Which folder to list.
 #[derive(Deserialize, JsonSchema)]
@@ -68,10 +68,13 @@ impl Files {
     /// # Errors
     /// When it is no folder that can be read.
     pub fn below(root: &Path) -> std::io::Result<Files> {
-        Ok(Files(Arc::new(Dir::open_ambient_dir(
-            root,
-            ambient_authority(),
-        )?)))
+        let folder = Dir::open_ambient_dir(root, ambient_authority())?;
+        Ok(Files(Arc::new(folder), Source::Document))
+    }
+
+    /// The same files, of which nobody knows who wrote them: what they say is not to be trusted.
+    pub fn untrusted(self) -> Files {
+        Files(self.0, Source::Elsewhere)
     }
 
     /// The tools that see the files: `files.list` and `files.read`.
@@ -94,10 +97,11 @@ impl Files {
                 blocking(move || files.read(&reading.file, reading.from.unwrap_or(0)))
             },
         );
-        let mut read = read.effect(Effect::Read);
+        let mut read = read.effect(Effect::Read).source(self.1);
         // What is read has its own limit, and says where to read on.
         read.spec.limits.answer_bytes = MOST_READ_BYTES + 200;
-        vec![Arc::new(list.effect(Effect::Read)), Arc::new(read)]
+        let list = list.effect(Effect::Read).source(self.1);
+        vec![Arc::new(list), Arc::new(read)]
     }
 
     /// The tool `files.write`. To write the same text once more changes nothing.
@@ -111,7 +115,8 @@ impl Files {
                 blocking(move || files.write(&writing.file, &writing.text))
             },
         );
-        Arc::new(write.effect(Effect::Idempotent))
+        let write = write.effect(Effect::Idempotent).sends_out(false);
+        Arc::new(write.source(Source::Computed))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<Entry>> {

@@ -18,7 +18,7 @@ const MOST_DEPTH: usize = 50;
 
 /// Works out an arithmetic expression, such as (17 + 4) * 2.5. Knows + - * / % ^, parentheses, pi, e, sqrt,
 /// abs, round, floor, ceil, ln, log10, exp, sin, cos, tan, min and max.
-#[tool(effect = "pure", time_s = 5)]
+#[tool(effect = "pure", source = "computed", time_s = 5)]
 async fn math(
     /// The expression.
     expression: String,

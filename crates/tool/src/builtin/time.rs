@@ -21,7 +21,7 @@ struct Now {
 }
 
 /// Tells the current date, time and day of the week.
-#[tool(effect = "read", time_s = 5)]
+#[tool(effect = "read", source = "computed", time_s = 5)]
 async fn time(
     /// Minutes east of UTC, such as 60 for Central European winter time; 0 where not given.
     #[schemars(range(min = -840, max = 840))]

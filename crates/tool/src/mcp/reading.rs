@@ -160,6 +160,7 @@ where
     })
     .effect(Effect::Read);
     function.spec.limits = super::servers::limits(config);
+    function.spec.sends_out = Some(true);
     Arc::new(function)
 }
 

@@ -163,6 +163,8 @@ impl Servers {
         let spec = Spec {
             parameters: parameters(&definition),
             effect: own.unwrap_or_else(|| definition.annotations.effect()),
+            // A server that does not say that its world is closed may pass on what it is given.
+            sends_out: Some(definition.annotations.open_world != Some(false)),
             limits: limits(config),
             ..Spec::new(&definition.full_name(server), &definition.description)
         };

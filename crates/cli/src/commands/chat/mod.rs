@@ -83,6 +83,7 @@ async fn start(workshop: &Workshop, journal: &Journal, arguments: &arguments::Ch
                 output: None,
                 critic: None,
                 servers: tool::mcp::Pinned::new(),
+                policy: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));
             let model = workshop.model_name(asked, &pinned)?;
@@ -155,6 +156,9 @@ impl Talk {
             let outcome = self.turn(&run).await?;
             drop(run);
             match outcome {
+                Outcome::Parked(_) if people::approve(&self.journal, &self.id).await? => {
+                    run = self.journal.resume(&self.id).await?;
+                }
                 Outcome::Parked(reason) => {
                     let Some(question) = self.question().await? else {
                         return self.waits(&reason).await;

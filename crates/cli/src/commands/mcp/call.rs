@@ -116,7 +116,7 @@ async fn once(
     });
     let called = call_tool_watched(run, tool, arguments, &Secrets::default(), watch).await;
     match called {
-        Ok(answer) => Ok(answer.into()),
+        Ok(answer) => Ok(answer.within(tool.spec().limits.answer_bytes).into()),
         Err(error) => Err(error.for_the_journal()),
     }
 }

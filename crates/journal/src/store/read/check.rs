@@ -69,6 +69,7 @@ impl Reader<'_> {
                 run: None,
                 place: "the file".to_string(),
                 what,
+                harmless: false,
             });
         }
         Ok(check.findings)
@@ -85,7 +86,16 @@ impl Check<'_> {
             run: run.cloned(),
             place: place.into(),
             what: what.into(),
+            harmless: false,
         });
+    }
+
+    /// Notes a lease whose holder will not work on.
+    fn note_left(&mut self, run: &RunId, what: String) {
+        self.find(Some(run), "its lease", what);
+        if let Some(finding) = self.findings.last_mut() {
+            finding.harmless = true;
+        }
     }
 
     /// A part of the check. Where SQLite cannot read on, the other parts still can.
@@ -206,10 +216,10 @@ impl Check<'_> {
                 self.find(Some(&id), "its lease", what);
             } else if holder.is_dead(self.reader.holder) {
                 let what = format!("{who} held it and is dead; the run can be resumed");
-                self.find(Some(&id), "its lease", what);
+                self.note_left(&id, what);
             } else if row.get::<_, i64>(5)? <= self.reader.now_ms {
                 let what = format!("{who} holds it and has not renewed it; the run can be resumed");
-                self.find(Some(&id), "its lease", what);
+                self.note_left(&id, what);
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::OptionalExtension;
 use serde_json::Value;
 
+use super::super::blocks::{IN_BLOCK, blocks};
 use super::super::event::{EventRow, Kind, cost_in, is_taken_over, kind_of};
 use super::{Reader, at, misplaced};
 use crate::Result;
@@ -198,24 +199,30 @@ impl Reader<'_> {
     pub(crate) fn beginning_of(&self, key: i64, path: &str) -> Result<Option<(i64, i64)>> {
         let mut run = Some((key, i64::MAX));
         while let Some((key, before)) = run {
-            let sql =
-                "SELECT seq FROM event WHERE run = ?1 AND kind = ?2 AND path = ?3 AND seq < ?4";
-            let seq: Option<i64> = self
-                .connection
-                .prepare_cached(sql)
-                .and_then(|mut statement| {
-                    statement
-                        .query_row(
-                            rusqlite::params![key, Kind::StepStarted.code(), path, before],
-                            |row| row.get(0),
-                        )
-                        .optional()
-                })
-                .map_err(at)?;
-            if let Some(seq) = seq {
+            if let Some(seq) = self.begun_in(key, path, before).map_err(at)? {
                 return Ok(Some((key, seq)));
             }
             run = self.source_of(key)?.map(|(source, _, cut)| (source, cut));
+        }
+        Ok(None)
+    }
+
+    /// The number of the event that began a step in a run itself, before another event.
+    fn begun_in(&self, key: i64, path: &str, before: i64) -> rusqlite::Result<Option<i64>> {
+        let sql = format!(
+            "SELECT seq FROM event WHERE {IN_BLOCK} AND kind = ?3 AND path = ?4 AND seq < ?5"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        for block in blocks(self.connection, key)? {
+            let kind = Kind::StepStarted.code();
+            let found = statement
+                .query_row(rusqlite::params![block, key, kind, path, before], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         Ok(None)
     }

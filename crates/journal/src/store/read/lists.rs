@@ -9,7 +9,8 @@ use super::{Reader, at, holder_of};
 use crate::budget::{Dimension, Spending};
 use crate::records::{RunId, RunStatus};
 use crate::run::Question;
-use crate::store::{Token, status_code};
+use crate::store::blocks::{IN_BLOCK, blocks};
+use crate::store::{Kind, Token, status_code};
 use crate::{Error, Result};
 
 /// An open question: the run's key and id, the address, the expiry.
@@ -30,8 +31,12 @@ impl Reader<'_> {
         let mut rows = statement.query([]).map_err(at)?;
         let mut ready = Vec::new();
         while let Some(row) = rows.next().map_err(at)? {
-            let ready_ms: i64 = row.get(3).map_err(at)?;
-            let agent: String = row.get(2).map_err(at)?;
+            // A damaged row is found by whoever looks at that run; it does not keep the others waiting.
+            let fields = (|| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))();
+            let fields: rusqlite::Result<(i64, String, String, i64)> = fields;
+            let Ok((key, id, agent, ready_ms)) = fields else {
+                continue;
+            };
             if !agents.contains(&agent) {
                 continue;
             }
@@ -41,10 +46,12 @@ impl Reader<'_> {
             if ready.len() == limit {
                 return Ok((ready, None));
             }
-            let (key, id): (i64, String) = (row.get(0).map_err(at)?, row.get(1).map_err(at)?);
             let held = holder_of(self.connection, key, self.now_ms, self.holder).map_err(at)?;
-            if held.is_none() && !skip(&id) {
-                ready.push(RunId::parse(&id)?);
+            if let Ok(id) = RunId::parse(&id)
+                && held.is_none()
+                && !skip(id.as_str())
+            {
+                ready.push(id);
             }
         }
         Ok((ready, None))
@@ -174,19 +181,39 @@ impl Reader<'_> {
         id: &RunId,
         path: &str,
     ) -> Result<Option<Map<String, Value>>> {
-        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 AND path = ?2 AND kind IN (12, 13)");
-        let found = self
-            .connection
-            .prepare_cached(&sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![key, path], |row| Ok(event_columns(row, id)))
-                    .optional()
-            })
-            .map_err(at)?;
-        found
-            .map(|event| self.decode(id, path, &event?.body))
-            .transpose()
+        let sql = format!("{EVENT_COLUMNS} WHERE {IN_BLOCK} AND path = ?3 AND kind IN (12, 13)");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(at)?;
+        for block in blocks(self.connection, key).map_err(at)?.rev() {
+            let found = statement
+                .query_row(params![block, key, path], |row| Ok(event_columns(row, id)))
+                .optional()
+                .map_err(at)?;
+            if let Some(event) = found {
+                return self.decode(id, path, &event?.body).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long a run has been worked on, in milliseconds: the time between its events, but for what it
+    /// was parked, failed or without a process.
+    pub(crate) fn worked_ms(&self, key: i64, id: &RunId) -> Result<i64> {
+        let (mut worked_ms, mut last_ms): (i64, Option<i64>) = (0, None);
+        self.each_event(key, id, i64::MAX, |_, event| {
+            if let Some(last_ms) = last_ms.filter(|_| event.kind != Kind::RunResumed) {
+                worked_ms += (event.at_ms - last_ms).max(0);
+            }
+            let goes_on = match event.kind.ending() {
+                Some(_) => false,
+                // An answer, somebody's word or a raised limit may come to a run that stands still.
+                None => {
+                    last_ms.is_some() || matches!(event.kind, Kind::RunStarted | Kind::RunResumed)
+                }
+            };
+            last_ms = goes_on.then_some(event.at_ms);
+            Ok(())
+        })?;
+        Ok(worked_ms)
     }
 
     /// Whether a run has ended, in whatever way.

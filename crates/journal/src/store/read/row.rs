@@ -4,7 +4,7 @@ use rusqlite::Row;
 use serde_json::Value;
 
 use super::super::event::{EventRow, Kind, effect_from_code, status_from_code};
-use crate::records::{RunId, RunRecord};
+use crate::records::{RunId, RunRecord, RunStatus};
 use crate::{Error, Result};
 
 /// A run's row, and the numbers of its first and last event.
@@ -55,6 +55,29 @@ pub(super) fn run_columns(row: &Row<'_>) -> rusqlite::Result<Result<RunRow>> {
         damage: None,
     };
     Ok(Ok((record, row.get("started_seq")?, row.get("ended_seq")?)))
+}
+
+/// What can be said of a run whose row cannot be read.
+pub(super) fn unreadable(row: &Row<'_>, key: i64, what: &str) -> RunRecord {
+    let text = |column| row.get::<_, String>(column).unwrap_or_default();
+    RunRecord {
+        id: RunId::parse(&text("id")).unwrap_or_else(|_| RunId::of_number(key)),
+        agent: text("agent"),
+        definition: String::new(),
+        input: Value::Null,
+        status: RunStatus::Failed,
+        reason: None,
+        output: None,
+        created_ms: 0,
+        updated_ms: 0,
+        steps: 0,
+        finished_steps: 0,
+        held_by: None,
+        ready_ms: None,
+        parent: None,
+        forked_from: None,
+        damage: Some(what.to_string()),
+    }
 }
 
 pub(super) const EVENT_COLUMNS: &str =

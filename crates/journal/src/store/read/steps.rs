@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::event::{EventRow, Kind, is_taken_over, kind_of};
 use super::{Reader, misplaced};
 use crate::Result;
-use crate::records::{RunId, StepRecord, StepStatus};
+use crate::records::{Effect, RunId, StepRecord, StepStatus};
 
 /// Whether steps are wanted with their inputs and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +98,12 @@ impl Reader<'_> {
             Payloads::With => self.decode(id, path, &event.body)?.remove("input"),
             Payloads::Without => None,
         };
+        let effect = event.effect.ok_or_else(|| misplaced(id, path))?;
         Ok(StepRecord {
             path: path.to_string(),
             kind: kind_of(&event.body),
-            effect: event.effect.ok_or_else(|| misplaced(id, path))?,
+            effect,
+            in_doubt: effect == Effect::Irreversible,
             status: StepStatus::Started,
             attempts: 1,
             input: input.unwrap_or_default(),
@@ -126,9 +128,13 @@ impl Reader<'_> {
         step.status = match event.kind {
             Kind::StepRestarted => {
                 step.attempts += 1;
+                step.in_doubt = step.effect == Effect::Irreversible;
                 return Ok(());
             }
-            Kind::StepSettled => return Ok(()),
+            Kind::StepSettled => {
+                step.in_doubt = false;
+                return Ok(());
+            }
             Kind::StepFinished => StepStatus::Finished,
             Kind::StepFailed => StepStatus::Failed,
             Kind::StepFaulted => StepStatus::Started,
@@ -143,6 +149,7 @@ impl Reader<'_> {
         };
         if step.status != StepStatus::Started {
             step.finished_ms = Some(event.at_ms);
+            step.in_doubt = false;
         }
         if payloads == Payloads::With {
             step.output = self.field(id, path, &event.body, "output")?;

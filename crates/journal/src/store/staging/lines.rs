@@ -19,8 +19,6 @@ use crate::store::chronicle::Chronicle;
 use crate::store::event::{EventRow, Kind, effect_code};
 use crate::{Error, Result};
 
-/// How deep a value may go: reading it goes as deep.
-const MOST_DEPTH: i64 = 500;
 /// How long a value may be: a few payloads that refer to each other many times can make up a value of
 /// any length.
 const MOST_VALUE_BYTES: i64 = 256 << 20;
@@ -261,9 +259,10 @@ impl Reading {
             shape.depth = shape.depth.max(number(depth).saturating_add(part.depth));
             shape.whole = shape.whole.saturating_add(part.whole);
         }
-        if shape.depth > MOST_DEPTH {
+        if shape.depth > number(payload::MOST_DEPTH) {
             return refuse(format!(
-                "it goes deeper than {MOST_DEPTH} arrays and objects"
+                "it goes deeper than {} arrays and objects",
+                payload::MOST_DEPTH
             ));
         }
         if shape.whole > MOST_VALUE_BYTES {

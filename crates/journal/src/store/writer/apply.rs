@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::super::blocks::last_of;
 use super::super::event::{Kind, status_code, status_from_code};
 use super::super::read::holder_of;
 use super::super::{RunKey, Token};
@@ -241,9 +242,7 @@ fn apply_take(
             by,
         }));
     }
-    let before = transaction
-        .prepare_cached("SELECT max(seq) FROM event WHERE run = ?1")?
-        .query_row([take.key], |row| row.get(0))?;
+    let before = last_of(transaction, take.key)?.unwrap_or_default();
     insert_lease(transaction, lease, take.key, take.token)?;
     let seq = insert_event(
         transaction,

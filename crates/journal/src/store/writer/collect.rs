@@ -5,6 +5,7 @@
 
 use rusqlite::params;
 
+use super::super::blocks::bytes_of;
 use super::super::event::status_code;
 use super::super::read::{Reader, unpack};
 use super::{Ground, delete_run};
@@ -168,20 +169,20 @@ impl Ground<'_> {
 
     fn delete_runs(&self, collected: &mut Collected) -> rusqlite::Result<()> {
         let mut gone = self.transaction.prepare(
-            "SELECT key, (SELECT total(octet_length(body)) FROM event WHERE event.run = run.key) \
-             FROM run WHERE NOT EXISTS (SELECT 1 FROM temp.keep WHERE keep.run = run.key) LIMIT ?1",
+            "SELECT key FROM run \
+             WHERE NOT EXISTS (SELECT 1 FROM temp.keep WHERE keep.run = run.key) LIMIT ?1",
         )?;
         loop {
-            let page: Vec<(i64, f64)> = gone
-                .query_map([PAGE], |row| Ok((row.get(0)?, row.get(1)?)))?
+            let page: Vec<i64> = gone
+                .query_map([PAGE], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             if page.is_empty() {
                 return Ok(());
             }
-            for (key, bytes) in page {
+            for key in page {
+                collected.bytes += whole(bytes_of(self.transaction, key)?);
                 delete_run(self.transaction, key)?;
                 collected.runs += 1;
-                collected.bytes += whole(bytes);
             }
         }
     }

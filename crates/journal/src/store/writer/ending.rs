@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Map;
 
 use super::super::RunKey;
+use super::super::blocks::delete_of;
 use super::super::event::{EventRow, Kind, status_code};
 use super::super::read::{Outcome, Reader, holder_of};
 use super::apply::ended;
@@ -223,7 +224,8 @@ fn release(ground: &Ground<'_>, key: i64, id: &RunId) -> rusqlite::Result<()> {
 
 /// Deletes a run with all its events; payloads are left for whoever collects them.
 pub(super) fn delete_run(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
-    for table in ["event", "question", "budget", "lease", "pin"] {
+    delete_of(transaction, key)?;
+    for table in ["question", "budget", "lease", "pin"] {
         transaction
             .prepare_cached(&format!("DELETE FROM {table} WHERE run = ?1"))?
             .execute([key])?;

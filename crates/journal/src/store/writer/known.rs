@@ -80,7 +80,7 @@ impl Nodes {
         for node in &self.packed {
             insert_node(transaction, node)?;
         }
-        if collections == self.collections {
+        if collections == self.collections || self.assumed.is_empty() {
             return Ok(());
         }
         let mut statement = transaction.prepare_cached("SELECT 1 FROM payload WHERE hash = ?1")?;

@@ -8,6 +8,7 @@ use super::Check;
 use crate::budget::{Amounts, Budget, Dimension};
 use crate::payload::NodeKind;
 use crate::records::{RunId, RunStatus};
+use crate::store::blocks::{IN_BLOCK, blocks};
 use crate::store::chronicle::Chronicle;
 use crate::store::event::{EventRow, Kind, status_from_code};
 
@@ -139,36 +140,12 @@ impl Check<'_> {
         let connection = self.reader.connection;
         let mut chronicle = Chronicle::default();
         let (mut ended, mut late) = (None, 0_u64);
-        let sql = format!("{EVENT_COLUMNS} WHERE run = ?1 ORDER BY seq");
+        let sql = format!("{EVENT_COLUMNS} WHERE {IN_BLOCK} ORDER BY seq");
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([key])?;
-        while let Some(row) = rows.next()? {
-            self.tick();
-            let seq: i64 = row.get("seq")?;
-            let (event, digest) = match event_fields(row) {
-                Ok(fields) => fields,
-                Err(error) => {
-                    self.find(Some(id), format!("event {seq}"), error.to_string());
-                    continue;
-                }
-            };
-            let place = match &event.path {
-                Some(path) => format!("step {path}, event {seq}"),
-                None => format!("event {seq}"),
-            };
-            if event.digest(id) != digest {
-                let what = "the event is not what was written (its digest differs)";
-                self.find(Some(id), place.as_str(), what);
-            }
-            if let Some(what) = self.dangling(NodeKind::Value, &event.body)? {
-                self.find(Some(id), place.as_str(), what);
-            }
-            if let Some(what) = chronicle.add(seq, &event) {
-                self.find(Some(id), place, what);
-            }
-            late += u64::from(event.at_ms > self.reader.now_ms.saturating_add(FUTURE_MS));
-            if event.kind.ending().is_some() {
-                ended = Some(event);
+        for block in blocks(connection, key)? {
+            let mut rows = statement.query([block, key])?;
+            while let Some(row) = rows.next()? {
+                late += u64::from(self.event(id, row, &mut chronicle, &mut ended)?);
             }
         }
         if late > 0 {
@@ -178,6 +155,44 @@ impl Check<'_> {
             self.find(Some(id), "its times", what);
         }
         Ok((chronicle, ended))
+    }
+
+    /// Looks at an event of a run; gives whether it is dated in the future.
+    fn event(
+        &mut self,
+        id: &RunId,
+        row: &Row<'_>,
+        chronicle: &mut Chronicle,
+        ended: &mut Option<EventRow>,
+    ) -> rusqlite::Result<bool> {
+        self.tick();
+        let seq: i64 = row.get("seq")?;
+        let (event, digest) = match event_fields(row) {
+            Ok(fields) => fields,
+            Err(error) => {
+                self.find(Some(id), format!("event {seq}"), error.to_string());
+                return Ok(false);
+            }
+        };
+        let place = match &event.path {
+            Some(path) => format!("step {path}, event {seq}"),
+            None => format!("event {seq}"),
+        };
+        if event.digest(id) != digest {
+            let what = "the event is not what was written (its digest differs)";
+            self.find(Some(id), place.as_str(), what);
+        }
+        if let Some(what) = self.dangling(NodeKind::Value, &event.body)? {
+            self.find(Some(id), place.as_str(), what);
+        }
+        if let Some(what) = chronicle.add(seq, &event) {
+            self.find(Some(id), place, what);
+        }
+        let is_late = event.at_ms > self.reader.now_ms.saturating_add(FUTURE_MS);
+        if event.kind.ending().is_some() {
+            *ended = Some(event);
+        }
+        Ok(is_late)
     }
 
     /// The run's row against its events.
