@@ -215,7 +215,7 @@ fn a_call_that_only_reads_is_made_again_when_the_server_dies() {
 #[test]
 fn a_call_that_writes_is_in_doubt_when_the_server_dies() {
     let desk = Desk::new("dies");
-    let shown = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
+    let said = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
     assert!(
         shown.starts_with("exit 1") && shown.contains("out of paper"),
         "{shown}"
