@@ -217,8 +217,8 @@ fn a_call_that_writes_is_in_doubt_when_the_server_dies() {
     let desk = Desk::new("dies");
     let said = desk.calls(&["notes/send", "{\"text\": \"hello\"}"]);
     assert!(
-        shown.starts_with("exit 1") && shown.contains("out of paper"),
-        "{shown}"
+        said.starts_with("exit 1") && said.contains("out of paper"),
+        "{said}"
     );
     let run = desk.parked();
     desk.goes("");
