@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plumb-tool",
         ],
     ),
-    ("plumb-server", &["plumb-model"]),
+    ("plumb-server", &["plumb-model", "plumb-tool"]),
     (
         "plumb",
         &[

@@ -15,6 +15,7 @@ mod bfcl;
 mod clients;
 mod command_line;
 mod examples;
+mod mcp;
 mod research;
 mod setup;
 mod tidy;
@@ -33,6 +34,8 @@ Chores:
   arrows          check that crates depend on each other only as the design allows
   command-line    write docs/reference/command-line.md from the help of the built plumb (--check: only compare)
   clients         try the official clients of OpenAI's API against plumb serve (--help for more)
+  mcp-conformance try plumb mcp against the conformance suite of MCP (--help for more)
+  mcp-servers     try real MCP servers of others with plumb
   bfcl            measure how well local models call tools (--help for more)
   examples        run the agents in examples/ with the local model and check each answer (--help for more)
   corpora         fetch the documentation that the evaluation set asks about
@@ -61,6 +64,8 @@ fn run(arguments: &[String]) -> Result<()> {
         "arrows" => arrows::run(&workspace::root()?),
         "command-line" => command_line::run(&workspace::root()?, rest),
         "clients" => clients::run(&workspace::root()?, rest),
+        "mcp-conformance" => mcp::run(&workspace::root()?, rest),
+        "mcp-servers" => mcp::servers::run(&workspace::root()?),
         "bfcl" => bfcl::run(&workspace::root()?, rest),
         "examples" => examples::run(&workspace::root()?, rest),
         "corpora" => research::corpora::run(&workspace::root()?),

@@ -152,6 +152,10 @@ impl Agent {
     /// As [`Kit::toolbox`] and [`Definition::parse`], and [`Error::Setup`] when a secret is not there.
     pub fn of(pinned: &Pinned, model: Arc<dyn Model>, kit: &Kit) -> Result<Agent> {
         let definition = pinned.definition()?;
+        let kit = &Kit {
+            pinned: pinned.servers.clone(),
+            ..kit.clone()
+        };
         let mut acting = acting(&definition, Arc::clone(&model), kit)?;
         let asks = definition.tools.contains(&ToolEntry::Ask);
         let mut team = Vec::from_iter(asks.then(|| asking(&model)));

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use journal::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tool::mcp::{self, Servers};
 
 pub use self::front_matter::{
-    Checks, Example, FilesTool, Learn, LibraryTool, MemoryScope, MemorySettings, Pattern, ToolEntry,
+    Checks, Example, FilesTool, Learn, LibraryTool, McpTool, MemoryScope, MemorySettings, Pattern,
+    ToolEntry,
 };
 use self::front_matter::{FrontMatter, KEYS};
 pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
@@ -201,6 +203,9 @@ pub struct Pinned {
     /// The members of its team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Pinned>,
+    /// The tools of MCP servers, as they were approved when the run started.
+    #[serde(default, skip_serializing_if = "mcp::Pinned::is_empty")]
+    pub servers: mcp::Pinned,
     /// The text of its policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -273,7 +278,34 @@ impl Pinned {
             agents: Vec::new(),
             members,
             policy,
+            servers: mcp::Pinned::new(),
         })
+    }
+
+    /// With the tools of the MCP servers that it names, as they are approved now.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when one is not.
+    pub fn with_servers(mut self, servers: &Servers) -> Result<Pinned> {
+        let definitions = [Some(self.definition()?), self.critic()?];
+        for entry in definitions
+            .iter()
+            .flatten()
+            .flat_map(|definition| &definition.tools)
+        {
+            let ToolEntry::Mcp(of) = entry else {
+                continue;
+            };
+            let approved = servers.approved(&of.server, &of.pattern);
+            let approved = approved.map_err(|error| crate::kit::of_server(of, &error))?;
+            let pinned = self.servers.entry(of.server.clone()).or_default();
+            for tool in approved {
+                if !pinned.iter().any(|known| known.name == tool.name) {
+                    pinned.push(tool);
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// What it may do.

@@ -114,6 +114,7 @@ impl Error {
             Error::Journal(error) => !matches!(error, StepFailed { .. }),
             Error::Definition { .. }
             | Error::Unreadable { .. }
+            | Error::NoAgent { .. }
             | Error::Input { .. }
             | Error::Policy(_)
             | Error::Model { .. }

@@ -7,13 +7,14 @@ mod outside;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tool::mcp::{self, Servers};
 use tool::{Tool, Toolbox, builtin};
 
 pub use self::catalogue::{BUILT_IN, BuiltIn};
 
 use crate::chat::GiveModel;
 use crate::code::Interpreter;
-use crate::definition::ToolEntry;
+use crate::definition::{McpTool, ToolEntry};
 use crate::memory::{self, Remembering};
 use crate::{Definition, Error, Result};
 
@@ -40,6 +41,10 @@ pub struct Kit {
     pub user: Option<String>,
     /// What runs the programs of the pattern `code`.
     pub interpreter: Interpreter,
+    /// The project's MCP servers.
+    pub servers: Servers,
+    /// Their tools as a run has pinned them; as they are approved where it has not.
+    pub pinned: mcp::Pinned,
 }
 
 impl Kit {
@@ -119,6 +124,21 @@ impl Kit {
             ToolEntry::Python(settings) => vec![self.python(settings)?],
             // They are no tools but members of the team.
             ToolEntry::Ask | ToolEntry::Agent(_) => Vec::new(),
+            ToolEntry::Mcp(of) => {
+                let tools = self.servers.tools(&of.server, &of.pattern, &self.pinned);
+                tools.map_err(|error| of_server(of, &error))?
+            }
         })
+    }
+}
+
+/// An error of a server as one of the entry that names it.
+pub(crate) fn of_server(entry: &McpTool, error: &mcp::Error) -> Error {
+    let said = error.to_string();
+    let (message, hint) = said.split_once("\nhint: ").unwrap_or((&said, ""));
+    Error::Tool {
+        tool: format!("mcp:{}/{}", entry.server, entry.pattern),
+        message: message.to_owned(),
+        hint: hint.to_owned(),
     }
 }

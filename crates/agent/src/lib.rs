@@ -35,9 +35,9 @@ pub use agent::{Agent, Input, Kind, Typed, Way};
 pub use agents::Agents;
 pub use definition::{
     Called, Checks, CodeSettings, Definition, Example, FilesTool, HttpAuth, HttpTool, Learn,
-    LibraryTool, MemoryScope, MemorySettings, Pattern, Pinned, PlanSettings, Python, PythonTool,
-    Reflection, SaidEffect, ShellTool, SqlTool, TeamSettings, TeamWay, ToolEntry, WebFetchTool,
-    WebSearchTool,
+    LibraryTool, McpTool, MemoryScope, MemorySettings, Pattern, Pinned, PlanSettings, Python,
+    PythonTool, Reflection, SaidEffect, ShellTool, SqlTool, TeamSettings, TeamWay, ToolEntry,
+    WebFetchTool, WebSearchTool,
 };
 pub use error::{Error, Result};
 pub use kit::{BUILT_IN, BuiltIn, Kit, OpenLibrary, OpenMemory};

@@ -214,6 +214,7 @@ impl Critic for ToolCritic {
                     accepted: false,
                 }),
                 Answer::Value(value) => verdict(value, &self.tool.spec().name),
+                Answer::Asks(_) => verdict(Value::Null, &self.tool.spec().name),
             }
         })
     }

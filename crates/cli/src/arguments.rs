@@ -1,6 +1,7 @@
 //! The command line as typed. Defaults that depend on the machine are settled in `commands`.
 
 mod agents;
+mod mcp;
 mod memory;
 mod policy;
 mod tools;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub use self::agents::{Chat, Check, New, NewCommand, Run, Watch};
+pub use self::mcp::{Mcp, McpCommand};
 pub use self::memory::{Agents, AgentsCommand, Kind, Memory, MemoryCommand, Which};
 pub use self::policy::{Policy, PolicyCommand};
 pub use self::tools::{Tools, ToolsCommand};
@@ -60,6 +62,8 @@ pub enum Command {
     Models(Models),
     /// Answer programs over HTTP: models, with OpenAI's API
     Serve(Serve),
+    /// Serve agents and the library over MCP, or deal with the MCP servers that agents use
+    Mcp(Mcp),
     /// List runs, or look at one, settle, compare, cancel, export or import
     Runs(Runs),
     /// Go on with a run that was parked, failed, or killed
@@ -96,6 +100,7 @@ impl Command {
             Command::Memory(memory) => {
                 matches!(memory.command, Some(MemoryCommand::Learn { .. }))
             }
+            Command::Mcp(mcp) => mcp.command.is_none(),
             Command::Check(_)
             | Command::Agents(_)
             | Command::New(_)

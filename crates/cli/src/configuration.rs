@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use model::{Bounds, Hedging, Keeping, Limits, Patience, Retry, Server};
 use serde::Deserialize;
+use tool::mcp::ServerConfig;
 
 /// The name of the file.
 const FILE: &str = "plumb.toml";
@@ -28,6 +29,11 @@ pub struct Configuration {
     pub answers: Option<Keeping>,
     /// What the local engine may use.
     pub local: Bounds,
+    /// MCP servers by the names that agents call them by.
+    pub mcp: BTreeMap<String, ServerConfig>,
+    /// The folder that the file is in; the working directory where there is none.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 impl Configuration {
@@ -38,11 +44,16 @@ impl Configuration {
         let files = here.ancestors().map(|folder| folder.join(FILE));
         let found: Option<PathBuf> = files.into_iter().find(|file| file.is_file());
         let Some(file) = found else {
-            return Ok(Configuration::default());
+            return Ok(Configuration {
+                folder: here,
+                ..Configuration::default()
+            });
         };
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
-        Configuration::read(&text, &file)
+        let mut read = Configuration::read(&text, &file)?;
+        read.folder = file.parent().unwrap_or(&here).to_owned();
+        Ok(read)
     }
 
     fn read(text: &str, file: &Path) -> anyhow::Result<Configuration> {
@@ -56,6 +67,10 @@ impl Configuration {
                 "{}: a server cannot be called `{name}`\nhint: a name without colon and comma, and not `local`",
                 file.display()
             );
+        }
+        for (name, server) in &read.mcp {
+            let checked = server.check(name);
+            checked.with_context(|| format!("{} is wrong", file.display()))?;
         }
         Ok(read)
     }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use journal::Journal;
 use knowledge::memory::Memory;
 use knowledge::{EmbeddingFiles, Library, LibraryOptions};
+use tool::mcp::{Keys, Pins, ServerConfig, Servers, Settings};
 
 use crate::configuration::Configuration;
 
@@ -40,6 +41,8 @@ impl Project {
         let configuration = Configuration::find()?;
         let servers = configuration.servers.values();
         let variables = servers.filter_map(|server| server.key.as_deref());
+        let of_servers = configuration.mcp.values().flat_map(ServerConfig::secrets);
+        let variables = variables.chain(of_servers);
         for variable in model::KEY_VARIABLES.iter().copied().chain(variables) {
             if let Ok(key) = std::env::var(variable) {
                 // A key too short to be one is not worth refusing all work.
@@ -48,7 +51,47 @@ impl Project {
                 }
             }
         }
+        let keys = Keys::at(&self.directory.join("keys"));
+        for (name, server) in &configuration.mcp {
+            for token in server.url.iter().flat_map(|url| keys.tokens(name, url)) {
+                if let Err(error) = journal.add_secret(&token) {
+                    tracing::warn!(server = name, %error, "its token is not kept out of the journal");
+                }
+            }
+        }
         Ok(journal)
+    }
+
+    /// The MCP servers that `plumb.toml` describes. None is started, and there are none where it is wrong, which
+    /// whoever opens the models says.
+    pub fn servers(&self) -> Servers {
+        let configuration = Configuration::find().unwrap_or_default();
+        Servers::new(Settings {
+            servers: configuration.mcp,
+            project: configuration.folder,
+            pins: Pins::at(&self.directory.join("mcp.json")),
+            keys: Keys::at(&self.directory.join("keys")),
+        })
+    }
+
+    /// What the state is sealed with that MCP clients carry: made once, and only this user may read it.
+    pub fn seal(&self) -> anyhow::Result<[u8; 32]> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        self.create()?;
+        let path = self.directory.join("mcp.seal");
+        let failed = || format!("cannot use {}", path.display());
+        if let Ok(read) = std::fs::read(&path)
+            && let Ok(seal) = read.try_into()
+        {
+            return Ok(seal);
+        }
+        let seal: [u8; 32] = rand::random();
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&path).with_context(failed)?;
+        file.write_all(&seal).with_context(failed)?;
+        Ok(seal)
     }
 
     /// Opens the library, with embeddings where the index models are present.

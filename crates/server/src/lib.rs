@@ -5,6 +5,7 @@
 //! `openai`; this crate decides nothing else.
 
 mod error;
+pub mod mcp;
 mod openai;
 mod pool;
 mod token;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -43,21 +44,25 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(token) = &server.token else {
-        return next.run(request).await;
-    };
-    let shown = request
-        .headers()
+    match refused(server.token.as_ref(), request.headers()) {
+        None => next.run(request).await,
+        Some(refusal) => refusal,
+    }
+}
+
+/// What somebody is told who does not show the token; none where it is shown, or none is wanted.
+pub(crate) fn refused(token: Option<&Token>, headers: &HeaderMap) -> Option<Response> {
+    let token = token?;
+    let shown = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, shown)| shown.trim());
-    match shown {
-        Some(shown) if token.is(shown) => next.run(request).await,
-        Some(_) => ApiError::unauthorized("the token is not right").into_response(),
-        None => {
-            ApiError::unauthorized("no token: send `Authorization: Bearer TOKEN`").into_response()
-        }
-    }
+    let said = match shown {
+        Some(shown) if token.is(shown) => return None,
+        Some(_) => "the token is not right",
+        None => "no token: send `Authorization: Bearer TOKEN`",
+    };
+    Some(ApiError::unauthorized(said).into_response())
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Error, Result};
+use crate::{Asks, Error, Result};
+
+/// The only field of an answer that asks.
+const ASKS: &str = "plumb:asks";
 
 /// What a call comes to. It is written as the value itself, or as `{"error": "..."}`: so a person who says
 /// what became of a call can write what the tool would have said.
@@ -14,21 +17,46 @@ pub enum Answer {
     Value(Value),
     /// What went wrong, in words for the model.
     Error(String),
+    /// What a person has to say before the call is made again.
+    Asks(Box<Asks>),
 }
 
 impl Answer {
+    /// What a tool has given. Names that begin with `plumb:` are kept for what is recorded beside an answer; what
+    /// a tool gives may come from anywhere, and cannot pass for it.
+    pub(crate) fn given(value: Value) -> Answer {
+        let mut names = value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name);
+        if let Some(name) = names.find(|name| name.starts_with("plumb:")) {
+            return Answer::Error(format!("an answer cannot have the field `{name}`"));
+        }
+        Answer::from(value)
+    }
+
     /// As models read it: text as it is, anything else as JSON.
     pub fn text(&self) -> String {
         match self {
             Answer::Value(Value::String(text)) | Answer::Error(text) => text.clone(),
             Answer::Value(Value::Null) => "Done.".to_owned(),
             Answer::Value(value) => value.to_string(),
+            Answer::Asks(_) => "A person is asked.".to_owned(),
         }
     }
 
     /// Whether something went wrong.
     pub fn is_error(&self) -> bool {
         matches!(self, Answer::Error(_))
+    }
+
+    /// Notes which step asks, where it asks.
+    pub fn asked_at(mut self, path: &str) -> Answer {
+        if let Answer::Asks(asks) = &mut self {
+            path.clone_into(&mut asks.at);
+        }
+        self
     }
 
     /// Replaces the values of these fields, at any depth.
@@ -41,6 +69,9 @@ impl Answer {
 
     /// Cuts off what is longer than so many bytes, and says so.
     pub fn within(self, most: usize) -> Answer {
+        if matches!(self, Answer::Asks(_)) {
+            return self;
+        }
         let text = self.text();
         if text.len() <= most {
             return self;
@@ -53,8 +84,8 @@ impl Answer {
             text.len()
         );
         match self {
-            Answer::Value(_) => Answer::Value(cut.into()),
             Answer::Error(_) => Answer::Error(cut),
+            Answer::Value(_) | Answer::Asks(_) => Answer::Value(cut.into()),
         }
     }
 }
@@ -77,10 +108,12 @@ fn hide(value: &mut Value, fields: &[String]) {
 
 impl From<Value> for Answer {
     fn from(value: Value) -> Answer {
-        match value.as_object() {
-            Some(fields) if fields.len() == 1 => match fields.get("error") {
-                Some(Value::String(error)) => Answer::Error(error.clone()),
-                _ => Answer::Value(value),
+        let only = value.as_object().filter(|fields| fields.len() == 1);
+        match only.and_then(|fields| fields.iter().next()) {
+            Some((name, Value::String(error))) if name == "error" => Answer::Error(error.clone()),
+            Some((name, asks)) if name == ASKS => match Asks::deserialize(asks) {
+                Ok(asks) => Answer::Asks(Box::new(asks)),
+                Err(_) => Answer::Value(value),
             },
             _ => Answer::Value(value),
         }
@@ -92,6 +125,7 @@ impl From<Answer> for Value {
         match answer {
             Answer::Value(value) => value,
             Answer::Error(error) => json!({"error": error}),
+            Answer::Asks(asks) => json!({ASKS: asks}),
         }
     }
 }
@@ -122,6 +156,14 @@ mod tests {
         assert!(Answer::from(json!({"error": "no"})).is_error());
         assert!(!Answer::from(json!({"error": 4})).is_error());
         assert!(!Answer::from(json!({"error": "no", "order": 4})).is_error());
+    }
+
+    #[test]
+    fn only_a_tool_itself_can_ask() {
+        let asks = Asks::one("sure", crate::Wanted::yes_or_no("Sure?"), json!(1));
+        let written = Value::from(Answer::Asks(Box::new(asks.clone())));
+        assert_eq!(Answer::from(written.clone()), Answer::Asks(Box::new(asks)));
+        assert!(Answer::given(written).is_error());
     }
 
     #[test]

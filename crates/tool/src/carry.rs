@@ -27,8 +27,9 @@ pub async fn carry_out(
     let called = tokio::time::timeout(spec.limits.time, tool.call(arguments, context)).await;
     drop(guard);
     let answer = match called {
-        Ok(Ok(value)) => Answer::from(value),
+        Ok(Ok(value)) => Answer::given(value),
         Ok(Err(Error::Failed(error))) => Answer::Error(error),
+        Ok(Err(Error::Asks(asks))) => Answer::Asks(asks),
         Ok(Err(Error::Unavailable(error))) => {
             return Err(StepError::Fault(format!("{}: {error}", spec.name)));
         }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Result, SetupError, Toolbox};
+use crate::{Error, People, Progress, Result, SetupError, Told, Toolbox, Wanted};
+
+type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// What a call is told beyond its arguments. Cheap to clone.
 #[derive(Clone, Default)]
@@ -14,6 +18,9 @@ pub struct Context {
     step: Option<Arc<str>>,
     cancel: CancellationToken,
     secrets: Secrets,
+    told: Option<Arc<Told>>,
+    people: Option<Arc<dyn People>>,
+    watch: Option<Watch>,
 }
 
 impl Context {
@@ -24,6 +31,46 @@ impl Context {
             step: None,
             cancel: CancellationToken::new(),
             secrets: secrets.clone(),
+            ..Context::default()
+        }
+    }
+
+    /// With what people have answered to the same call before.
+    pub fn with_told(mut self, told: Option<Told>) -> Context {
+        self.told = told.map(Arc::new);
+        self
+    }
+
+    /// With people that can be asked.
+    pub fn with_people(mut self, people: Arc<dyn People>) -> Context {
+        self.people = Some(people);
+        self
+    }
+
+    /// With somebody who is told how far the call has come.
+    pub fn with_watch(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Context {
+        self.watch = Some(Arc::new(watch));
+        self
+    }
+
+    /// What people have answered to what this call [asked](Error::Asks) before.
+    pub fn told(&self) -> Option<&Told> {
+        self.told.as_deref()
+    }
+
+    /// Asks a person and waits so long at most, with the call under way. `None` where nobody has answered, or
+    /// nobody can be asked.
+    pub async fn ask(&self, wanted: Wanted, within: Duration) -> Option<Value> {
+        match &self.people {
+            Some(people) => people.ask(wanted, within).await,
+            None => None,
+        }
+    }
+
+    /// Says how far the call has come.
+    pub fn progress(&self, progress: Progress) {
+        if let Some(watch) = &self.watch {
+            watch(progress);
         }
     }
 

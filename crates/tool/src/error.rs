@@ -2,17 +2,22 @@
 
 use std::fmt::Display;
 
+use crate::Asks;
+
 /// How a call ends without an answer.
 ///
 /// Every error of a function becomes [`Error::Failed`] by `?` or `into()`: most that goes wrong is for the
 /// model to read. So this is no [`std::error::Error`] itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// The model: it is told this in place of an answer, and may do better.
     Failed(String),
     /// The operator: what the tool needs is out of reach. That is no answer: the run stops here, and when it
     /// is resumed, the call is made again.
     Unavailable(String),
+    /// A person: the call has not been made, or has come to an end of its own, and is made again with their
+    /// answers. Nothing is open meanwhile.
+    Asks(Box<Asks>),
 }
 
 impl<E: Display> From<E> for Error {

@@ -63,11 +63,13 @@
 extern crate self as tool;
 
 mod answer;
+mod asks;
 pub mod builtin;
 mod carry;
 mod context;
 mod error;
 mod function;
+pub mod mcp;
 mod outputs;
 mod spec;
 mod toolbox;
@@ -76,11 +78,12 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 pub use answer::Answer;
+pub use asks::{Asks, People, Progress, Told, Wanted};
 pub use carry::carry_out;
 pub use context::{Context, Secrets};
 pub use error::{Error, Result, SetupError};
 pub use function::Function;
-pub use journal::{Effect, Reconciled};
+pub use journal::{Effect, Reconciled, StepError};
 pub use spec::{Limits, Source, Spec};
 pub use tool_macros::tool;
 pub use toolbox::Toolbox;

@@ -1,17 +1,19 @@
 //! Calls of tools as steps, in parallel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{BoxFuture, join_all};
 use guard::Heard;
 use journal::{Effect, Reconciled, Run, StepContext, StepError, StepOptions};
 use model::{ToolCall, ToolResult};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tool::{Answer, Context, Secrets, Tool};
+use tool::{Answer, Context, Secrets, Told, Tool};
 
-use super::Acting;
+use super::asking::{self, Asker, Recorded};
 use super::guarding::{self, Called};
+use super::{Acting, Watch};
 use crate::{Error, Result};
 
 /// How much of the arguments a step's title shows.
@@ -125,45 +127,114 @@ pub async fn call_tool(
     secrets: &Secrets,
 ) -> Result<Answer> {
     let never = CancellationToken::new();
-    Ok(step(run, tool, arguments, secrets, never, |_| ()).await?)
+    Ok(step(run, tool, arguments, secrets, never, None, |_| ()).await?)
 }
 
-/// A call as a step, whose address is settled here and now. `begins` is told when it is really made.
+/// Like [`call_tool`], with somebody who is told how far the call has come.
+///
+/// # Errors
+/// As [`call_tool`].
+pub async fn call_tool_watched(
+    run: &Run,
+    tool: &Arc<dyn Tool>,
+    arguments: &Value,
+    secrets: &Secrets,
+    watch: Watch,
+) -> Result<Answer> {
+    let never = CancellationToken::new();
+    Ok(step(run, tool, arguments, secrets, never, Some(watch), |_| ()).await?)
+}
+
+/// A call as a step, whose address is settled here and now; further steps where it has to ask people first.
+/// `begins` is told when it is really made.
 pub(super) fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
     run: &'a Run,
     tool: &Arc<dyn Tool>,
     arguments: &Value,
     secrets: &Secrets,
     stop: CancellationToken,
+    watch: Option<Watch>,
     begins: B,
 ) -> impl Future<Output = journal::Result<Answer>> + Send + use<'a, B> {
-    let (name, effect) = (tool.spec().name.clone(), tool.spec().effect);
-    let options = StepOptions::default().reconcile({
-        let (tool, arguments, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
-        move |context| find_out(tool, arguments, secrets, context)
-    });
-    let (tool, given, secrets) = (Arc::clone(tool), arguments.clone(), secrets.clone());
-    run.step_with(
-        &name,
-        effect,
-        arguments,
-        options,
-        move |context| async move {
-            context.attribute("title", excerpt(&given));
+    let attempt = Attempt {
+        tool: Arc::clone(tool),
+        arguments: arguments.clone(),
+        secrets: secrets.clone(),
+        stop,
+        watch,
+    };
+    let first = attempt.step(run, None, begins);
+    async move {
+        let first = first.await?;
+        let name = attempt.tool.spec().name.clone();
+        let again = |scope: Run, told| {
+            let attempt = attempt.clone();
+            async move { attempt.step(&scope, Some(told), |_| ()).await }
+        };
+        asking::until_answered(run, &name, first, again).await
+    }
+}
+
+/// One call of a tool.
+#[derive(Clone)]
+struct Attempt {
+    tool: Arc<dyn Tool>,
+    arguments: Value,
+    secrets: Secrets,
+    stop: CancellationToken,
+    watch: Option<Watch>,
+}
+
+impl Attempt {
+    fn step<'a, B: FnOnce(&StepContext) + Send + 'a>(
+        &self,
+        run: &'a Run,
+        told: Option<Told>,
+        begins: B,
+    ) -> impl Future<Output = journal::Result<Answer>> + Send + use<'a, B> {
+        let (name, effect) = (self.tool.spec().name.clone(), self.tool.spec().effect);
+        let is_live = Arc::new(AtomicBool::new(false));
+        let (own, goes_live) = (self.clone(), Arc::clone(&is_live));
+        let options = StepOptions::default().reconcile({
+            let (tool, arguments) = (Arc::clone(&self.tool), self.arguments.clone());
+            let secrets = self.secrets.clone();
+            move |context| find_out(tool, arguments, secrets, context)
+        });
+        // What is recorded of a call that nobody was asked about is its arguments alone.
+        let input = match &told {
+            Some(told) => json!({"arguments": self.arguments, "told": told}),
+            None => self.arguments.clone(),
+        };
+        let step = run.step_with(&name, effect, &input, options, move |context| async move {
+            goes_live.store(true, Ordering::Release);
+            context.attribute("title", excerpt(&own.arguments));
             begins(&context);
-            let called = Context::new(context.key(), &secrets).in_step(context.path());
-            let working = tool::carry_out(&*tool, given, called);
-            match effect {
+            let bare = Context::new(context.key(), &own.secrets)
+                .in_step(context.path())
+                .with_told(told);
+            let name = &own.tool.spec().name;
+            let asker = Asker::new(run, name, context.path());
+            let called = asker.context(name, bare, own.watch.clone());
+            let working = tool::carry_out(&*own.tool, own.arguments.clone(), called);
+            let answer = match effect {
                 Effect::Pure | Effect::Read => tokio::select! {
                     biased;
                     answer = working => answer,
-                    () = stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
+                    () = own.stop.cancelled() => Ok(Answer::Error("stopped by the user".to_owned())),
                 },
                 // What is being written is not left half done.
                 Effect::Idempotent | Effect::Irreversible => working.await,
+            };
+            answer.map(|answer| asker.recorded(answer))
+        });
+        async move {
+            let recorded: Recorded = step.await?;
+            if !is_live.load(Ordering::Acquire) {
+                recorded.ask_again(run, &name).await?;
             }
-        },
-    )
+            Ok(recorded.answer)
+        }
+    }
 }
 
 /// What became of a call that was cut off.
@@ -179,6 +250,7 @@ async fn find_out(
         Err(tool::Error::Failed(error) | tool::Error::Unavailable(error)) => {
             Err(StepError::Fault(error))
         }
+        Err(tool::Error::Asks(_)) => Ok(Reconciled::Unknown),
     }
 }
 

@@ -223,6 +223,7 @@ pub fn call<'a>(
         arguments,
         &with.secrets,
         with.stop.clone(),
+        Some(Arc::clone(&with.watch)),
         begins,
     );
     let (tool, arguments) = (Arc::clone(tool), arguments.clone());

@@ -11,6 +11,7 @@
 //! back to the model with the reason. Every loop ends: see [`End`]. `guarding` has what every call goes through
 //! before it is made.
 
+mod asking;
 mod calls;
 mod conversation;
 pub mod guarding;
@@ -26,8 +27,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tool::{Answer, Secrets, Spec, Toolbox};
 
-pub use calls::call_tool;
 pub(crate) use calls::carry_out;
+pub use calls::{call_tool, call_tool_watched};
 pub use conversation::Conversation;
 pub use guarding::{Called, Guarding, call};
 pub(crate) use thinking::think;
@@ -164,6 +165,13 @@ pub enum Progress {
         tool: String,
         /// With what.
         arguments: Value,
+    },
+    /// A tool says how far it has come, in its own words.
+    Working {
+        /// The tool.
+        tool: String,
+        /// What it says.
+        said: String,
     },
     /// A tool has answered.
     Called {

@@ -288,6 +288,28 @@ pub enum ToolEntry {
     Ask,
     /// Another agent, by its name: `agent:translator`.
     Agent(String),
+    /// Tools of an MCP server.
+    Mcp(McpTool),
+}
+
+/// Which tools of an MCP server, written `mcp:SERVER/TOOL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpTool {
+    /// The server, as `plumb.toml` calls it.
+    pub server: String,
+    /// A tool's name, the beginning of one and `*`, or `*`; `@resources` and `@prompts` read those of the server.
+    pub pattern: String,
+}
+
+impl McpTool {
+    fn named(name: &str) -> Option<McpTool> {
+        let (server, pattern) = name.strip_prefix("mcp:")?.split_once('/')?;
+        let is_fine = !server.is_empty() && !pattern.is_empty();
+        is_fine.then(|| McpTool {
+            server: server.to_owned(),
+            pattern: pattern.to_owned(),
+        })
+    }
 }
 
 /// Which files an agent may see.
@@ -353,7 +375,8 @@ impl ToolEntry {
             "python" => Some(ToolEntry::Python(PythonTool::default())),
             _ => {
                 let agent = name.strip_prefix(AGENT).filter(|agent| !agent.is_empty());
-                agent.map(|agent| ToolEntry::Agent(agent.to_owned()))
+                let agent = agent.map(|agent| ToolEntry::Agent(agent.to_owned()));
+                agent.or_else(|| McpTool::named(name).map(ToolEntry::Mcp))
             }
         }
     }
@@ -364,7 +387,7 @@ impl<'de> Deserialize<'de> for ToolEntry {
         struct Read;
         fn unknown<E: serde::de::Error>(name: &str) -> E {
             E::custom(format!(
-                "there is no tool `{name}`; there are {}, and agent:NAME",
+                "there is no tool `{name}`; there are {}, agent:NAME, and mcp:SERVER/TOOL",
                 TOOLS.join(", ")
             ))
         }
@@ -440,6 +463,7 @@ impl JsonSchema for ToolEntry {
         schemars::json_schema!({"anyOf": [
             {"enum": alone},
             {"type": "string", "pattern": "^agent:.+$"},
+            {"type": "string", "pattern": "^mcp:[A-Za-z0-9_-]+/.+$"},
             one("files", generator.subschema_for::<FilesTool>()),
             one("library.search", generator.subschema_for::<LibraryTool>()),
             one("library", generator.subschema_for::<LibraryTool>()),

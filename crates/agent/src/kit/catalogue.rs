@@ -127,6 +127,8 @@ mod tests {
             model: Arc::new(|name| Arc::new(model::Scripted::new(name, |_| Ok(String::new())))),
             interpreter: crate::code::Interpreter::Here,
             user: None,
+            servers: tool::mcp::Servers::none(),
+            pinned: tool::mcp::Pinned::new(),
         };
         for built_in in BUILT_IN {
             let named = ToolEntry::named(built_in.name);

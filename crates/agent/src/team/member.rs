@@ -134,7 +134,9 @@ impl Member {
         let mut member = self.clone();
         let watch = Arc::clone(&caller.watch);
         member.agent.acting.watch = Arc::new(move |progress| match progress {
-            Progress::Calling { .. } | Progress::Called { .. } => watch(progress),
+            Progress::Calling { .. } | Progress::Working { .. } | Progress::Called { .. } => {
+                watch(progress);
+            }
             Progress::Piece(_) | Progress::Answered { .. } => {}
         });
         member.agent.acting.stop = caller.stop.clone();

@@ -17,9 +17,10 @@ use journal::{Journal, Outcome, Run, RunRecord};
 use model::{Model, Models};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use tool::mcp::Servers;
 
 use crate::commands::chat::markdown::{self, Look};
-use crate::commands::{memory, models, people, research};
+use crate::commands::{asking, memory, models, people, research};
 use crate::project::{Project, write_whole};
 use crate::view;
 
@@ -32,6 +33,7 @@ pub struct Workshop {
     project: Project,
     models: Models,
     opened: Arc<Mutex<HashMap<String, Arc<Lazy>>>>,
+    servers: Servers,
 }
 
 impl Workshop {
@@ -40,7 +42,13 @@ impl Workshop {
             project: project.clone(),
             models,
             opened: Arc::default(),
+            servers: project.servers(),
         }
+    }
+
+    /// The project's MCP servers.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// The model of a name, which is opened when it is first asked, and only once.
@@ -103,6 +111,8 @@ impl Workshop {
                 library.map_err(|error| format!("{error:#}"))
             }),
             interpreter: interpreter(),
+            servers: self.servers.clone(),
+            pinned: tool::mcp::Pinned::new(),
         }
     }
 
@@ -237,7 +247,8 @@ pub async fn work(
     }
     let pinned = Pinned::from_text(run.definition())?;
     loop {
-        let outcome = work_once(workshop, journal, &pinned, &input, &run).await?;
+        let working = work_once(workshop, journal, &pinned, &input, &run);
+        let outcome = asking::watched(journal, &id, working).await?;
         drop(run);
         match outcome {
             Outcome::Finished(output) => {
@@ -248,7 +259,10 @@ pub async fn work(
                 }
                 return Ok(code);
             }
-            Outcome::Parked(_) if people::approve(journal, &id).await? => {
+            Outcome::Parked(_)
+                if people::approve(journal, &id).await?
+                    || asking::ask_open(journal, &id).await? =>
+            {
                 run = journal.resume(&id).await?;
             }
             Outcome::Parked(reason) => return waits(journal, &id, input.kind, &reason).await,
@@ -370,6 +384,7 @@ pub fn line(progress: &Progress) -> Option<String> {
             let wrong = if answer.is_error() { "error: " } else { "" };
             Some(format!("← {tool} {wrong}{}", short(&answer.text())))
         }
+        Progress::Working { tool, said } => Some(format!("… {tool} {}", short(said))),
         Progress::Piece(_) | Progress::Answered { .. } => None,
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod agents;
+mod asking;
 mod audit;
 mod care;
 mod chat;
@@ -9,6 +10,7 @@ mod compare;
 mod directory;
 mod fork;
 mod index;
+mod mcp;
 mod memory;
 mod models;
 mod people;
@@ -55,6 +57,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::run(&project, arguments).await,
         Command::Questions(arguments) => people::questions(&project, arguments).await,
         Command::Answer(arguments) => people::answer(&project, arguments).await,
+        Command::Mcp(arguments) => mcp::run(&project, arguments).await,
         Command::Policy(arguments) => policy::run(arguments),
         Command::Gc(arguments) => care::collect(&project, arguments).await,
         Command::Doctor(arguments) => care::check(&project, arguments).await,

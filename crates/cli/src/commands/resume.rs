@@ -9,7 +9,7 @@ use journal::{Journal, Page, RunRecord, RunStatus};
 
 use crate::arguments::{Output, Provider, Resume};
 use crate::commands::agents::{self, Shown, Workshop};
-use crate::commands::{models, research};
+use crate::commands::{mcp, models, research};
 use crate::project::Project;
 use crate::view;
 
@@ -36,7 +36,9 @@ pub async fn run(project: &Project, arguments: Resume) -> Result<ExitCode> {
         .await?
         .into_iter()
         .filter(|run| {
-            let known = run.agent == "research" || agents::input_of(run).is_some();
+            let known = run.agent == "research"
+                || run.agent == mcp::call::AGENT
+                || agents::input_of(run).is_some();
             let free = run.held_by.is_none() && known && run.damage.is_none();
             free && run.ready_ms.is_some_and(|ready_ms| ready_ms <= now_ms)
         })
@@ -81,6 +83,9 @@ async fn one(
     provider: &Provider,
 ) -> Result<ExitCode> {
     let record = journal.run(id).await?;
+    if record.agent == mcp::call::AGENT {
+        return mcp::call::resume(project, id, output.json).await;
+    }
     let input = agents::input_of(&record);
     if input.is_none() && record.agent != "research" {
         bail!(

@@ -22,6 +22,7 @@ pub async fn run(project: &Project, arguments: arguments::Run) -> Result<ExitCod
     let pinned = Pinned::read_in(&file, Some(project.root()))?;
     let definition = pinned.definition()?;
     let workshop = Workshop::new(project, models::open(&arguments.provider)?);
+    let pinned = pinned.with_servers(workshop.servers())?;
     let input = Input {
         kind: Kind::Run,
         text: text(arguments.text, arguments.input.as_deref())?,

@@ -77,7 +77,7 @@ fn local_names(models: &model::Models) -> Result<Vec<String>> {
 }
 
 /// What callers have to show, and what is to be printed of it.
-fn token(given: Option<String>, without: bool) -> Result<(Option<Token>, Option<String>)> {
+pub fn token(given: Option<String>, without: bool) -> Result<(Option<Token>, Option<String>)> {
     if without {
         return Ok((None, None));
     }
@@ -93,7 +93,8 @@ fn token(given: Option<String>, without: bool) -> Result<(Option<Token>, Option<
     }
 }
 
-async fn stopped() {
+/// Ends at Ctrl-C.
+pub async fn stopped() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

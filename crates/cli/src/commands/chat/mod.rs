@@ -84,6 +84,7 @@ async fn start(
         Some(called) => {
             let file = agent::directory::find(Path::new(called), project.root())?;
             let pinned = Pinned::read_in(&file, Some(project.root()))?;
+            let pinned = pinned.with_servers(workshop.servers())?;
             let model = workshop.model_name(arguments.model.clone(), &pinned)?;
             (pinned, agents::folder_of(&file)?, model)
         }
@@ -97,6 +98,7 @@ async fn start(
                 skills: Vec::new(),
                 agents: Vec::new(),
                 members: Vec::new(),
+                servers: tool::mcp::Pinned::new(),
                 policy: None,
             };
             let asked = arguments.model.clone().or_else(|| with.map(str::to_owned));

@@ -119,7 +119,7 @@ impl State {
         match &progress {
             Progress::Piece(Delta::Text { text }) => self.piece(text),
             Progress::Piece(_) | Progress::Answered { .. } => {}
-            Progress::Calling { .. } => {
+            Progress::Calling { .. } | Progress::Working { .. } => {
                 self.finish_block();
                 self.tell(&progress);
             }
