@@ -325,6 +325,24 @@ fn learns(request: &Request) -> Response {
     }
 }
 
+fn learner(folder: &Path, journal: &Journal) -> Learner {
+    let answers = |request: &Request| Ok(learns(request));
+    let model: Arc<dyn Model> = Arc::new(Scripted::with_calls("scripted:learner", answers));
+    Learner {
+        remembering: remembering(folder),
+        acting: Acting::new(model),
+        journal: journal.clone(),
+    }
+}
+
+fn shown(lessons: &Lessons) -> String {
+    let lessons = lessons.lessons.iter();
+    let lines =
+        lessons.map(|lesson| format!("{} {:?}: {}", lesson.id, lesson.outcome, lesson.text));
+    let lines: Vec<String> = lines.collect();
+    lines.join("\n")
+}
+
 #[tokio::test]
 async fn a_run_is_learned_from_once_it_has_ended() {
     let folder = tempfile::tempdir().unwrap();
@@ -339,14 +357,7 @@ async fn a_run_is_learned_from_once_it_has_ended() {
     work(&journal, "first", said, answers).await.unwrap();
 
     let learn = async |id: &str| {
-        let model: Arc<dyn Model> = Arc::new(Scripted::with_calls("scripted:learner", |request| {
-            Ok(learns(request))
-        }));
-        let learner = Learner {
-            remembering: remembering(folder.path()),
-            acting: Acting::new(model),
-            journal: journal.clone(),
-        };
+        let learner = learner(folder.path(), &journal);
         let again = learner.clone();
         let of = journal.run("first").await.unwrap();
         let from = Input::of("first", &of.input).unwrap();
@@ -364,13 +375,6 @@ async fn a_run_is_learned_from_once_it_has_ended() {
             Outcome::Finished(output) => serde_json::from_value::<Lessons>(output).unwrap(),
             other => panic!("{other:?}"),
         }
-    };
-    let shown = |lessons: &Lessons| {
-        let lines = lessons.lessons.iter();
-        lines
-            .map(|lesson| format!("{} {:?}: {}", lesson.id, lesson.outcome, lesson.text))
-            .collect::<Vec<_>>()
-            .join("\n")
     };
     let lessons = learn("learned").await;
     insta::assert_snapshot!(shown(&lessons));

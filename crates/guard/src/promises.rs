@@ -242,7 +242,7 @@ fn promised(sentence: &str, heard: &Heard) -> Vec<&'static Family> {
             continue;
         }
         let is_thing = |word: &&str| THINGS.contains(&word.trim_end_matches('s'));
-        if family.of_text && !words.iter().any(|word| is_thing(word)) {
+        if family.of_text && !words.iter().any(is_thing) {
             continue;
         }
         let is_promise = match who(before) {

@@ -84,10 +84,8 @@ pub(crate) async fn carry_out(
     }
     // None is dropped because another one went wrong: a call that writes would be in doubt then.
     let called: Vec<Called> = join_all(working).await.into_iter().collect::<Result<_>>()?;
-    let answers = from
-        .into_iter()
-        .filter_map(|place| Some(called.get(place)?.answer.clone()));
-    let answers: Vec<Answer> = answers.collect();
+    let answer = |place: usize| Some(called.get(place)?.answer.clone());
+    let answers: Vec<Answer> = from.into_iter().filter_map(answer).collect();
     let results = calls.iter().zip(&answers).map(|(call, answer)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),

@@ -324,16 +324,9 @@ fn branch(next: &str, schema: Value) -> Value {
     })
 }
 
-/// Runs a program to its end. Gives the calls that were made as well, each with its answer, for a model.
-async fn execute(
-    run: &Run,
-    with: &Coding,
-    said: &mut Conversation,
-    text: &str,
-) -> Result<(Ended, Vec<String>)> {
-    let limits = &with.limits;
-    let shown = with.acting.shown();
-    let program = Program {
+/// A program that may call what is `shown`, within its limits.
+fn program(limits: &Limits, text: &str, shown: &[model::Tool]) -> Program {
+    Program {
         text: text.to_owned(),
         functions: shown.iter().map(|tool| tool.name.clone()).collect(),
         bounds: Bounds {
@@ -343,7 +336,19 @@ async fn execute(
             // A program that prints without end comes to one; more than is shown, so that what is shown is whole.
             printed_bytes: limits.shown_bytes.saturating_mul(16),
         },
-    };
+    }
+}
+
+/// Runs a program to its end. Gives the calls that were made as well, each with its answer, for a model.
+async fn execute(
+    run: &Run,
+    with: &Coding,
+    said: &mut Conversation,
+    text: &str,
+) -> Result<(Ended, Vec<String>)> {
+    let limits = &with.limits;
+    let shown = with.acting.shown();
+    let program = program(limits, text, &shown);
     let mut machine = with.interpreter.start(program).await.map_err(missing)?;
     let mut heard = blake3::Hasher::new();
     let mut made: Vec<String> = Vec::new();
@@ -388,7 +393,8 @@ async fn execute(
                 match done.answers.into_iter().next() {
                     Some(Answer::Value(value)) => Reply::Answer(value),
                     Some(Answer::Error(wrong)) => Reply::Raise(wrong),
-                    None => Reply::Raise("there was no answer".to_owned()),
+                    // Whom it asks has been asked by now.
+                    Some(Answer::Asks(_)) | None => Reply::Raise("there was no answer".to_owned()),
                 }
             }
         };

@@ -46,6 +46,11 @@ impl Workshop {
         }
     }
 
+    /// The project's folder.
+    pub fn root(&self) -> &Path {
+        self.project.root()
+    }
+
     /// The project's MCP servers.
     pub fn servers(&self) -> &Servers {
         &self.servers
@@ -177,10 +182,8 @@ fn keep_out(journal: &Journal, agent: &Agent) -> Result<()> {
     for secret in agent.acting.secrets.values() {
         journal.add_secret(secret).context("a secret of a tool")?;
     }
-    let members = agent.acting.team.iter();
-    members
-        .map(|member| keep_out(journal, &member.agent))
-        .collect()
+    let mut members = agent.acting.team.iter();
+    members.try_for_each(|member| keep_out(journal, &member.agent))
 }
 
 /// Runs one program that comes on the standard input; what it says goes to the standard output.

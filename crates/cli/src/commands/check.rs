@@ -74,29 +74,8 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
         })?;
     }
     let kit = workshop.kit(&agents::folder_of(file)?);
-    let toolbox = kit
-        .toolbox(&definition.tools)
-        .map_err(|error| match error {
-            agent::Error::Tool {
-                tool,
-                message,
-                hint,
-            } => {
-                let entry = format!("- {tool}");
-                let has_entry = definition
-                    .text
-                    .lines()
-                    .any(|line| line.trim_start().starts_with(&entry));
-                let key = if has_entry { &entry } else { "tools:" };
-                definition.wrong(
-                    &pinned.file,
-                    key,
-                    format!("the tool {tool}: {message}"),
-                    &hint,
-                )
-            }
-            other => other,
-        })?;
+    let toolbox = kit.toolbox(&definition.tools);
+    let toolbox = toolbox.map_err(|error| wrong_tool(&pinned, &definition, error))?;
     let mut tools: Vec<String> = toolbox
         .iter()
         .map(|tool| tool.spec().name.clone())
@@ -120,6 +99,24 @@ fn check(project: &Project, workshop: &Workshop, called: &Path) -> Result<String
         some(&tools.join(", "), "none"),
         beside(&pinned, &definition)
     ))
+}
+
+/// What is wrong with a tool, at the line that names it.
+fn wrong_tool(pinned: &Pinned, definition: &Definition, error: agent::Error) -> agent::Error {
+    let agent::Error::Tool {
+        tool,
+        message,
+        hint,
+    } = error
+    else {
+        return error;
+    };
+    let entry = format!("- {tool}");
+    let mut lines = definition.text.lines();
+    let has_entry = lines.any(|line| line.trim_start().starts_with(&entry));
+    let key = if has_entry { &entry } else { "tools:" };
+    let message = format!("the tool {tool}: {message}");
+    definition.wrong(&pinned.file, key, message, &hint)
 }
 
 /// What else it has: skills, a memory, notes of the project.

@@ -122,7 +122,7 @@ fn amounts(text: &str) -> Vec<Named> {
         let has_sign = CURRENCIES
             .iter()
             .any(|sign| word.starts_with(sign) || word.ends_with(sign));
-        if (has_sign || beside.any(|word| is_currency(word)))
+        if (has_sign || beside.any(&is_currency))
             && let Some(number) = number_of(word)
         {
             found.push(Named::Number(number));

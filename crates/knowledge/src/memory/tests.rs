@@ -51,7 +51,7 @@ fn what_contradicts_supersedes_and_both_stay() {
     let (_folder, memory) = memory();
     let first = memory.save(&fact("Favourite colour", "green"), 10).unwrap();
     let second = memory.save(&fact("favourite-colour", "blue"), 20).unwrap();
-    assert_eq!(second.supersedes, [first.id.clone()]);
+    assert_eq!(second.supersedes, std::slice::from_ref(&first.id));
     assert_eq!(known(&memory, 30), ["user, favourite-colour: blue"]);
     // Before, it was green: that is still so, and known.
     let before = View {

@@ -87,6 +87,13 @@ struct Waits {
     run: String,
 }
 
+/// The worst effect of an agent's tools and of the agents that it calls.
+fn worst(agent: &agent::Agent) -> Effect {
+    let own = agent.acting.tools.iter().map(|tool| tool.spec().effect);
+    let others = agent.acting.team.iter().map(|member| worst(&member.agent));
+    own.chain(others).fold(Effect::Read, worse)
+}
+
 impl AgentTool {
     /// Reads an agent's file, and checks that it can be run.
     pub fn new(
@@ -95,22 +102,24 @@ impl AgentTool {
         file: &std::path::Path,
         model: Option<String>,
     ) -> Result<AgentTool> {
-        let pinned = Pinned::read(file)?.with_servers(workshop.servers())?;
+        let pinned = Pinned::read_in(file, Some(workshop.root()))?;
+        let pinned = pinned.with_servers(workshop.servers())?;
         let definition = pinned.definition()?;
         let input = Input {
             kind: Kind::Run,
             text: String::new(),
+            user: None,
+            review_plan: false,
             attachments: Vec::new(),
             model: workshop.model_name(model, &pinned)?,
             folder: agents::folder_of(file)?,
         };
         let agent = workshop.agent(journal, &pinned, &input)?;
-        let effects = agent.acting.tools.iter().map(|tool| tool.spec().effect);
         let about = definition.description.clone();
         let about = about.unwrap_or_else(|| format!("The agent {}.", definition.name));
         let spec = Spec {
             // An agent does to the world what the worst of its tools does.
-            effect: effects.fold(Effect::Read, worse),
+            effect: worst(&agent),
             limits: Limits {
                 time: LONGEST_RUN,
                 answer_bytes: ANSWER_BYTES,
