@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/plumb/target
 PLUMB := $(CARGO_TARGET_DIR)/debug/plumb
 # The small models that the tests need.
-TEST_MODELS := qwen2.5-coder-0.5b smollm2-135m minilm-int8 minilm-tokenizer
+TEST_MODELS := qwen2.5-coder-1.5b qwen2.5-coder-0.5b smollm2-135m minilm-int8 minilm-tokenizer
 
 # .cargo/config.toml takes for granted what processors of the last ten years have. What an older one
 # lacks is switched off here; the environment wins over cargo's configuration.

@@ -62,7 +62,7 @@ fn saves(request: &Request) -> Response {
         ),
         1 => call(
             "memory_save",
-            json!({"subject": "user", "attribute": "city", "value": "Basel", "since": "2026-01-02"}),
+            json!({"subject": "user", "attribute": "city", "value": "Basel"}),
         ),
         2 => call("memory_search", json!({"question": "colour"})),
         _ => Response {

@@ -465,7 +465,7 @@ fn an_agent_is_made_and_checked() {
     exit 1
     --- stdout
     --- stderr
-    error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, files, library.search, library, sql, web.fetch, web.search, http, shell, python
+    error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, agent:NAME, and mcp:SERVER/TOOL
     hint: plumb tools lists the tools and their settings
     error: b.md:2: an agent cannot be called `research`
     hint: that is a built-in one; choose another name

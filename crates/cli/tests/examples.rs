@@ -50,6 +50,9 @@ fn every_example_is_right_and_has_its_readme() {
     let project = Project::new(&[]);
     let mut agents = 0;
     for folder in std::fs::read_dir(example("")).unwrap().flatten() {
+        if folder.path().is_file() {
+            continue;
+        }
         let name = folder.file_name().into_string().unwrap();
         let agent = folder.path().join(format!("{name}.md"));
         let checked = project.shown(&["check", agent.to_str().unwrap()]);

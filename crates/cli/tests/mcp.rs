@@ -366,9 +366,11 @@ fn a_server_of_the_new_version_that_wants_input_leaves_nothing_open() {
 #[test]
 fn an_agent_calls_a_server_and_its_run_is_replayed_without_it() {
     let desk = Desk::new("");
-    let agent =
-        "---\nname: clerk\nmodel: openai:test\ntools: [\"mcp:notes/*\"]\n---\nYou keep notes.\n";
+    let agent = "---\nname: clerk\nmodel: openai:test\ntools: [\"mcp:notes/*\"]\npolicy: clerk.cedar\n---\nYou keep notes.\n";
     std::fs::write(desk.0.path("clerk.md"), agent).unwrap();
+    // Else a person would be asked before something is sent.
+    let policy = "@id(\"irreversible\")\npermit (principal, action, resource) when { context.effect == \"irreversible\" };\n";
+    std::fs::write(desk.0.path("clerk.cedar"), policy).unwrap();
     let model = support::server(|body| {
         let messages = body["messages"].as_array().unwrap();
         match messages.last().unwrap()["role"] == "tool" {

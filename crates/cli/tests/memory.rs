@@ -323,16 +323,16 @@ fn a_real_model_remembers_what_it_was_told() {
         Some(folder) => folder.into(),
         None => Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/plumb/models"),
     };
-    if !models.join("qwen2.5-coder-0.5b.gguf").exists() {
+    if !models.join("qwen2.5-coder-1.5b.gguf").exists() {
         let required = std::env::var_os("PLUMB_REQUIRE_MODELS").is_some_and(|value| value == "1");
-        assert!(!required, "plumb models pull qwen2.5-coder-0.5b");
-        eprintln!("skipped: qwen2.5-coder-0.5b is missing");
+        assert!(!required, "plumb models pull qwen2.5-coder-1.5b");
+        eprintln!("skipped: qwen2.5-coder-1.5b is missing");
         return;
     }
     let project = Project::new(&[]).with_models(models);
     let write = |file: &str, settings: &str, instructions: &str| {
         let head = format!(
-            "---\nname: helper\nmodel: local:qwen2.5-coder-0.5b\n{settings}\nmax_tokens: 80\n---\n"
+            "---\nname: helper\nmodel: local:qwen2.5-coder-1.5b\n{settings}\nmax_tokens: 80\n---\n"
         );
         std::fs::write(project.path(file), format!("{head}{instructions}\n")).unwrap();
     };

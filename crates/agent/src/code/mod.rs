@@ -324,6 +324,18 @@ fn branch(next: &str, schema: Value) -> Value {
     })
 }
 
+/// The end of a program that makes more calls than it may.
+fn too_many(calls: u32) -> Ended {
+    let trouble = Trouble {
+        message: format!("a program may make {calls} calls and no more"),
+        line: None,
+    };
+    Ended {
+        trouble: Some(trouble),
+        ..Ended::default()
+    }
+}
+
 /// A program that may call what is `shown`, within its limits.
 fn program(limits: &Limits, text: &str, shown: &[model::Tool]) -> Program {
     Program {
@@ -363,15 +375,7 @@ async fn execute(
         };
         let calls = u32::try_from(made.len()).unwrap_or(u32::MAX);
         if calls >= limits.calls {
-            let message = format!("a program may make {} calls and no more", limits.calls);
-            let trouble = Some(Trouble {
-                message,
-                line: None,
-            });
-            break Ended {
-                trouble,
-                ..Ended::default()
-            };
+            break too_many(limits.calls);
         }
         let reply = match manual::arguments(&call, &shown) {
             Err(wrong) => Reply::Raise(wrong),

@@ -166,6 +166,6 @@ mod tests {
             .filter(|one| one.settings().is_null())
             .map(|one| one.name)
             .collect();
-        assert_eq!(without, ["time", "math"]);
+        assert_eq!(without, ["time", "math", "ask"]);
     }
 }

@@ -20,10 +20,7 @@ struct Save {
     attribute: String,
     /// What is so, such as green.
     value: String,
-    /// Only where the user names a day: from which on it is so, as YYYY-MM-DD.
-    since: Option<String>,
-    /// Only where the user names a day: until which it is so, as YYYY-MM-DD.
-    until: Option<String>,
+    // From which day on it is so is not asked: small models make one up, and the fact is held back for it.
 }
 
 /// What to look for.
@@ -94,22 +91,8 @@ impl Desk {
             move |save: Save, context: Context| {
                 let desk = self.clone();
                 async move {
-                    let day = |text: &Option<String>| match text.as_deref() {
-                        None | Some("") => Ok(None),
-                        Some(text) => dates::begin_ms(text).map(Some).ok_or_else(|| {
-                            format!("`{text}` is no day; write YYYY-MM-DD, or leave it out")
-                        }),
-                    };
-                    let new = NewEntry {
-                        valid_from_ms: day(&save.since)?,
-                        valid_to_ms: day(&save.until)?,
-                        ..desk.entry(
-                            MemoryKind::Semantic,
-                            &save.subject,
-                            &save.attribute,
-                            &save.value,
-                        )
-                    };
+                    let (subject, attribute) = (&save.subject, &save.attribute);
+                    let new = desk.entry(MemoryKind::Semantic, subject, attribute, &save.value);
                     desk.write(new, &context).await
                 }
             },

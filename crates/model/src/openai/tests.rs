@@ -235,7 +235,11 @@ async fn json_that_does_not_fit_is_asked_for_again() {
             .iter()
             .all(|r| r.contains("json_schema") && !r.contains("x-quote-from"))
     );
-    assert!(requests[1].contains("not word for word"), "{}", requests[1]);
+    assert!(
+        requests[1].contains("not copied word for word"),
+        "{}",
+        requests[1]
+    );
 }
 
 #[tokio::test]

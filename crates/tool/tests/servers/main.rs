@@ -114,7 +114,11 @@ async fn tools_are_what_was_approved_of_them() {
     let answer = desk.calls("look", watched).await.unwrap();
     assert_eq!(answer, r#"look {"text": "hello"}"#);
     // What comes late is left out: how far it has come only grows.
-    assert_eq!(said.lock().unwrap().last().unwrap(), "2 of 2: sheet");
+    let said = said.lock().unwrap().clone();
+    assert!(
+        said.starts_with(&["1 of 2: sheet".to_owned()]) && said.len() <= 2,
+        "{said:?}"
+    );
     assert_eq!(
         desk.servers.about("notes").await.unwrap(),
         ("notes 1".to_owned(), "2025-11-25".to_owned())
