@@ -160,7 +160,7 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
             .iter()
             .all(|entry| entry.source.run.as_deref() == Some("first"))
     );
-    assert_eq!(entries[1].valid_from_ms, 1_767_312_000_000);
+    assert_eq!(entries[1].valid_from_ms, entries[1].recorded_ms);
 
     let echo = agent(folder.path(), |request| Response {
         text: request.messages.last().unwrap().text().into_owned(),

@@ -138,9 +138,10 @@ async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {
 /// manual may call things, and these alone; then other words for the question.
 async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Result<Vec<String>> {
     if round == 0 {
-        let (guess, terms) =
-            futures::future::try_join(guess(run, tools, question), terms(run, tools, question))
-                .await?;
+        let guessing = guess(run, tools, question);
+        let (guess, terms) = futures::future::join(guessing, terms(run, tools, question)).await;
+        // Where both fail it is always the same one that is told.
+        let (guess, terms) = (guess?, terms?);
         return Ok(vec![
             format!("{question} {guess}"),
             format!("{question} {terms}"),
