@@ -46,17 +46,22 @@ fn help() {
       run        Let an agent work on an input
       check      Check agents' files
       new        Write a file to begin with
+      agents     List the agents of the project
+      memory     Look at what agents remember, accept, revert or forget it
       index      Read documents into the project's library, so that they can be searched
       search     Search the library
       tools      List tools, look at one, or call one
       models     List models, or fetch one
       serve      Answer programs over HTTP: models, with OpenAI's API
+      mcp        Serve agents and the library over MCP, or deal with the MCP servers that agents use
       runs       List runs, or look at one, settle, compare, cancel, export or import
       resume     Go on with a run that was parked, failed, or killed
       replay     Check a run's code against its journal; nothing is done
       fork       Start a new run that shares the first steps of another one
+      watch      Say in a sentence what goes on in a run, until it is over; or tell its agent something
       questions  List the questions that runs ask people
       answer     Answer a question that a run asks
+      policy     Look at a policy, check it, or test it with cases
       gc         Delete old runs that nothing points at
       doctor     Check the whole journal for damage
       help       Print this message or the help of the given subcommand(s)
@@ -300,8 +305,8 @@ fn an_agent_file_with_an_unknown_key() {
     exit 1
     --- stdout
     --- stderr
-    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `output`, `limits`, `examples`, `max_tokens`, `temperature`
-    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, output, limits, examples, max_tokens, temperature
+    error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
+    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
     ");
 }
 
