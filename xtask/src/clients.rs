@@ -23,7 +23,7 @@ Runs crates/server/tests/clients/ against `plumb serve --models`.
 const PYTHON: &[(&str, &str)] = &[("openai-2", "openai<3"), ("openai-3", "openai>=3,<4")];
 
 /// A server that ends with its value.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -92,6 +92,11 @@ fn serve(binary: &Path, model: &str) -> Result<(Serving, String)> {
         "127.0.0.1:0",
     ]);
     server.env("PLUMB_TOKEN", TOKEN).stderr(Stdio::piped());
+    listening(server, binary)
+}
+
+/// Starts a server of the program `binary`; gives it with the address at which it says that it listens.
+pub(crate) fn listening(mut server: Command, binary: &Path) -> Result<(Serving, String)> {
     let started = server.spawn();
     let mut serving =
         Serving(started.with_context(|| format!("cannot start {}", binary.display()))?);

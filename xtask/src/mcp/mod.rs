@@ -10,12 +10,12 @@ mod client;
 pub(crate) mod servers;
 mod stub;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::clients::{Serving, listening};
 use crate::workspace;
 
 /// What npm is asked for. The suite wants a newer node than many machines have.
@@ -31,17 +31,6 @@ Usage: cargo xtask mcp-conformance [client|server] [--version 2025-11-25|2026-07
 
 Runs the conformance suite of MCP against the built plumb: all of it, or a part.
 ";
-
-/// A server that ends with its value.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What is run.
 struct Part {
@@ -200,27 +189,5 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
         .env("OPENAI_API_KEY", "none-is-needed")
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
-    let started = server.spawn();
-    let mut serving =
-        Serving(started.with_context(|| format!("cannot start {}", plumb.display()))?);
-    let said = serving
-        .0
-        .stderr
-        .take()
-        .context("it has no standard error")?;
-    let mut lines = BufReader::new(said).lines();
-    for line in lines.by_ref() {
-        let line = line?;
-        println!("{line}");
-        let address = line
-            .split_once(" at ")
-            .and_then(|(_, rest)| rest.split_once(';'));
-        if let Some((address, _)) = address {
-            let address = address.to_owned();
-            // What it says later must not fill the pipe.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok((serving, address));
-        }
-    }
-    bail!("the server ended before it listened")
+    listening(server, plumb)
 }
