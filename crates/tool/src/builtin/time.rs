@@ -66,7 +66,7 @@ fn at(unix_seconds: i64, offset_minutes: i32) -> Now {
 
 /// Year, month and day of a day counted from 1970, by the Gregorian calendar. Years begin in March here,
 /// so that the leap day is the last.
-fn date(days: i64) -> (i64, i64, i64) {
+pub fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
