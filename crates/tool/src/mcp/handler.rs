@@ -50,12 +50,14 @@ struct Call {
 }
 
 impl Call {
-    /// Whether it has come further.
-    fn comes_to(&self, done: f64) -> bool {
+    /// Tells how far the call has come, unless more has been told: notices are handled side by side and overtake
+    /// each other, so the telling itself is behind the lock.
+    fn comes_to(&self, progress: Progress) {
         let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_further = done > *furthest;
-        *furthest = furthest.max(done);
-        is_further
+        if progress.done > *furthest {
+            *furthest = progress.done;
+            self.context.progress(progress);
+        }
     }
 }
 
@@ -184,9 +186,8 @@ impl ClientHandler for Handler {
         said: ProgressNotificationParam,
         _context: NotificationContext<RoleClient>,
     ) {
-        let call = self.calls.of_token(&said.progress_token);
-        if let Some(call) = call.filter(|call| call.comes_to(said.progress)) {
-            call.context.progress(Progress {
+        if let Some(call) = self.calls.of_token(&said.progress_token) {
+            call.comes_to(Progress {
                 done: said.progress,
                 total: said.total,
                 message: said.message.as_deref().map(plain),

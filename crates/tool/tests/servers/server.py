@@ -97,6 +97,7 @@ def call(request):
         for step in (1, 2):
             send({"method": "notifications/progress",
                   "params": {"progressToken": token, "progress": step, "total": 2, "message": "sheet"}})
+            time.sleep(0.2)  # Work takes its time; a report is heard beside the answer, not before it.
     if word == "long":
         return said("x" * 100_000)
     note("calls", name)
