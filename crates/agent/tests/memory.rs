@@ -135,16 +135,15 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
     );
 
     let entries = entries(folder.path());
-    let about: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            (
-                entry.sentence(),
-                entry.source.said_by,
-                entry.source.step.clone().unwrap(),
-            )
-        })
-        .collect();
+    let about = entries.iter().map(|entry| {
+        let source = &entry.source;
+        (
+            entry.sentence(),
+            source.said_by,
+            source.step.clone().unwrap(),
+        )
+    });
+    let about: Vec<_> = about.collect();
     assert_eq!(
         about,
         [

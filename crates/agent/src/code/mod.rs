@@ -372,10 +372,14 @@ fn mended(lines: Value) -> Value {
 
 /// The end of a program that makes more calls than it may.
 fn too_many(calls: u32) -> Ended {
-    let trouble = Trouble {
+    failed(Trouble {
         message: format!("a program may make {calls} calls and no more"),
         line: None,
-    };
+    })
+}
+
+/// The end of a program that comes to nothing.
+fn failed(trouble: Trouble) -> Ended {
     Ended {
         trouble: Some(trouble),
         ..Ended::default()
@@ -407,11 +411,7 @@ async fn execute(
     let limits = &with.limits;
     let shown = with.acting.shown();
     if let Some(trouble) = manual::redefined(text, &shown) {
-        let ended = Ended {
-            trouble: Some(trouble),
-            ..Ended::default()
-        };
-        return Ok((ended, Vec::new()));
+        return Ok((failed(trouble), Vec::new()));
     }
     let program = program(limits, text, &shown);
     let mut machine = with.interpreter.start(program).await.map_err(missing)?;
