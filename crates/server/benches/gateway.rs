@@ -62,8 +62,21 @@ fn options() -> Options {
     options
 }
 
-/// An upstream that answers at once, whole or in pieces.
-async fn upstream() -> u16 {
+/// An upstream that answers at once, whole or in pieces, on a thread of its own.
+fn upstream() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(answer_all(listener));
+    });
+    port
+}
+
+async fn answer_all(listener: std::net::TcpListener) {
     async fn answer(Json(body): Json<Value>) -> Response {
         let usage =
             json!({"prompt_tokens": 20, "completion_tokens": PIECES, "total_tokens": 20 + PIECES});
@@ -90,13 +103,11 @@ async fn upstream() -> u16 {
         let headers = [("content-type", "text/event-stream")];
         (headers, axum::body::Body::from_stream(stream)).into_response()
     }
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let listener =
         axum::serve::ListenerExt::tap_io(listener, |socket| drop(socket.set_nodelay(true)));
     let router = Router::new().route("/v1/chat/completions", post(answer));
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    port
+    axum::serve(listener, router).await.unwrap();
 }
 
 /// A port that is free now.
@@ -333,10 +344,11 @@ async fn measure(
     into.latencies.extend(latencies);
 }
 
-#[tokio::main]
+// The callers are on one thread, so that what they measure is not how long it takes to wake others of theirs.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let options = options();
-    let upstream = upstream().await;
+    let upstream = upstream();
     let mut all = vec![
         Asked::direct(upstream),
         Asked::plumb(&options.plumb, upstream),

@@ -175,7 +175,9 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
     let file = format!("[mcp.suite]\ncommand = [\"python3\", {:?}]\n", fixture);
     std::fs::write(project.join("plumb.toml"), file)?;
     let mut approving = Command::new(plumb);
-    approving.args(["mcp", "approve", "suite", "--yes", "--project"]).arg(&project);
+    approving
+        .args(["mcp", "approve", "suite", "--yes", "--project"])
+        .arg(&project);
     workspace::output(approving.current_dir(&project))?;
     let mut server = Command::new(plumb);
     server

@@ -256,10 +256,7 @@ mod tests {
         let wanted = wanted(json!({"anyOf": [own, {"enum": ["decline", "cancel"]}]}));
         assert_eq!(json!(request(&wanted).unwrap())["requestedSchema"], own);
         let content = json!({"age": 31, "several": ["a"]});
-        assert_eq!(
-            answer(&wanted, &accept(content.clone())).unwrap(),
-            content
-        );
+        assert_eq!(answer(&wanted, &accept(content.clone())).unwrap(), content);
         let declined = ElicitResult::new(ElicitationAction::Decline);
         assert_eq!(answer(&wanted, &declined).unwrap(), "decline");
     }

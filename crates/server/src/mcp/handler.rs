@@ -1,8 +1,10 @@
 //! What a client asks of tools: which there are, and that one be called.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities,
     CompleteRequestParams, CompleteResult, ContentBlock, ElicitationCapability, ErrorData,
@@ -17,7 +19,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tool::mcp::{Passed, Whole};
-use tool::{Answer, Asks, Context, Effect, Progress, Secrets, Told, Tool};
+use tool::{Answer, Asks, Context, Effect, People, Progress, Secrets, Told, Tool, Wanted};
 
 use super::asking::{self, Standing};
 use super::log::{self, Log};
@@ -210,12 +212,15 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Answer {
         let (tell, mut heard) = mpsc::channel::<Progress>(PROGRESS);
-        let called = Context::new(&key(), &self.secrets)
+        let mut called = Context::new(&key(), &self.secrets)
             .with_told(told)
             .with_watch(move |progress| {
                 // A client that does not keep up misses some.
                 let _ = tell.try_send(progress);
             });
+        if can_ask(context) && !is_new(context) {
+            called = called.with_people(Arc::new(AtClient(context.peer.clone())));
+        }
         let is_read = self.log.is_read(context);
         let telling = async {
             while let Some(progress) = heard.recv().await {
@@ -261,6 +266,19 @@ pub(super) fn lacks_asking() -> ErrorData {
     let mut required = ClientCapabilities::default();
     required.elicitation = Some(ElicitationCapability::new());
     ErrorData::missing_required_client_capability(required)
+}
+
+/// The person at a client of a version in which a request may be asked back while it is open.
+struct AtClient(Peer<RoleServer>);
+
+impl People for AtClient {
+    fn ask(&self, wanted: Wanted, within: Duration) -> BoxFuture<'_, Option<Value>> {
+        Box::pin(async move {
+            let asked = self.0.create_elicitation(asking::request(&wanted).ok()?);
+            let result = tokio::time::timeout(within, asked).await.ok()?.ok()?;
+            asking::answer(&wanted, &result).ok()
+        })
+    }
 }
 
 /// Asks the client's person while its request is open, as versions before 2026-07-28 do.

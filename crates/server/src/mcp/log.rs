@@ -44,8 +44,7 @@ pub(super) fn offer(capabilities: &mut ServerCapabilities) {
 
 /// Tells a client how far a tool has come. One that has gone needs to know nothing of it.
 pub(super) async fn tell(peer: &Peer<RoleServer>, tool: &str, progress: &Progress) {
-    let mut said =
-        LoggingMessageNotificationParam::new(LoggingLevel::Info, progress.text().into());
+    let mut said = LoggingMessageNotificationParam::new(LoggingLevel::Info, progress.text().into());
     said.logger = Some(tool.to_owned());
     let _ = peer.notify_logging_message(said).await;
 }

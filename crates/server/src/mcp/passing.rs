@@ -59,7 +59,11 @@ pub(super) async fn read(
         false => ErrorCode::RESOURCE_NOT_FOUND,
     };
     let said = format!("there is no resource {}", request.uri);
-    Err(ErrorData::new(code, said, Some(json!({"uri": request.uri}))))
+    Err(ErrorData::new(
+        code,
+        said,
+        Some(json!({"uri": request.uri})),
+    ))
 }
 
 /// Gets a prompt of the first server that has it.

@@ -53,7 +53,9 @@ impl Passed {
     /// When it is out of reach.
     pub async fn capabilities(&self) -> Result<ServerCapabilities, ErrorData> {
         let info = self.connection().await?.peer().peer_info();
-        Ok(info.map(|info| info.capabilities.clone()).unwrap_or_default())
+        Ok(info
+            .map(|info| info.capabilities.clone())
+            .unwrap_or_default())
     }
 
     /// Its resources; none where it has no such thing.
@@ -174,7 +176,9 @@ impl Passed {
             ErrorData::internal_error(format!("the MCP server {} {how}", self.server), None)
         };
         let time = self.servers.config(&self.server);
-        let time = time.map_err(|error| out_of_reach(&error.to_string()))?.time();
+        let time = time
+            .map_err(|error| out_of_reach(&error.to_string()))?
+            .time();
         let connection = self.connection().await?;
         match tokio::time::timeout(time, asking(connection.peer())).await {
             Ok(Ok(answer)) => Ok(answer),
