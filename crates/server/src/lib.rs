@@ -94,7 +94,10 @@ pub async fn serve(
     // When the caller goes away, so does the server.
     let _ends = ends.clone().drop_guard();
     let mut threads = tokio::task::JoinSet::new();
-    for _ in 0..std::thread::available_parallelism()?.get().min(MOST_THREADS) {
+    for _ in 0..std::thread::available_parallelism()?
+        .get()
+        .min(MOST_THREADS)
+    {
         let (listener, server, ends) = (listener.try_clone()?, server.anew(), ends.clone());
         threads.spawn_blocking(move || thread(listener, server, &ends));
     }
