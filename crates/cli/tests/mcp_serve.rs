@@ -285,7 +285,7 @@ fn what_cannot_be_served_is_said() {
     --- stdout
     --- stderr
     error: there is nothing to serve
-    hint: name an agent's file, or leave out --no-library
+    hint: name an agent's file or a --server, or leave out --no-library
     ");
     insta::assert_snapshot!(project.shown(&["mcp", "missing.md"]), @r"
     exit 1

@@ -254,7 +254,8 @@ mod tests {
         let own = json!({"type": "object", "properties": {
             "age": {"type": "integer", "default": 30}, "several": several}});
         let wanted = wanted(json!({"anyOf": [own, {"enum": ["decline", "cancel"]}]}));
-        assert_eq!(json!(request(&wanted).unwrap())["requestedSchema"], own);
+        let asked = json!(request(&wanted).unwrap());
+        assert_eq!(asked["requestedSchema"], own);
         let content = json!({"age": 31, "several": ["a"]});
         assert_eq!(answer(&wanted, &accept(content.clone())).unwrap(), content);
         let declined = ElicitResult::new(ElicitationAction::Decline);
@@ -279,7 +280,8 @@ mod tests {
                 .with_request_state(state)
                 .with_input_responses(responses.clone())
         };
-        let told = |call: &CallToolRequestParams, arguments| standing(&codec, call, arguments);
+        let told =
+            |call: &CallToolRequestParams, arguments: &Value| standing(&codec, call, arguments);
         let Standing::Told(back) = told(&call(&sealed), &arguments).unwrap() else {
             panic!("what was brought back is not told");
         };
