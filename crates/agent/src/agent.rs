@@ -186,10 +186,16 @@ impl Agent {
             memory,
             listens: definition.listens,
         };
-        for member in &pinned.members {
+        let files = definition.team.iter().flat_map(|team| &team.members);
+        for (member, file) in pinned.members.iter().zip(files) {
             let about = member.definition()?;
             let description = about.description.unwrap_or_default();
-            let mut own = Agent::of(member, Arc::clone(&model), kit)?;
+            let folder = kit.folder.join(file);
+            let kit = Kit {
+                folder: folder.parent().unwrap_or(&kit.folder).to_owned(),
+                ..kit.clone()
+            };
+            let mut own = Agent::of(member, Arc::clone(&model), &kit)?;
             if member.policy.is_none() {
                 own.acting.guard.policy = Arc::clone(&agent.acting.guard.policy);
             }

@@ -170,6 +170,21 @@ impl Definition {
         }
     }
 
+    /// Whether a file is there that a line of this one names.
+    fn has_file(&self, file: &str, key: &str, what: &str, named: &Path) -> Result<()> {
+        if named.is_file() {
+            return Ok(());
+        }
+        let message = format!("{what} {} is not there", named.display());
+        let hint = match directory::nearest(named) {
+            Some(near) => format!("did you mean {}?", near.display()),
+            None => "name a file relative to this one".to_owned(),
+        };
+        let line = self.text.lines().find(|line| line.contains(key));
+        let key = line.map_or(key, str::trim_start);
+        Err(self.wrong(file, key, message, &hint))
+    }
+
     /// The JSON Schema of the front matter, for editors.
     pub fn json_schema() -> Value {
         schemars::schema_for!(FrontMatter).to_value()
@@ -251,7 +266,10 @@ impl Pinned {
         let critic = definition.critic_of();
         let critic = critic.and_then(|critic| patterns::critic_file(path, critic));
         let critic = match critic {
-            Some(critic) => Some(load_file(&critic)?.text),
+            Some(critic) => {
+                definition.has_file(&file, "critic:", "the critic", &critic)?;
+                Some(load_file(&critic)?.text)
+            }
             None => None,
         };
         let folder = match path.parent() {
@@ -282,7 +300,7 @@ impl Pinned {
         })
     }
 
-    /// With the tools of the MCP servers that it names, as they are approved now.
+    /// With the tools of the MCP servers that it names, as they are approved now; so are those that it may call.
     ///
     /// # Errors
     /// [`Error::Tool`] when one is not.
@@ -304,6 +322,10 @@ impl Pinned {
                     pinned.push(tool);
                 }
             }
+        }
+        let below = self.agents.iter_mut().map(|called| &mut called.agent);
+        for agent in below.chain(&mut self.members) {
+            *agent = agent.clone().with_servers(servers)?;
         }
         Ok(self)
     }
@@ -413,6 +435,7 @@ fn read_members(
             let message = format!("{name} is above itself in its own team");
             return Err(wrong(message, "let the members be other agents"));
         }
+        definition.has_file(&file, "team:", "the member", &path)?;
         let member = calling::read(&path, project, &mut above.clone())?;
         if member.definition()?.description.is_none() {
             let message = format!("the member {name} has no description");
@@ -428,6 +451,7 @@ fn read_members(
 fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Value> {
     let file = agent.display().to_string();
     let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    definition.has_file(&file, "output:", "the output schema", &path)?;
     let wrong = |message: String, hint| definition.wrong(&file, "output:", message, hint);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let message = format!("the output schema {name} cannot be read: {error}");
@@ -448,6 +472,8 @@ fn read_schema(agent: &Path, name: &str, definition: &Definition) -> Result<Valu
 /// The policy in the file `name` beside the agent's file. What is wrong with it is said at once.
 fn read_policy(agent: &Path, name: &str, definition: &Definition) -> Result<String> {
     let path = agent.parent().unwrap_or(Path::new("")).join(name);
+    let file = agent.display().to_string();
+    definition.has_file(&file, "policy:", "the policy", &path)?;
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let message = format!("the policy {name} cannot be read: {error}");
         let hint = "name a file beside the agent's file";
@@ -582,7 +608,8 @@ mod tests {
         let read = || Pinned::read(&file).map_err(|error| error.to_string());
         let missing = read().unwrap_err();
         assert!(
-            missing.contains("a.md:3: the output schema a.json cannot be read"),
+            missing.contains("a.md:3: the output schema")
+                && missing.contains("a.json is not there"),
             "{missing}"
         );
         std::fs::write(folder.path().join("a.json"), "{\"type\": \"string\"}").unwrap();

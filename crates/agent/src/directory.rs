@@ -113,14 +113,16 @@ pub fn find(called: &Path, project: &Path) -> Result<PathBuf> {
         .collect();
     match named.as_slice() {
         [one] => Ok(one.file.clone()),
-        [] if called.extension().is_some() || name.contains('/') => Err(Error::Unreadable {
-            file: name.clone(),
-            source: std::io::Error::from(std::io::ErrorKind::NotFound),
-        }),
-        [] => Err(none(
-            "there is no such file, and no agent of that name in agents/".to_owned(),
-            "plumb agents lists them; plumb new agent NAME begins one".to_owned(),
-        )),
+        [] => {
+            let names = list(project).into_iter().map(|listed| listed.name);
+            let near = nearest(called).map(|file| file.display().to_string());
+            let near = near.or_else(|| closest(&name, names));
+            let near = near.map_or_else(String::new, |near| format!("did you mean {near}? "));
+            Err(none(
+                "there is no such file, and no agent of that name in agents/".to_owned(),
+                format!("{near}plumb agents lists them; plumb new agent NAME begins one"),
+            ))
+        }
         several => {
             let files = several
                 .iter()
@@ -134,6 +136,49 @@ pub fn find(called: &Path, project: &Path) -> Result<PathBuf> {
             ))
         }
     }
+}
+
+/// The file whose name comes nearest to one that is not there, in the same folder.
+pub fn nearest(missing: &Path) -> Option<PathBuf> {
+    let folder = missing.parent().unwrap_or(Path::new(""));
+    let read = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let entries = std::fs::read_dir(read).ok()?.flatten();
+    let files = entries.filter(|entry| entry.path().is_file());
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let name = missing.file_name()?.to_str()?;
+    closest(name, names).map(|name| folder.join(name))
+}
+
+/// The name that differs least from another; none where all differ in more than a third.
+fn closest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
+    let most = (name.chars().count() / 3).max(1);
+    let names = names
+        .into_iter()
+        .map(|other| (distance(name, &other), other));
+    let near = names.filter(|(distance, _)| *distance <= most);
+    near.min().map(|(_, name)| name)
+}
+
+/// How many letters have to be put in, left out, or changed to make one word of another.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (place, letter) in a.chars().enumerate() {
+        let mut diagonal = place;
+        let mut left = place + 1;
+        let mut next = vec![left];
+        for (other, above) in b.iter().zip(row.iter().skip(1)) {
+            let changed = diagonal + usize::from(*other != letter);
+            left = changed.min(above + 1).min(left + 1);
+            next.push(left);
+            diagonal = *above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// What the nearest `AGENTS.md` says, from the agent's folder up to the repository's (the one with `.git`), or to the
@@ -213,12 +258,35 @@ mod tests {
                 .to_string()
                 .contains("several files")
         );
+        let wrong = |called: &str| by_name(called).unwrap_err().to_string();
+        assert!(wrong("nobody").contains("hint: plumb agents"));
+        assert!(wrong("suport").contains("hint: did you mean support? plumb agents"));
+        let file = root.join("tutor/tuter.md").display().to_string();
+        let near = root.join("tutor/tutor.md");
+        let said = wrong(&file);
         assert!(
-            by_name("nobody")
-                .unwrap_err()
-                .to_string()
-                .contains("hint: plumb agents")
+            said.starts_with(&format!("{file}: there is no such file")),
+            "{said}"
         );
+        assert!(
+            said.contains(&format!("did you mean {}?", near.display())),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn words_are_as_far_apart_as_they_differ() {
+        for (a, b, apart) in [
+            ("", "", 0),
+            ("desk", "desk", 0),
+            ("desk", "dsk", 1),
+            ("desk", "disk", 1),
+            ("desk", "desks", 1),
+            ("desk", "", 4),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((distance(a, b), distance(b, a)), (apart, apart), "{a} {b}");
+        }
     }
 
     #[test]

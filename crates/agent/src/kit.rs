@@ -39,6 +39,8 @@ pub struct Kit {
     pub model: GiveModel,
     /// Who uses the agent, for a memory that is the user's.
     pub user: Option<String>,
+    /// The time as of which memories are seen: that of the fork point, in a fork.
+    pub as_of_ms: Option<i64>,
     /// What runs the programs of the pattern `code`.
     pub interpreter: Interpreter,
     /// The project's MCP servers.
@@ -72,7 +74,7 @@ impl Kit {
             scope,
             kinds: settings.kinds.clone(),
             learn: settings.learn,
-            as_of_ms: None,
+            as_of_ms: self.as_of_ms,
         }))
     }
 

@@ -13,14 +13,14 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use guard::{Heard, Label};
 use journal::{Question, Run};
-use model::{Message, Output};
+use model::{Message, Output, ToolChoice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Toolbox;
 
 use crate::Result;
-use crate::act::{Acted, Acting, Conversation, act};
+use crate::act::{Acted, Acting, Conversation, act, think};
 
 /// How often a person is asked again about a plan that cannot be carried out.
 const MOST_REVIEWS: u32 = 5;
@@ -57,15 +57,16 @@ pub struct Done {
     pub result: String,
 }
 
-/// What whoever does a step says of it.
+/// What whoever did a step says of it afterwards. What they said before is its result.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Report {
-    /// The result; where it could not be done, why.
-    result: String,
+struct Verdict {
     /// Whether it could be done.
     done: bool,
 }
+
+/// The most tokens of a verdict.
+const VERDICT_TOKENS: u32 = 30;
 
 /// What the pattern works with.
 #[derive(Clone)]
@@ -160,9 +161,7 @@ impl Planning {
 /// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
 /// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match &request.output {
 /// #     model::Output::Text => "A bridge.".to_owned(),
-/// #     model::Output::Json(schema) if schema["properties"]["steps"].is_null() => {
-/// #         r#"{"result": "a wide river", "done": true}"#.to_owned()
-/// #     }
+/// #     model::Output::Json(schema) if schema["properties"]["steps"].is_null() => r#"{"done": true}"#.to_owned(),
 /// #     _ => r#"{"steps": [{"name": "look", "task": "Look at the river.", "after": [], "expect": ""}]}"#.to_owned(),
 /// # })));
 /// use plumb_agent::act::Acting;
@@ -248,8 +247,8 @@ async fn make(
         output: Output::Json(form(with.steps)),
         ..with.planner.clone()
     };
-    let (acted, _) = formed(run, &planner, &instructions, said, heard).await?;
-    acted.json()
+    let mut conversation = begun(run, &instructions, said, heard)?;
+    act(run, &planner, &mut conversation).await?.json()
 }
 
 /// The form of a plan. Small models plan nothing, or far too much, where that is let through.
@@ -340,13 +339,12 @@ async fn carry_out(
             async move { work(&run, with, step, known, before).await }
         });
         // None is dropped because another one failed: what it writes would be in doubt then.
-        let reports: Vec<(Report, Heard)> =
-            join_all(working).await.into_iter().collect::<Result<_>>()?;
+        let worked: Vec<Worked> = join_all(working).await.into_iter().collect::<Result<_>>()?;
         let mut failed = Vec::new();
-        for ((_, step), (report, learnt)) in now.iter().zip(reports) {
-            heard.join(&learnt);
-            let (name, result) = (step.name.clone(), report.result);
-            match report.done {
+        for ((_, step), worked) in now.iter().zip(worked) {
+            heard.join(&worked.heard);
+            let (name, result) = (step.name.clone(), worked.result);
+            match worked.is_done {
                 true => done.push(Done { name, result }),
                 false => failed.push(format!("The step {name} could not be done: {result}")),
             }
@@ -359,31 +357,62 @@ async fn carry_out(
     Ok(None)
 }
 
-/// Does one step, with the results that it needs.
+/// What came of the work on a step.
+struct Worked {
+    result: String,
+    is_done: bool,
+    heard: Heard,
+}
+
+/// Does one step, with the results that it needs. The result is in the worker's own words: to give them again in a
+/// form is where small models lose them.
 async fn work(
     run: &Run,
     with: &Planning,
     step: &Step,
     done: &[Done],
     heard: &Heard,
-) -> Result<(Report, Heard)> {
-    let needed: Vec<Done> = done
-        .iter()
-        .filter(|done| step.after.contains(&done.name))
-        .cloned()
-        .collect();
-    let instructions = with.told_first("You do one step of a plan, and say what came of it.");
+) -> Result<Worked> {
+    let needed = done.iter().filter(|done| step.after.contains(&done.name));
     let expected = match step.expect.trim() {
         "" => String::new(),
         expected => format!("\nIt is done when its result has this: {expected}"),
     };
-    let said = format!("{}{expected}\n{}", step.task, told(&needed));
+    let said = format!("{}{expected}\n{}", step.task, told(needed));
+    let instructions = with.told_first("You do one step of a plan, and say what came of it.");
     let worker = Acting {
-        output: Output::of::<Report>(),
+        output: Output::Text,
         ..with.worker.clone()
     };
-    let (acted, heard) = formed(run, &worker, &instructions, said, heard).await?;
-    Ok((acted.json()?, heard))
+    let mut conversation = begun(run, &instructions, said, heard)?;
+    let acted = act(run, &worker, &mut conversation).await?;
+    let is_done = verdict(run, &worker, &expected, &mut conversation).await?;
+    Ok(Worked {
+        result: acted.text,
+        is_done,
+        heard: conversation.heard().clone(),
+    })
+}
+
+/// Whether whoever did a step says that it is done.
+async fn verdict(
+    run: &Run,
+    worker: &Acting,
+    expected: &str,
+    conversation: &mut Conversation,
+) -> Result<bool> {
+    let wish = format!("Is this step done?{expected}\nSay false where it could not be done.");
+    conversation.made(Message::user(wish))?;
+    let judge = Acting {
+        tools: Toolbox::new(),
+        team: Vec::new(),
+        max_tokens: VERDICT_TOKENS,
+        ..worker.clone()
+    };
+    let form = Output::of::<Verdict>();
+    let said = think(run, &judge, conversation, ToolChoice::None, form).await?;
+    let verdict = serde_json::from_str::<Verdict>(&said.response.text);
+    Ok(verdict.is_ok_and(|verdict| verdict.done))
 }
 
 async fn write(
@@ -394,9 +423,7 @@ async fn write(
     trouble: Option<&str>,
     heard: &Heard,
 ) -> Result<Acted> {
-    let mut conversation = Conversation::knowing(run, heard.clone());
     let instructions = "You answer from the results of the steps, and say what is missing.";
-    conversation.push(Message::system(with.told_first(instructions)))?;
     let mut said = format!("The task:\n{task}\n{}", told(done));
     if let Some(trouble) = trouble {
         said.push_str(&format!("\nNot everything could be done. {trouble}"));
@@ -404,30 +431,23 @@ async fn write(
     if done.is_empty() {
         said.push_str("\nNothing is known. Say so, and do not answer from memory.");
     }
-    conversation.made(Message::user(said))?;
+    let mut conversation = begun(run, &with.told_first(instructions), said, heard)?;
     act(run, &with.writer, &mut conversation).await
 }
 
-/// An answer in the form of `acting`.
-async fn formed(
-    run: &Run,
-    acting: &Acting,
-    instructions: &str,
-    said: String,
-    heard: &Heard,
-) -> Result<(Acted, Heard)> {
+/// A conversation of its own about a part of the task.
+fn begun(run: &Run, instructions: &str, said: String, heard: &Heard) -> Result<Conversation> {
     let mut conversation = Conversation::knowing(run, heard.clone());
     conversation.push(Message::system(instructions))?;
     // The task has been heard; the rest of it is what models made.
     conversation.made(Message::user(said))?;
-    let acted = act(run, acting, &mut conversation).await?;
-    Ok((acted, conversation.heard().clone()))
+    Ok(conversation)
 }
 
 /// What is done, for a model.
-fn told(done: &[Done]) -> String {
+fn told<'a>(done: impl IntoIterator<Item = &'a Done>) -> String {
     let lines = done
-        .iter()
+        .into_iter()
         .map(|done| format!("\nDone, {}: {}", done.name, done.result));
     lines.collect()
 }

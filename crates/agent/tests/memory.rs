@@ -58,17 +58,23 @@ fn saves(request: &Request) -> Response {
     match told.len() {
         0 => call(
             "memory_save",
-            json!({"subject": "user", "attribute": "favourite colour", "value": "green"}),
+            json!({"subject": "user", "attribute": "favourite colour", "value": "green", "since": "2025-05-05"}),
         ),
         1 => call(
             "memory_save",
-            json!({"subject": "user", "attribute": "city", "value": "Basel"}),
+            json!({"subject": "user", "attribute": "city", "value": "Basel", "since": "2026-01-02", "until": ""}),
         ),
         2 => call("memory_search", json!({"question": "colour"})),
-        _ => Response {
-            text: told[2].clone(),
-            ..Response::default()
-        },
+        _ => {
+            // A day that nobody has said is left out, and the model is told so; the fact is kept.
+            let made_up = "The day `2025-05-05` was left out: the user has not named it.";
+            assert!(told[0].contains(made_up), "{}", told[0]);
+            assert!(!told[1].contains("left out"), "{}", told[1]);
+            Response {
+                text: told[2].clone(),
+                ..Response::default()
+            }
+        }
     }
 }
 
@@ -160,7 +166,9 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
             .iter()
             .all(|entry| entry.source.run.as_deref() == Some("first"))
     );
-    assert_eq!(entries[1].valid_from_ms, entries[1].recorded_ms);
+    assert_eq!(entries[0].valid_from_ms, entries[0].recorded_ms);
+    let since = plumb_agent::memory::time(entries[1].valid_from_ms);
+    assert_eq!(since, "2026-01-02 00:00:00 UTC");
 
     let echo = agent(folder.path(), |request| Response {
         text: request.messages.last().unwrap().text().into_owned(),

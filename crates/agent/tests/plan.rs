@@ -24,17 +24,15 @@ fn step(name: &str, after: &[&str]) -> Value {
 fn script(request: &Request) -> String {
     let said = request.messages.last().unwrap().text().into_owned();
     let Output::Json(schema) = &request.output else {
-        return format!(
-            "From: {}",
-            said.lines()
-                .filter(|line| line.starts_with("Done"))
-                .collect::<Vec<_>>()
-                .join("; ")
-        );
+        if !said.starts_with("The task:") {
+            return format!("{} is over", said.lines().next().unwrap());
+        }
+        let done = said.lines().filter(|line| line.starts_with("Done"));
+        return format!("From: {}", done.collect::<Vec<_>>().join("; "));
     };
     if schema["properties"]["steps"].is_null() {
-        let done = !said.starts_with("do swim");
-        return json!({"result": format!("{} is over", said.lines().next().unwrap()), "done": done}).to_string();
+        let mut earlier = request.messages.iter().map(|message| message.text());
+        return json!({"done": !earlier.any(|said| said.starts_with("do swim"))}).to_string();
     }
     let steps = match said.contains("The last plan failed") {
         false => json!([
@@ -113,11 +111,16 @@ async fn what_is_done_stays_and_the_rest_is_planned_again() {
             "model[0]",
             "plan[0]/model[0]",
             "plan[0]/step[0]/model[0]",
+            "plan[0]/step[0]/model[1]",
             "plan[0]/step[1]/model[0]",
+            "plan[0]/step[1]/model[1]",
             "plan[0]/step[2]/model[0]",
+            "plan[0]/step[2]/model[1]",
             "plan[1]/model[0]",
             "plan[1]/step[0]/model[0]",
+            "plan[1]/step[0]/model[1]",
             "plan[1]/step[1]/model[0]",
+            "plan[1]/step[1]/model[1]",
         ]
     );
 }

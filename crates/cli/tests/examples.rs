@@ -363,9 +363,11 @@ const QUESTION: &str = "Within how many days can I give a chair back?";
 fn the_shop_desk_answers_from_its_handbook() {
     let project = Project::new(&[]);
     let address = support::server(|body| {
-        let last = body["messages"].as_array().unwrap().last().unwrap();
-        if last["role"] == "tool" {
-            let found = last["content"].as_str().unwrap();
+        let mut messages = body["messages"].as_array().unwrap().iter();
+        if let Some(told) = messages.find(|message| message["role"] == "tool") {
+            // It searches once, and then is asked to answer.
+            assert_eq!(last(body), format!("Answer now, in words: {QUESTION}"));
+            let found = told["content"].as_str().unwrap();
             let days = found.contains("given back within 30 days") && found.contains("returns.md");
             return json!({"content": format!("found: {days}")});
         }

@@ -150,6 +150,52 @@ fn a_tool_is_called_once_it_is_approved() {
 }
 
 #[test]
+fn a_call_is_replayed_without_its_server() {
+    let desk = Desk::new("");
+    let called = desk.0.json(&[
+        "mcp",
+        "call",
+        "notes/send",
+        "{\"text\": \"hello\"}",
+        "--json",
+    ]);
+    let calls = desk.wrote("calls");
+    let replayed = desk
+        .0
+        .json(&["replay", called["run"].as_str().unwrap(), "--json"]);
+    assert_eq!(replayed["complete"], true, "{replayed}");
+    assert_eq!(desk.wrote("calls"), calls);
+}
+
+/// Whoever kills Plumb outright leaves a server to itself; that its input has ended is what ends it.
+#[test]
+fn a_server_ends_when_plumb_is_killed() {
+    let desk = Desk::new("hangs");
+    let mut calling = desk.0.spawn(&["mcp", "call", "notes/look"]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while desk.wrote("pids").is_empty() {
+        assert!(Instant::now() < until, "the server does not start");
+        std::thread::yield_now();
+    }
+    calling.kill().unwrap();
+    calling.wait().unwrap();
+    // The second is one that the server itself leaves behind.
+    let pids = desk.wrote("pids");
+    while is_there(&pids[0]) {
+        assert!(Instant::now() < until, "{pids:?}");
+        std::thread::yield_now();
+    }
+    let left = pids[1..].iter();
+    left.for_each(|pid| drop(std::process::Command::new("kill").arg(pid).status()));
+}
+
+fn is_there(pid: &String) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // One that has ended and that nobody has asked about yet is no process any more.
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[test]
 fn nobody_is_left_behind() {
     let desk = Desk::new("");
     let output = desk.0.output(&["mcp", "call", "notes/look"]);
@@ -157,11 +203,6 @@ fn nobody_is_left_behind() {
     let pids = desk.wrote("pids");
     assert!(pids.len() >= 2);
     let until = Instant::now() + Duration::from_secs(10);
-    let is_there = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // One that has ended and that nobody has asked about yet is no process any more.
-        !stat.is_empty() && !stat.contains(") Z ")
-    };
     while pids.iter().any(is_there) {
         assert!(Instant::now() < until, "{pids:?}");
         std::thread::yield_now();

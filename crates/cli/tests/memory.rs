@@ -184,6 +184,33 @@ fn a_fork_sees_the_memory_as_of_its_fork_point() {
 }
 
 #[test]
+fn an_agent_that_is_called_in_a_fork_sees_the_memory_of_then_as_well() {
+    let (project, address) = project();
+    let desk = "---\nname: desk\nmodel: openai:test\npattern: team\n\
+                team: {way: sequence, members: [helper.md]}\n---\nHelp.\n";
+    std::fs::write(project.path("desk.md"), desk).unwrap();
+    let helper = std::fs::read_to_string(project.path("helper.md")).unwrap();
+    let helper = helper.replacen("---\n", "---\ndescription: Helps.\n", 1);
+    std::fs::write(project.path("helper.md"), helper).unwrap();
+    let said = |agent: &str, text: &str| run(&project, &address, &["run", agent, text]);
+    said("helper.md", "remember city=Bern");
+    let asked = said("desk.md", "Where do I live?");
+    said("helper.md", "remember city=Basel");
+    let now = said("desk.md", "Where do I live?");
+    assert!(
+        now["answer"].as_str().unwrap().contains("city: Basel"),
+        "{now}"
+    );
+    let id = asked["run"].as_str().unwrap();
+    let forked = run(&project, &address, &["fork", id, "--set", "text=And now?"]);
+    let answer = forked["answer"].as_str().unwrap();
+    assert!(
+        answer.contains("city: Bern") && !answer.contains("Basel"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn a_run_that_is_killed_saves_a_fact_once() {
     let (project, address) = project();
     for delay_ms in [5, 20, 40, 60, 80, 120, 180, 260] {

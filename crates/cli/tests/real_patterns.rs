@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use agent::act::{Acted, End};
+use agent::act::Acted;
 use agent::code::{Interpreter, Limits};
 use agent::plan::Plans;
 use agent::reflect::{ModelCritic, SchemaCritic};
@@ -78,33 +78,18 @@ fn short(model: &Arc<dyn Model>, instructions: &str) -> Agent {
     agent
 }
 
-/// What was paid for an order, in francs.
-#[tool(effect = "read")]
-async fn paid(
-    /// The order's number, such as A-17.
-    order: String,
-) -> Result<u32> {
-    match order.as_str() {
-        "A-17" => Ok(80),
-        "A-18" => Ok(31),
-        _ => Err(format!("there is no order {order}").into()),
-    }
-}
-
 #[tokio::test]
-async fn a_real_model_that_writes_programs_comes_to_an_end() {
+async fn a_real_model_adds_up_by_a_program() {
     let Some(model) = real("qwen2.5-coder-1.5b") else {
         return;
     };
     let mut agent = short(&model, "You serve customers.")
-        .tool(paid::tool())
+        .tool(lookup::tool())
         .unwrap();
     agent.way = Way::Code(Interpreter::Here, Limits::default());
     let question = "How much was paid for the orders A-17 and A-18 together?";
     let (acted, steps) = answers(agent, question).await;
-    // The small model seldom adds up rightly and may not get as far as a program that runs; that it comes to an end
-    // within its limits, with an answer, is what is tested.
-    assert!(!acted.text.is_empty(), "{acted:?}");
+    assert!(acted.text.contains("111"), "{acted:?} {steps:?}");
     let thoughts = steps.iter().filter(|step| step.starts_with("model["));
     assert!((1..=12).contains(&thoughts.count()), "{steps:?}");
 }
@@ -193,16 +178,10 @@ async fn a_real_model_plans_and_carries_its_plan_out() {
     });
     let question = "How many chairs are in the order A-17?";
     let (acted, steps) = answers(agent, question).await;
-    assert!(
-        matches!(acted.end, End::Answered | End::Rounds),
-        "{acted:?}"
-    );
-    assert!(
-        steps
-            .iter()
-            .any(|step| step.starts_with("plan[0]/step[0]/")),
-        "{steps:?}"
-    );
+    assert!(acted.text.contains('4'), "{acted:?} {steps:?}");
+    let looked =
+        |step: &String| step.starts_with("plan[0]/step[") && step.contains("/orders.lookup[0]");
+    assert!(steps.iter().any(looked), "{steps:?}");
 }
 
 #[tokio::test]

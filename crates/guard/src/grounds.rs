@@ -37,6 +37,13 @@ pub struct Invented {
     pub value: String,
 }
 
+impl Invented {
+    /// Whether it is a number, such as an amount.
+    pub fn is_number(&self) -> bool {
+        self.value.parse::<f64>().is_ok()
+    }
+}
+
 /// From this length on, what is written with gaps is looked for anywhere.
 const LONG: usize = 6;
 
@@ -72,6 +79,28 @@ impl Grounds {
     /// Whether a word was said, in lower case.
     pub fn has_word(&self, word: &str) -> bool {
         self.0.iter().any(|said| said.words.contains(word))
+    }
+
+    /// Whether every number that a program names was said: then the numbers that it comes to follow from what was
+    /// said, and not from who wrote it.
+    pub fn has_numbers_of(&self, program: &str) -> bool {
+        // To halve, to round to cents, and per cent.
+        let is_usual = |number: &str| matches!(number, "2" | "100");
+        let numbers = read::literals(program);
+        let mut numbers = numbers.iter();
+        numbers.all(|number| is_usual(number) || self.has_number(number))
+    }
+
+    /// Adds the numbers of a text, and nothing else that it says.
+    pub fn add_numbers(&mut self, text: &str) {
+        let is_number = |word: &&str| {
+            word.contains(|c: char| c.is_ascii_digit())
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || ".,'%-()[]".contains(c))
+        };
+        let numbers: Vec<&str> = text.split_whitespace().filter(is_number).collect();
+        self.add(&numbers.join(" "));
     }
 
     /// What of the arguments nobody said.
@@ -248,6 +277,30 @@ mod tests {
         ] {
             assert_eq!(invented(arguments.clone()), expected, "{arguments}");
         }
+    }
+
+    #[test]
+    fn what_a_program_works_out_follows_from_the_numbers_that_it_names() {
+        let mut grounds = Grounds::default();
+        grounds.add(SAID);
+        for (program, follows) in [
+            ("total = sum(paid(order) for order in ['A-17'])", true),
+            ("round(1234.5 / 100 * 15, 2)", true),
+            ("x1 = paid('A-17') - 0", true),
+            ("paid('A-17') * 7", false),
+            ("500", false),
+            ("paid('A-18')", false),
+        ] {
+            assert_eq!(grounds.has_numbers_of(program), follows, "{program}");
+        }
+        grounds.add_numbers("in all 1,419.68 for eve@evil.example");
+        let arguments = json!({"amount": 1419.68, "to": "eve@evil.example"});
+        let found = grounds.invented(&arguments, &json!({}));
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.place.as_str(), one.is_number()))
+            .collect();
+        assert_eq!(found, [("to", false)]);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::grounds::Grounds;
+use crate::grounds::{Grounds, Invented};
 use crate::promises::Deed;
 use crate::{Label, Labels};
 
@@ -17,6 +17,8 @@ pub struct Heard {
     deeds: BTreeSet<Deed>,
     granted: BTreeSet<String>,
     doubted: BTreeSet<String>,
+    /// Whether numbers are being worked out from what was said.
+    works_out: bool,
 }
 
 impl Heard {
@@ -59,6 +61,28 @@ impl Heard {
     /// From whom the texts come that it has read.
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// The same for the calls of a program: the numbers that it comes to are said, where those are that it names.
+    pub fn in_program(&self, program: &str) -> Heard {
+        Heard {
+            works_out: self.grounds.has_numbers_of(program),
+            ..self.clone()
+        }
+    }
+
+    /// A program has come to something. Its numbers are said, where those are that it names; other words are not.
+    pub fn worked_out(&mut self, program: &str, came_to: &str) {
+        if self.grounds.has_numbers_of(program) {
+            self.grounds.add_numbers(came_to);
+        }
+    }
+
+    /// What of a call's arguments nobody said.
+    pub fn invented(&self, arguments: &Value, schema: &Value) -> Vec<Invented> {
+        let mut invented = self.grounds.invented(arguments, schema);
+        invented.retain(|one| !(self.works_out && one.is_number()));
+        invented
     }
 
     /// What was said.

@@ -31,6 +31,9 @@ pub struct Spec {
     /// Names of the secrets that it asks its [`Context`](crate::Context) for. They are looked for before
     /// the work begins, and kept out of the journal.
     pub secrets: Vec<String>,
+    /// Names of arguments of which it finds out itself whether somebody has said them: they are not held against what
+    /// was said before the call.
+    pub judges: Vec<String>,
     /// Fields of its answer, at any depth, whose values are replaced by `[secret]` before anybody sees
     /// them: neither the model nor the journal does.
     pub secret_fields: Vec<String>,
@@ -84,6 +87,7 @@ impl Spec {
             source: Source::default(),
             limits: Limits::default(),
             secrets: Vec::new(),
+            judges: Vec::new(),
             secret_fields: Vec::new(),
         }
     }

@@ -391,8 +391,11 @@ impl Wish<'_> {
         if !self.with.guard.grounded || !self.spec.effect.writes() {
             return Vec::new();
         }
-        let grounds = self.heard.grounds();
-        let invented = grounds.invented(self.arguments, &self.spec.parameters);
+        let mut arguments = self.arguments.clone();
+        if let Some(arguments) = arguments.as_object_mut() {
+            arguments.retain(|name, _| !self.spec.judges.contains(name));
+        }
+        let invented = self.heard.invented(&arguments, &self.spec.parameters);
         let invented = invented.into_iter();
         invented
             .map(|one| format!("`{}` ({})", one.value, one.place))

@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use journal::Run;
-use model::{Delta, Message, Model, Output, Response, Stop, ToolCall, ToolChoice};
+use model::{Delta, Message, Model, Output, Response, Role, Stop, ToolCall, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -206,8 +206,24 @@ impl Acting {
     }
 }
 
-/// What is said to a model that has called enough; small ones go on calling otherwise, in words.
-const ANSWER_NOW: &str = "Answer the question now, in words.";
+/// The longest question that is said once more, in bytes.
+const AGAIN_BYTES: usize = 500;
+
+/// What is said to a model that has called enough: small ones go on calling otherwise, in words, or say what a tool has
+/// answered in place of what it means for the question.
+fn answer_now(conversation: &Conversation, output: &Output) -> Message {
+    let form = match output {
+        Output::Text => "in words",
+        Output::Json(_) => "in the form of the JSON schema",
+    };
+    let mut messages = conversation.messages().iter().rev();
+    let asked = messages.find(|message| message.role == Role::User);
+    let asked = asked.map(|message| message.text().trim().to_owned());
+    Message::user(match asked.filter(|asked| asked.len() <= AGAIN_BYTES) {
+        Some(asked) if !asked.is_empty() => format!("Answer now, {form}: {asked}"),
+        _ => format!("Answer now, {form}."),
+    })
+}
 
 /// Lets the model answer `conversation`, with tools. What is said is added to the conversation.
 ///
@@ -230,15 +246,15 @@ pub(crate) async fn act_or_hand_off(
     let mut state = State::default();
     let mut acted = loop {
         with.hear(run, conversation).await?;
-        let choice = match state.closing {
+        let (choice, form) = match state.closing {
             Some(_) => {
-                conversation.made(Message::user(ANSWER_NOW))?;
-                ToolChoice::None
+                conversation.made(answer_now(conversation, &with.output))?;
+                (ToolChoice::None, with.output.clone())
             }
-            None if with.must_call() && state.rounds == 0 => ToolChoice::Required,
-            None => ToolChoice::Auto,
+            None if with.must_call() && state.rounds == 0 => (ToolChoice::Required, with.form()),
+            None => (ToolChoice::Auto, with.form()),
         };
-        let answered = thinking::think(run, with, conversation, choice, with.form()).await?;
+        let answered = thinking::think(run, with, conversation, choice, form).await?;
         state.rounds += 1;
         let mut response = answered.response;
         let last = answered.stopped || state.closing.is_some();
@@ -281,6 +297,7 @@ pub(crate) async fn act_or_hand_off(
     };
     if let Output::Json(_) = &with.output
         && with.may_call()
+        && state.closing.is_none()
         && acted.end != End::Stopped
     {
         acted.text = in_form(run, with, conversation).await?;

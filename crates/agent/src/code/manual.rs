@@ -1,10 +1,10 @@
 //! What a program may call: how a model reads it, and what a call says.
 
-use model::{Tool, ToolCall};
-use serde_json::{Map, Value};
+use model::{Message, Output, Tool, ToolCall};
+use serde_json::{Map, Value, json};
 
 use super::Limits;
-use super::interpreter::Call;
+use super::interpreter::{Call, Trouble};
 
 /// The manual of the functions, for a model.
 pub(super) fn manual(tools: &[Tool], limits: &Limits) -> String {
@@ -25,6 +25,75 @@ pub(super) fn manual(tools: &[Tool], limits: &Limits) -> String {
         text.push_str(&format!("\n{}\n", signature(tool)));
     }
     text
+}
+
+/// An exchange that shows how to work: a program, what went wrong with it, and how it is mended. Small models write
+/// programs for functions of their own otherwise, and the same one again where it has failed.
+pub(super) fn example(output: &Output) -> Vec<Message> {
+    let program = |mistake: Option<&str>, key: &str| {
+        let last = format!("print(oak['{key}'] + elm['{key}'])");
+        let lines = ["oak = tree(name='oak')", "elm = tree(name='elm')", &last];
+        let written = match mistake {
+            None => json!({"next": "program", "program": lines}),
+            Some(mistake) => json!({"next": "program", "mistake": mistake, "program": lines}),
+        };
+        Message::assistant(written.to_string())
+    };
+    let failed = "The program failed in line 3, `print(oak['height'] + elm['height'])`: KeyError: 'height'\n\
+                  It had called tree(name=\"oak\") -> {\"planted\":1950,\"height_m\":21}\n\
+                  It had called tree(name=\"elm\") -> {\"planted\":1972,\"height_m\":16}\n\n\
+                  Write the whole program again, mended.";
+    let mut messages = vec![
+        Message::user(
+            "How high are the oak and the elm together?\n\nYour functions: tree(name=...)",
+        ),
+        program(None, "height"),
+        Message::user(failed),
+        program(
+            Some("What tree gives has no 'height', it has 'height_m'."),
+            "height_m",
+        ),
+    ];
+    if *output == Output::Text {
+        let printed =
+            "The program printed:\n37\n\nAnswer, or write another program for what is missing.";
+        let answer = json!({"next": "answer", "answer": "Together they are 37 m high."});
+        messages.push(Message::user(printed));
+        messages.push(Message::assistant(answer.to_string()));
+    }
+    messages
+}
+
+/// How the functions are called with what they need, in a line: to be read beside a task or a mistake.
+pub(super) fn listed(tools: &[Tool]) -> String {
+    let calls = tools.iter().map(|tool| {
+        let needed = parameters(&tool.parameters).map(|(name, _)| name);
+        let needed = needed.filter(|name| is_required(&tool.parameters, name));
+        let needed: Vec<String> = needed.map(|name| format!("{name}=...")).collect();
+        format!("{}({})", tool.name, needed.join(", "))
+    });
+    calls.collect::<Vec<_>>().join(", ")
+}
+
+/// Where a program makes a function of its own in place of one that it may call: what that gives is made up.
+pub(super) fn redefined(program: &str, tools: &[Tool]) -> Option<Trouble> {
+    program.lines().zip(1..).find_map(|(written, line)| {
+        let written = written.trim_start();
+        let name = written.strip_prefix("def ").unwrap_or(written);
+        let tool = tools.iter().find(|tool| {
+            let rest = name.strip_prefix(tool.name.as_str());
+            let rest = rest.map(str::trim_start).unwrap_or_default();
+            let is_set = rest.starts_with('=') && !rest.starts_with("==");
+            is_set || name.len() < written.len() && rest.starts_with('(')
+        })?;
+        Some(Trouble {
+            message: format!(
+                "the function {} is there: call it, and do not define it",
+                tool.name
+            ),
+            line: Some(line),
+        })
+    })
 }
 
 /// A function as Python writes it.

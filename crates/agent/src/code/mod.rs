@@ -24,7 +24,7 @@ mod monty;
 use std::time::Duration;
 
 use journal::{Effect, Run};
-use model::{Message, Output, Stop, ToolCall, ToolChoice};
+use model::{Message, Output, Part, Stop, ToolCall, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tool::{Answer, Toolbox};
@@ -132,7 +132,7 @@ impl Text {
 /// # let journal = journal::Journal::in_memory()?;
 /// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
 /// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.len() {
-/// #     2 => r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
+/// #     7 => r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
 /// #     _ => r#"{"next": "answer", "answer": "8 letters"}"#.to_owned(),
 /// # })));
 /// use plumb_agent::act::{Acting, Conversation};
@@ -209,9 +209,7 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn begin(run: &Run, with: &'a Coding, conversation: &Conversation) -> Result<Work<'a>> {
-        let manual = manual::manual(&with.acting.shown(), &with.limits);
-        let said = conversation
-            .with_instructions(run, |own| format!("{own}\n\n{manual}").trim().to_owned())?;
+        let said = taught(run, with, conversation)?;
         let asker = Acting {
             tools: Toolbox::new(),
             team: Vec::new(),
@@ -237,12 +235,12 @@ impl<'a> Work<'a> {
         };
         let answer = branch("answer", answer);
         let lines = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
-        let program = branch("program", lines);
+        let program = branch("program", lines.clone());
         match (&self.last, self.closing) {
             (_, Some(_)) => answer,
             (None, None) => program,
-            // One that has failed is to be mended.
-            (Some((_, ended)), None) if ended.trouble.is_some() => program,
+            // One that has failed is to be mended. Who says first what was wrong does not write the same again.
+            (Some((_, ended)), None) if ended.trouble.is_some() => mended(lines),
             (Some(_), None) => json!({"anyOf": [answer, program]}),
         }
     }
@@ -259,7 +257,14 @@ impl<'a> Work<'a> {
         });
         let (ended, made) = execute(&scope, self.with, &mut self.said, program).await?;
         self.calls += u32::try_from(made.len()).unwrap_or(u32::MAX);
-        let text = told(&ended, &made, program, self.with.limits.shown_bytes);
+        let mut text = told(&ended, &made, program, self.with.limits.shown_bytes);
+        let shown = self.with.acting.shown();
+        if ended.trouble.is_some() && made.is_empty() && !shown.is_empty() {
+            let functions = manual::listed(&shown);
+            text.push_str(&format!(
+                "It called none of your functions. Call them so: {functions}\n"
+            ));
+        }
         let answer = match &ended.trouble {
             None => Answer::Value(text.clone().into()),
             Some(_) => Answer::Error(text.clone()),
@@ -314,12 +319,53 @@ impl<'a> Work<'a> {
     }
 }
 
+/// The conversation as who writes programs for it is shown it: with the manual, an example, and the functions once more
+/// beside what was said last.
+fn taught(run: &Run, with: &Coding, conversation: &Conversation) -> Result<Conversation> {
+    let shown = with.acting.shown();
+    let manual = manual::manual(&shown, &with.limits);
+    let mut said = Conversation::knowing(run, conversation.heard().clone());
+    let own = conversation.instructions();
+    let instructions = format!("{}\n\n{manual}", own.as_deref().unwrap_or_default());
+    said.push(Message::system(instructions.trim()))?;
+    for message in manual::example(&with.acting.output) {
+        said.made(message)?;
+    }
+    let messages = conversation
+        .messages()
+        .iter()
+        .skip(usize::from(own.is_some()));
+    let mut messages: Vec<Message> = messages.cloned().collect();
+    if let Some(last) = messages.last_mut().filter(|_| !shown.is_empty()) {
+        let mut parts = last.parts();
+        parts.push(Part::Text {
+            text: format!("\n\nYour functions: {}", manual::listed(&shown)),
+        });
+        *last = Message::of(last.role, parts);
+    }
+    for message in messages {
+        said.made(message)?;
+    }
+    Ok(said)
+}
+
 /// An object that says what it is.
 fn branch(next: &str, schema: Value) -> Value {
     json!({
         "type": "object",
         "properties": {"next": {"const": next}, next: schema},
         "required": ["next", next],
+        "additionalProperties": false,
+    })
+}
+
+/// A program in place of one that has failed.
+fn mended(lines: Value) -> Value {
+    let mistake = json!({"type": "string", "maxLength": 150});
+    json!({
+        "type": "object",
+        "properties": {"next": {"const": "program"}, "mistake": mistake, "program": lines},
+        "required": ["next", "mistake", "program"],
         "additionalProperties": false,
     })
 }
@@ -360,6 +406,13 @@ async fn execute(
 ) -> Result<(Ended, Vec<String>)> {
     let limits = &with.limits;
     let shown = with.acting.shown();
+    if let Some(trouble) = manual::redefined(text, &shown) {
+        let ended = Ended {
+            trouble: Some(trouble),
+            ..Ended::default()
+        };
+        return Ok((ended, Vec::new()));
+    }
     let program = program(limits, text, &shown);
     let mut machine = with.interpreter.start(program).await.map_err(missing)?;
     let mut heard = blake3::Hasher::new();
@@ -387,7 +440,8 @@ async fn execute(
                     signature: None,
                 };
                 let shown = manual::shown(&call);
-                let done = carry_out(run, &with.acting, said.heard(), &[call], calls).await?;
+                let known = said.heard().in_program(text);
+                let done = carry_out(run, &with.acting, &known, &[call], calls).await?;
                 if let (1.., Some(answer)) = (done.carried_out, done.answers.first()) {
                     made.push(format!("{shown} -> {}", short(&answer.text(), SHOWN_BYTES)));
                 }
@@ -414,6 +468,8 @@ async fn execute(
             Ok(ended)
         })
         .await?;
+    let came_to = format!("{}\n{}", ended.printed, ended.value);
+    said.heard_mut().worked_out(text, &came_to);
     Ok((ended, made))
 }
 

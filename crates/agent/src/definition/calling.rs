@@ -97,7 +97,11 @@ fn circle(above: &[PathBuf], called: &Path) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 mod tests {
     use super::*;
 
@@ -127,6 +131,21 @@ mod tests {
             .collect();
         assert_eq!(names, ["reader", "writer"]);
         assert_eq!(Pinned::from_text(&pinned.to_text()).unwrap(), pinned);
+
+        let team = "---\nname: team\npattern: team\nteam: {way: sequence, members: [clerk.md]}\n---\nDo it.\n";
+        std::fs::write(root.join("team.md"), team).unwrap();
+        let clerk = "---\nname: clerk\ndescription: Helps.\ntools: [agent:reader]\n---\nDo it.\n";
+        std::fs::write(root.join("clerk.md"), clerk).unwrap();
+        // A member of a team has those that it may call itself.
+        let members = read("team.md").unwrap().members;
+        assert_eq!(members[0].agents[0].name, "reader");
+        std::fs::rename(root.join("clerk.md"), root.join("clark.md")).unwrap();
+        let gone = read("team.md").unwrap_err().to_string();
+        let gone = gone.replace(&format!("{}/", root.display()), "");
+        insta::assert_snapshot!(gone, @r"
+        team.md:4: the member clerk.md is not there
+        hint: did you mean clark.md?
+        ");
 
         write("reader.md", "  - agent:editor\n");
         write("lonely.md", "  - agent:nobody\n");

@@ -127,6 +127,7 @@ mod tests {
             model: Arc::new(|name| Arc::new(model::Scripted::new(name, |_| Ok(String::new())))),
             interpreter: crate::code::Interpreter::Here,
             user: None,
+            as_of_ms: None,
             servers: tool::mcp::Servers::none(),
             pinned: tool::mcp::Pinned::new(),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use knowledge::memory::{Filter, Memory, MemoryKind, NewEntry, Outcome, Saved, Source, View};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tool::{Context, Effect, Function, Tool};
 
 use super::grounds::Grounds;
@@ -20,7 +21,10 @@ struct Save {
     attribute: String,
     /// What is so, such as green.
     value: String,
-    // From which day on it is so is not asked: small models make one up, and the fact is held back for it.
+    /// Only where the user names a day: from which on it is so, as YYYY-MM-DD.
+    since: Option<String>,
+    /// Only where the user names a day: until which it is so, as YYYY-MM-DD.
+    until: Option<String>,
 }
 
 /// What to look for.
@@ -58,15 +62,20 @@ struct Desk {
     run: String,
     view: View,
     grounds: Arc<Grounds>,
+    /// What the user has said, for the days in it.
+    said: guard::grounds::Grounds,
 }
 
 impl Remembering {
     /// The tools of a turn: what they read is read from `view`, and `said` is what the user has said.
     pub(crate) fn tools(&self, run: &str, view: &View, said: &[String]) -> Vec<Arc<dyn Tool>> {
+        let mut spoken = guard::grounds::Grounds::default();
+        said.iter().for_each(|text| spoken.add(text));
         let desk = Desk {
             with: self.clone(),
             run: run.to_owned(),
             view: view.clone(),
+            said: spoken,
             grounds: Arc::new(Grounds::new(said.iter().map(String::as_str), [])),
         };
         let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
@@ -92,12 +101,24 @@ impl Desk {
                 let desk = self.clone();
                 async move {
                     let (subject, attribute) = (&save.subject, &save.attribute);
-                    let new = desk.entry(MemoryKind::Semantic, subject, attribute, &save.value);
-                    desk.write(new, &context).await
+                    let new = NewEntry {
+                        valid_from_ms: desk.day(save.since.as_deref()),
+                        valid_to_ms: desk.day(save.until.as_deref()),
+                        ..desk.entry(MemoryKind::Semantic, subject, attribute, &save.value)
+                    };
+                    let days = [
+                        (&save.since, new.valid_from_ms),
+                        (&save.until, new.valid_to_ms),
+                    ];
+                    let left_out = days.map(|(said, kept)| left_out(said.as_deref(), kept));
+                    let told = desk.write(new, &context).await?;
+                    Ok(told + &left_out.concat())
                 }
             },
         );
-        Arc::new(stays_here(save))
+        let mut save = stays_here(save);
+        save.spec.judges = vec!["since".to_owned(), "until".to_owned()];
+        Arc::new(save)
     }
 
     fn propose(self) -> Arc<dyn Tool> {
@@ -145,6 +166,18 @@ impl Desk {
             valid_to_ms: None,
             key: None,
         }
+    }
+
+    /// From or until when a fact holds. A day that the user has not said is left out: small models make one up, and the
+    /// fact is worth more than its day.
+    fn day(&self, text: Option<&str>) -> Option<i64> {
+        let text = text?.trim();
+        let begins = dates::begin_ms(text)?;
+        let is_said = |text: &str| self.said.invented(&text.into(), &Value::Null).is_empty();
+        // Who says "since 2019" may be understood as the first of January.
+        let year = text.strip_suffix("-01-01");
+        let is_today = text == dates::day(now_ms());
+        (is_today || is_said(text) || year.is_some_and(is_said)).then_some(begins)
     }
 
     /// Writes with the step's key: tried again, it is done once.
@@ -195,6 +228,16 @@ fn told(saved: &Saved) -> String {
         (Outcome::Proposed, _) => "A person will be asked whether that is to count.",
     }
     .to_owned()
+}
+
+/// What a model is told of a day that was not kept.
+fn left_out(said: Option<&str>, kept: Option<i64>) -> String {
+    match said.map(str::trim).filter(|said| !said.is_empty()) {
+        Some(said) if kept.is_none() => {
+            format!(" The day `{said}` was left out: the user has not named it.")
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 /// What the caller got wrong is for the model to know; a memory out of reach is no answer.

@@ -13,7 +13,14 @@ use plumb_agent::{Agent, Way};
 use serde_json::{Value, json};
 use tool::{Effect, Function, Tool};
 
-use crate::support::{agent, answered, asked, engine, instructions, new, says, silent};
+use crate::support::{self, agent, answered, engine, instructions, new, says, silent};
+
+/// What was said last, without the functions beside it.
+fn asked(request: &Request) -> String {
+    let said = support::asked(request);
+    let end = said.find("\n\nYour functions: ");
+    end.map_or(said.clone(), |end| said[..end].to_owned())
+}
 
 fn program(lines: &[&str]) -> Response {
     says(&json!({"next": "program", "program": lines.join("\n")}).to_string())
@@ -161,6 +168,36 @@ async fn a_model_reads_what_its_programs_may_call_and_what_they_came_to() {
 
     Answer, or write another program for what is missing.
     "#);
+}
+
+/// Pays back what was paid for two orders: first what it has worked out, then what it has made up.
+fn pays_back() -> Agent {
+    let amount = json!({"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]});
+    let refund = Function::new("refund", "Pays back.", |what: Value, _| async move {
+        Ok(format!("paid back {}", what["amount"]))
+    });
+    let mut coder = coder(|request| match asked(request) {
+        said if said.starts_with("Pay back") => program(&[
+            "total = sum(orders_lookup(order)['paid'] for order in ['A-17', 'A-18'])",
+            "print(refund(amount=round(total / 2)))",
+        ]),
+        said if said.contains("paid back 55") => program(&["print(refund(amount=500))"]),
+        said => answer(said.lines().next().unwrap_or_default()),
+    })
+    .tool(Arc::new(
+        refund.parameters(amount).effect(Effect::Idempotent),
+    ))
+    .unwrap();
+    coder.acting.guard.grounded = true;
+    coder
+}
+
+#[tokio::test]
+async fn what_a_program_works_out_from_what_was_said_is_grounded() {
+    let said = "Pay back half of what was paid for A-17 and A-18.";
+    let acted = answered(pays_back, said, silent).await.acted();
+    let refused = "neither the user nor a tool has said `500` (amount)";
+    assert!(acted.text.contains(refused), "{acted:?}");
 }
 
 /// Asks somebody who asks a person, in the middle of a program, between two calls that write.

@@ -34,6 +34,7 @@ pub struct Workshop {
     models: Models,
     opened: Arc<Mutex<HashMap<String, Arc<Lazy>>>>,
     servers: Servers,
+    as_of_ms: Option<i64>,
 }
 
 impl Workshop {
@@ -43,7 +44,17 @@ impl Workshop {
             models,
             opened: Arc::default(),
             servers: project.servers(),
+            as_of_ms: None,
         }
+    }
+
+    /// The same for a run: in a fork, memories are seen as they were at the fork point.
+    pub async fn within(&self, journal: &Journal, run: &Run) -> Result<Workshop> {
+        let record = journal.run(run.id().as_str()).await?;
+        Ok(Workshop {
+            as_of_ms: forked_at_ms(journal, &record).await?,
+            ..self.clone()
+        })
     }
 
     /// The project's folder.
@@ -103,6 +114,7 @@ impl Workshop {
         Kit {
             folder: folder.to_owned(),
             user: None,
+            as_of_ms: self.as_of_ms,
             model: {
                 let workshop = self.clone();
                 Arc::new(move |name| workshop.model(name))
@@ -161,7 +173,7 @@ impl Workshop {
 }
 
 /// The time of a fork's point, as of which it sees the memory; none where the run is no fork.
-pub async fn forked_at_ms(journal: &Journal, record: &RunRecord) -> Result<Option<i64>> {
+async fn forked_at_ms(journal: &Journal, record: &RunRecord) -> Result<Option<i64>> {
     let mut record = record.clone();
     let mut at_ms = None;
     // A fork of a fork sees no more than the first one did.
@@ -284,11 +296,8 @@ async fn work_once(
     input: &Input,
     run: &Run,
 ) -> Result<Outcome> {
+    let workshop = &workshop.within(journal, run).await?;
     let mut agent = workshop.agent(journal, pinned, input)?;
-    if let Some(memory) = &mut agent.memory {
-        let record = journal.run(run.id().as_str()).await?;
-        memory.as_of_ms = forked_at_ms(journal, &record).await?;
-    }
     let interrupted = tokio::spawn(research::cancel_on_interrupt(run.clone()));
     let outcome = match input.kind {
         Kind::Run => {

@@ -17,6 +17,12 @@ pub fn is_somebody_there() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Whether a question asks for the next turn of a conversation.
+pub fn is_turn(question: &OpenQuestion) -> bool {
+    let path = &question.path;
+    path.starts_with("turn[") && path.ends_with(&format!("/{}[0]", agent::chat::STEP))
+}
+
 /// Works on a run until it has ended, or waits for something that nobody here says. `work` begins the work again
 /// each time somebody has answered. Ctrl-C parks the run.
 pub async fn work_on<F, Fut>(journal: &Journal, run: Run, work: F) -> Result<Outcome>
@@ -87,8 +93,8 @@ impl Desk {
     async fn ask_all(&self) -> Result<usize> {
         let mut answered = 0;
         for question in self.journal.questions(Some(&self.run)).await? {
-            // Approvals have a form of their own.
-            if Approval::call_of(&question.schema).is_some() {
+            // Approvals have a form of their own, and so have the turns of a conversation.
+            if Approval::call_of(&question.schema).is_some() || is_turn(&question) {
                 continue;
             }
             let is_new = {

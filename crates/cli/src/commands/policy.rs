@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use guard::cases::{self, Finding};
 use guard::{Policy, Rule};
 use serde_json::json;
@@ -55,8 +55,19 @@ pub fn run(arguments: arguments::Policy) -> Result<ExitCode> {
 
 fn read(file: &Path) -> Result<Policy> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    Ok(Policy::read(&name, &text)?)
+    Ok(Policy::read(&name, &text_of(file)?)?)
+}
+
+/// The text of a file; where it is not there, the one that may be meant.
+fn text_of(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let name = file.display();
+        let hint = match agent::directory::nearest(file) {
+            Some(near) => format!("did you mean {}?", near.display()),
+            None => "plumb policy show prints the default policy, to begin one from".to_owned(),
+        };
+        anyhow::anyhow!("cannot read {name}: {error}\nhint: {hint}")
+    })
 }
 
 fn show(file: Option<&Path>, json: bool) -> Result<ExitCode> {
@@ -78,8 +89,7 @@ fn test(policy: &Path, file: &Path, json: bool) -> Result<ExitCode> {
         false => read(policy)?,
     };
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    let findings = cases::run(&policy, &cases::read(&name, &text)?);
+    let findings = cases::run(&policy, &cases::read(&name, &text_of(file)?)?);
     let wrong = findings.iter().filter(|finding| !finding.passed).count();
     if json {
         view::print_json(&findings)?;

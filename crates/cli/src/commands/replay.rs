@@ -11,7 +11,7 @@ use model::Scripted;
 
 use crate::arguments::{Provider, Replay};
 use crate::commands::agents::{self, Workshop};
-use crate::commands::models;
+use crate::commands::{mcp, models};
 use crate::project::Project;
 use crate::view;
 
@@ -26,6 +26,9 @@ pub async fn run(project: &Project, arguments: Replay) -> Result<ExitCode> {
                 Ok(replay) => Ok(replay?),
                 Err(error) => Err(error),
             }
+        }
+        None if record.agent == mcp::call::AGENT => {
+            mcp::call::replay(project, &journal, &record).await?
         }
         None if record.agent == "research" => research(project, &journal, record.clone()).await?,
         None => bail!(

@@ -179,6 +179,16 @@ pub(super) fn numbers(text: &str) -> Vec<String> {
     found
 }
 
+/// The numbers that a program names, each in one form. Digits that end a name are none.
+pub(super) fn literals(program: &str) -> Vec<String> {
+    let words = program.split(|c: char| !(c.is_alphanumeric() || "._".contains(c)));
+    let numbers = words.map(|word| word.trim_matches('.'));
+    let numbers = numbers.filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    numbers
+        .map(|word| canonical(&word.replace('_', "")))
+        .collect()
+}
+
 /// A number in one form: `1.234,50` and `1'234.5` are `1234.5`.
 pub(super) fn canonical(number: &str) -> String {
     let number = number.trim().replace('\'', "");

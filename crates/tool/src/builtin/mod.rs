@@ -15,5 +15,5 @@ pub use math::tool as math;
 pub use net::{Reach, RequestLimits};
 pub use sandbox::{Sandbox, SandboxLimits};
 pub use sql::{Database, Sql, SqlLimits};
-pub use time::{date, tool as time};
+pub use time::{date, days, tool as time};
 pub use web::{Engine, Page, ReadPage, WebFetch, WebSearch};

@@ -83,6 +83,19 @@ pub fn date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// A day counted from 1970, the other way round; none where there is no such day.
+pub fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let year_from_march = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (
+        year_from_march.div_euclid(400),
+        year_from_march.rem_euclid(400),
+    );
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    // The 30th of February is the day of another month.
+    (date(days) == (year, month, day)).then_some(days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ use self::input::{Line, Prompt};
 use self::screen::Screen;
 use crate::arguments;
 use crate::commands::agents::{self, Workshop};
-use crate::commands::{models, people};
+use crate::commands::{asking, models, people};
 use crate::project::Project;
 use crate::view;
 
@@ -42,11 +42,8 @@ pub async fn run(project: &Project, arguments: arguments::Chat) -> Result<ExitCo
     let input = Input::of(run.id().as_str(), run.input())?;
     // A model that is named when a conversation is taken up is said with the next turn.
     let asked = arguments.resume.and(arguments.model);
-    let mut agent = workshop.agent(&journal, &pinned, &input)?;
-    if let Some(memory) = &mut agent.memory {
-        let record = journal.run(run.id().as_str()).await?;
-        memory.as_of_ms = agents::forked_at_ms(&journal, &record).await?;
-    }
+    let workshop = workshop.within(&journal, &run).await?;
+    let agent = workshop.agent(&journal, &pinned, &input)?;
     let mut talk = Talk {
         id: run.id().to_string(),
         screen: Arc::new(Screen::new(arguments.json)),
@@ -179,6 +176,10 @@ impl Talk {
                 }
                 Outcome::Parked(reason) => {
                     let Some(question) = self.question().await? else {
+                        if asking::ask_open(&self.journal, &self.id).await? {
+                            run = self.journal.resume(&self.id).await?;
+                            continue;
+                        }
                         return self.waits(&reason).await;
                     };
                     if let Some(model) = self.screen.model().filter(|_| self.model.is_none()) {
@@ -223,21 +224,20 @@ impl Talk {
             }
         });
         let chat = self.chat.clone();
-        let outcome = run
-            .execute(|run| async move { chat.workflow(run).await })
-            .await;
+        let working = async {
+            let work = run.execute(|run| async move { chat.workflow(run).await });
+            Ok(work.await?)
+        };
+        // A tool may ask in the middle of a call.
+        let outcome = asking::watched(&self.journal, &self.id, working).await;
         interrupted.abort();
-        Ok(outcome?)
+        outcome
     }
 
     /// The question that asks for the next turn.
     async fn question(&self) -> Result<Option<OpenQuestion>> {
         let open = self.journal.questions(Some(&self.id)).await?;
-        let asks_person = |question: &OpenQuestion| {
-            let path = &question.path;
-            path.starts_with("turn[") && path.ends_with(&format!("/{}[0]", agent::chat::STEP))
-        };
-        Ok(open.into_iter().find(asks_person))
+        Ok(open.into_iter().find(asking::is_turn))
     }
 
     /// The run waits for something else: a limit, or a step in doubt.

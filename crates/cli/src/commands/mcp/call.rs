@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent::act::{Progress, call_tool_watched};
 use anyhow::{Context as _, Result, bail};
-use journal::{Journal, NewRun, Outcome, Run, WorkflowError};
+use journal::{Journal, NewRun, Outcome, Run, RunRecord, WorkflowError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tool::mcp::{Pinned, Servers};
@@ -75,13 +75,8 @@ pub async fn resume(project: &Project, id: &str, json: bool) -> Result<ExitCode>
 
 async fn work(journal: &Journal, servers: &Servers, run: Run, json: bool) -> Result<ExitCode> {
     let id = run.id().to_string();
-    let input: Input = serde_json::from_value(run.input().clone())
-        .with_context(|| format!("run {id}: its input is not that of a call"))?;
-    let tools = servers.tools(&input.server, &input.tool, &input.pinned)?;
-    let Some(tool) = tools.into_iter().next() else {
-        bail!("{} has no tool {}", input.server, input.tool);
-    };
-    let arguments = Arc::new(input.arguments);
+    let (tool, arguments) = called(servers, &id, run.input())?;
+    let arguments = Arc::new(arguments);
     let outcome = asking::work_on(journal, run, |run| {
         let (tool, arguments) = (Arc::clone(&tool), Arc::clone(&arguments));
         async move {
@@ -102,6 +97,29 @@ async fn work(journal: &Journal, servers: &Servers, run: Run, json: bool) -> Res
         }
         Outcome::Failed(reason) | Outcome::Cancelled(reason) => bail!("run {id} failed: {reason}"),
     }
+}
+
+/// The tool that a run calls, as it was approved then, and with what.
+fn called(servers: &Servers, id: &str, input: &Value) -> Result<(Arc<dyn Tool>, Value)> {
+    let input = Input::deserialize(input)
+        .with_context(|| format!("run {id}: its input is not that of a call"))?;
+    let tools = servers.tools(&input.server, &input.tool, &input.pinned)?;
+    match tools.into_iter().next() {
+        Some(tool) => Ok((tool, input.arguments)),
+        None => bail!("{} has no tool {}", input.server, input.tool),
+    }
+}
+
+/// Checks such a run against its journal: the server is not started.
+pub async fn replay(
+    project: &Project,
+    journal: &Journal,
+    record: &RunRecord,
+) -> Result<journal::Result<journal::Replay>> {
+    let id = record.id.as_str();
+    let (tool, arguments) = called(&project.servers(), id, &record.input)?;
+    let work = |run: Run| async move { once(&run, &tool, &arguments).await };
+    Ok(journal.replay(id, work).await)
 }
 
 async fn once(
