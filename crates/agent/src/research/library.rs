@@ -89,7 +89,7 @@ pub(super) async fn search(
         embed_within: EMBED_WITHIN,
         ..SearchOptions::default()
     };
-    options.fusion.candidates = queries.len() * options.fusion.candidates;
+    options.fusion.candidates *= queries.len();
     let (queries, also) = (queries.clone(), also.clone());
     let passages = run
         .step("search", Effect::Read, &asked, |context| async move {

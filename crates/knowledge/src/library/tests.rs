@@ -502,32 +502,6 @@ fn wordings_find_together_what_each_finds_and_the_same_words_once() {
 }
 
 #[test]
-fn the_nearest_sentence_counts_in_a_search_of_several_wordings() {
-    let Some(model) = model_files() else { return };
-    // The same word once in each; only one says when.
-    let folder = Folder::new(&[
-        (
-            "a.txt",
-            "The server keeps a log. It is a file of its own, made when the server starts, and it \
-             holds what clients asked for. Its name is set in the configuration.\n",
-        ),
-        (
-            "b.txt",
-            "Commits are cheap. Several may share one. The journal of changes goes to the disk before \
-             the answer does, so that a crash loses nothing. The log has a size limit.\n",
-        ),
-    ]);
-    let library = folder.embedding_library(model);
-    index(&library, folder.folder.path());
-    let wordings = [
-        "When is the log written?",
-        "The log is forced to the disk before a client hears of it, for safety in a crash",
-    ];
-    assert_eq!(together(&library, &wordings, &[])[0], "b.txt");
-    assert!(library.status().unwrap().vectors > 0, "they are kept");
-}
-
-#[test]
 fn vectors_survive_renames_kills_and_damage() {
     let Some(model) = model_files() else { return };
     let folder = database();

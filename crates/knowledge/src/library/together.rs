@@ -131,14 +131,14 @@ fn pieces(passage: &Passage) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
+    use crate::embed::tests::model_files;
 
-    #[test]
-    fn short_sentences_stay_together_below_their_heading() {
-        let text = "Short. Also short.\n\nThis sentence is so long that it stands for itself in the comparison. Last.";
-        let passage = Passage {
-            id: "0".to_owned(),
+    fn passage(number: u64, text: &str) -> Passage {
+        Passage {
+            id: format!("{number:016x}"),
             file: "a.md".to_owned(),
             title: "Manual".to_owned(),
             headings: vec!["Manual".to_owned(), "Limits".to_owned()],
@@ -146,9 +146,36 @@ mod tests {
             range: 0..text.len(),
             places: Vec::new(),
             ordinal: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn a_passage_is_as_near_as_its_nearest_sentence() {
+        let Some(files) = model_files() else { return };
+        let embeddings = Embeddings::load(&files, 1).unwrap();
+        let query = embeddings
+            .embed_query("Whom do I ask for a new password?")
+            .unwrap();
+        let about_passwords = passage(
+            1,
+            "Passwords are kept in a file that belongs to the administrator. A password has eight letters at \
+             the least, and one that is a name is refused.",
+        );
+        let about_the_office = passage(
+            2,
+            "The office opens at nine, and letters are sorted by hand. Whoever has forgotten the password asks the \
+             janitor for a new one. Lunch is served at noon in the hall upstairs.",
+        );
+        let orders =
+            by_sentences(&embeddings, &[query], &[about_passwords, about_the_office]).unwrap();
+        assert_eq!(orders, [[2, 1]]);
+    }
+
+    #[test]
+    fn short_sentences_stay_together_below_their_heading() {
+        let text = "Short. Also short.\n\nThis sentence is so long that it stands for itself in the comparison. Last.";
         assert_eq!(
-            pieces(&passage),
+            pieces(&passage(0, text)),
             [
                 "Limits: Short. Also short. This sentence is so long that it stands for itself in the comparison.",
                 "Limits: Last."
