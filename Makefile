@@ -46,3 +46,5 @@ test: setup
 	cargo xtask command-line --check
 	$(PLUMB) models pull $(TEST_MODELS)
 	PLUMB_REQUIRE_MODELS=1 cargo test --workspace
+	@if command -v npm >/dev/null; then cargo xtask mcp-conformance; \
+	else echo "npm is not here: the conformance suite of MCP is passed by"; fi

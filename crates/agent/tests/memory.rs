@@ -129,10 +129,8 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
         panic!("{outcome:?}")
     };
     // What it has written itself it finds at once.
-    assert!(
-        output["text"].as_str().unwrap().contains("green"),
-        "{output}"
-    );
+    let text = output["text"].as_str().unwrap();
+    assert!(text.contains("green"), "{output}");
 
     let entries = entries(folder.path());
     let about = entries.iter().map(|entry| {

@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Child;
 
 use serde_json::{Value, json};
@@ -285,7 +285,7 @@ fn what_cannot_be_served_is_said() {
     --- stdout
     --- stderr
     error: there is nothing to serve
-    hint: name an agent's file, or leave out --no-library
+    hint: name an agent's file or a --server, or leave out --no-library
     ");
     insta::assert_snapshot!(project.shown(&["mcp", "missing.md"]), @r"
     exit 1
@@ -300,4 +300,95 @@ fn what_cannot_be_served_is_said() {
     error: without a token, 0.0.0.0:0 would let everybody in who can reach it
     hint: leave out --no-token, or listen at 127.0.0.1
     ");
+}
+
+/// A program that speaks the protocol by itself, line by line, in the older version.
+struct Wire {
+    serving: Serving,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    id: u64,
+}
+
+impl Wire {
+    fn new(project: &Project, words: &[&str]) -> Wire {
+        let mut child = project.command(words);
+        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut wire = Wire {
+            serving: Serving(child),
+            lines,
+            id: 0,
+        };
+        let own = json!({"name": "test", "version": "1"});
+        let hello = json!({"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": own});
+        wire.asks("initialize", &hello);
+        wire.writes(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        wire
+    }
+
+    fn writes(&mut self, message: &Value) {
+        let input = self.serving.0.stdin.as_mut().unwrap();
+        writeln!(input, "{message}").unwrap();
+    }
+
+    fn asks(&mut self, method: &str, params: &Value) -> Value {
+        self.id += 1;
+        let id = self.id;
+        self.writes(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        loop {
+            let line = self.lines.next().unwrap().unwrap();
+            let said: Value = serde_json::from_str(&line).unwrap();
+            if said["id"] == id {
+                return said;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_is_passed_on_with_all_that_it_offers() {
+    let project = Project::new(&[]);
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/server.py");
+    let config = format!("[mcp.suite]\ncommand = [\"python3\", {server:?}]\n");
+    std::fs::write(project.path("plumb.toml"), config).unwrap();
+    let words = ["mcp", "--server", "suite", "--no-library"];
+    let refused = project.shown(&words);
+    assert!(
+        refused.contains("no tool of the MCP server suite has been approved"),
+        "{refused}"
+    );
+    let approved = project.output(&["mcp", "approve", "suite", "test_image_content", "--yes"]);
+    assert!(approved.status.success(), "{}", shown(&approved));
+    let mut wire = Wire::new(&project, &words);
+    let tools = wire.asks("tools/list", &json!({}));
+    let tools = tools["result"]["tools"].as_array().unwrap();
+    let names: Vec<&Value> = tools.iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names, ["test_image_content"], "only what is approved");
+    let called = wire.asks(
+        "tools/call",
+        &json!({"name": "test_image_content", "arguments": {}}),
+    );
+    assert_eq!(called["result"]["content"][0]["mimeType"], "image/png");
+    let read = wire.asks("resources/read", &json!({"uri": "test://template/7/data"}));
+    let held = read["result"]["contents"][0]["text"].as_str().unwrap();
+    assert!(held.contains("\"7\""), "{held}");
+    let none = wire.asks("resources/read", &json!({"uri": "test://other"}));
+    assert_eq!(none["error"]["data"]["uri"], "test://other");
+    let prompts = wire.asks("prompts/list", &json!({}));
+    assert_eq!(prompts["result"]["prompts"].as_array().unwrap().len(), 5);
+    let got = wire.asks(
+        "prompts/get",
+        &json!({"name": "test_prompt_with_arguments", "arguments": {"arg1": "here"}}),
+    );
+    assert!(
+        got["result"]["messages"].to_string().contains("here"),
+        "{got}"
+    );
+    let begun = json!({"ref": {"type": "ref/prompt", "name": "test_simple_prompt"},
+        "argument": {"name": "any", "value": "te"}});
+    let completed = wire.asks("completion/complete", &begun);
+    assert_eq!(
+        completed["result"]["completion"]["values"],
+        json!(["testing", "tested"])
+    );
 }

@@ -2,7 +2,7 @@
 //! same payloads in the same commits, by turns in the same process on the same disk.
 //!
 //! `cargo bench -p plumb-journal --bench events --profile dev` (seconds per case and rounds: `-- 2 5`; only
-//! one part: `-- write` or `-- resume`)
+//! one part: `-- write` or `-- resume`; only some cases: `-- write read`, `idempotent`, `one`, `many`)
 //!
 //! A step has two events: that it begins (short), and its result of 1 KB. A step with
 //! [`Effect::Read`] needs one commit: its result has to be on disk before it is given to the code. One with
@@ -48,6 +48,14 @@ enum Table {
 const BARE: &str =
     "CREATE TABLE event (seq INTEGER PRIMARY KEY, run INTEGER, at_ms INTEGER, body TEXT)";
 
+/// What the journal itself writes into.
+const JOURNAL: [&str; 4] = [
+    include_str!("../src/store/v1.sql"),
+    include_str!("../src/store/v2.sql"),
+    include_str!("../src/store/v3.sql"),
+    include_str!("../src/store/v4.sql"),
+];
+
 /// Rows of the same bytes as [`journaled`] writes, in as many commits: what SQLite itself can do.
 fn raw(path: &Path, runs: u64, effect: Effect, table: Table, time: Duration) -> f64 {
     let mut connection = Connection::open(path).unwrap();
@@ -58,10 +66,12 @@ fn raw(path: &Path, runs: u64, effect: Effect, table: Table, time: Duration) -> 
         .pragma_update(None, "synchronous", "FULL")
         .unwrap();
     let schema = match table {
-        Table::Bare => BARE,
-        Table::Indexed => include_str!("../src/store/v1.sql"),
+        Table::Bare => &[BARE][..],
+        Table::Indexed => &JOURNAL[..],
     };
-    connection.execute_batch(schema).unwrap();
+    for part in schema {
+        connection.execute_batch(part).unwrap();
+    }
     let start = Instant::now();
     let (mut steps, mut events) = (0, 0);
     while start.elapsed() < time {
@@ -248,8 +258,17 @@ fn write_part(folder: &Path, time: Duration, rounds: u64) {
         "{:<22} {:>9} {:>9} {:>9} {:>9} {:>11}",
         "", "journal", "bare", "", "indexed", ""
     );
+    let only: Vec<String> = std::env::args().collect();
     for effect in [Effect::Read, Effect::Idempotent] {
         for runs in [1, 64] {
+            let other = match effect {
+                Effect::Read => "idempotent",
+                _ => "read",
+            };
+            let other_runs = if runs == 1 { "many" } else { "one" };
+            if only.iter().any(|word| word == other || word == other_runs) {
+                continue;
+            }
             let mut figures = [Vec::new(), Vec::new(), Vec::new()];
             for round in 0..rounds {
                 let file = |name: &str| folder.join(format!("{name}-{effect:?}-{runs}-{round}"));

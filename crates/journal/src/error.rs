@@ -353,6 +353,10 @@ fn hint(source: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "; another program holds the file, close it and resume the run"
         }
+        // On a full disk, SQLite cannot even make the small files beside a journal, and says no more than this.
+        Some(ErrorCode::SystemIoFailure) => {
+            "; see whether the disk is full or damaged, then resume the run, nothing half-written is kept"
+        }
         Some(ErrorCode::NotADatabase) => "; the file is not a journal, choose another path",
         Some(ErrorCode::DatabaseCorrupt) => "; restore the file from a backup",
         _ => "",

@@ -74,7 +74,7 @@ pub(crate) struct Taken {
 struct Shared {
     store: Store,
     secrets: Arc<Secrets>,
-    key: RunKey,
+    key: Arc<RunKey>,
     input: Value,
     definition: String,
     /// How many steps of a scope and name there have been.
@@ -128,7 +128,7 @@ impl Run {
         let shared = Shared {
             store,
             secrets,
-            key,
+            key: Arc::new(key),
             input,
             definition,
             ordinals: Mutex::default(),

@@ -123,9 +123,15 @@ impl Token {
 fn tokens(text: &str) -> Vec<Token> {
     let mut out: Vec<Token> = Vec::new();
     let mut first = true;
-    for word in text.split(|c: char| {
-        c.is_whitespace() || "()[]{}<>\"`“”,;|".contains(c) && !is_thousands(text, c)
-    }) {
+    let spaced: String = (text.char_indices())
+        .map(|(at, c)| match c {
+            ',' if is_thousands(text, at) => c,
+            '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '"' | '`' | '“' | '”' | ',' | ';'
+            | '|' => ' ',
+            _ => c,
+        })
+        .collect();
+    for word in spaced.split_whitespace() {
         let trimmed = word.trim_matches(|c: char| ".:!?'’‘*".contains(c));
         if trimmed.is_empty() {
             continue;
@@ -139,20 +145,11 @@ fn tokens(text: &str) -> Vec<Token> {
     out
 }
 
-/// A comma stays in a word where the text has numbers like 1,600.
-fn is_thousands(text: &str, character: char) -> bool {
-    character == ',' && {
-        let bytes = text.as_bytes();
-        bytes.windows(5).any(|w| {
-            w.iter().enumerate().all(|(i, b)| {
-                if i == 1 {
-                    *b == b','
-                } else {
-                    b.is_ascii_digit()
-                }
-            })
-        })
-    }
+/// Whether the comma at this byte belongs to a number like 1,600.
+fn is_thousands(text: &str, comma: usize) -> bool {
+    let (before, after) = text.as_bytes().split_at(comma);
+    let digits = after.iter().skip(1).take_while(|b| b.is_ascii_digit());
+    before.last().is_some_and(u8::is_ascii_digit) && digits.count() == 3
 }
 
 /// What a word may be written as: lower case, without separators, without a plural or a possessive,
@@ -256,6 +253,7 @@ mod tests {
             ["Oracle", "max_columns"]
         );
         assert_eq!(check("There are five."), ["five"]);
+        assert!(check_answer("At A,0.", "1,600 at A,0.", "", "").is_empty());
         assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
         assert!(
             check_answer("Segments have 16 MB.", "It is 16MB.", "", "")

@@ -8,14 +8,14 @@ mod frames;
 mod say;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::http::Http;
+use crate::http::{Failure, Http};
+use crate::learned::Learned;
 use crate::providers::Key;
 use crate::remote::Wire;
 use crate::{DeltaSink, Embedded, Error, Model, Request, Response, Result};
@@ -27,10 +27,15 @@ use frames::Frames;
 pub(crate) struct Bedrock {
     name: String,
     http: Http,
-    /// Whether the model takes marks of what is to be cached. A refusal is remembered.
-    has_marks: AtomicBool,
-    /// Whether it takes a temperature; likewise.
-    has_temperature: AtomicBool,
+    takes: Learned<Takes>,
+}
+
+/// What a model takes.
+#[derive(Clone, Copy)]
+struct Takes {
+    /// Marks of what is to be cached.
+    marks: bool,
+    temperature: bool,
 }
 
 impl Bedrock {
@@ -46,16 +51,23 @@ impl Bedrock {
         Ok(Bedrock {
             name: format!("{provider}:{model}"),
             http: Http::new(provider, model, base_url, key)?,
-            has_marks: AtomicBool::new(caches),
-            has_temperature: AtomicBool::new(true),
+            takes: Learned::new(Takes {
+                marks: caches,
+                temperature: true,
+            }),
         })
     }
 
-    async fn once(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
+    async fn once(
+        &self,
+        takes: Takes,
+        request: &Request,
+        sink: Option<&DeltaSink>,
+    ) -> std::result::Result<Response, Failure> {
         let way = say::Way {
             http: &self.http,
-            marks: self.has_marks.load(Ordering::Relaxed),
-            temperature: self.has_temperature.load(Ordering::Relaxed),
+            marks: takes.marks,
+            temperature: takes.temperature,
         };
         let body = way.body(request)?;
         let path = format!("model/{}/converse-stream", encoded(&self.http.model));
@@ -67,7 +79,7 @@ impl Bedrock {
             let broken = |message: String| self.http.unreachable(message);
             for frame in frames.take(&bytes).map_err(broken)? {
                 if let Some(exception) = &frame.exception {
-                    return Err(self.exception(exception, &frame.payload));
+                    return Err(self.exception(exception, &frame.payload).into());
                 }
                 let pieces = events.take(&frame.kind, &frame.payload).map_err(broken)?;
                 if let (Some(sink), Some(piece)) = (sink, pieces) {
@@ -76,9 +88,8 @@ impl Bedrock {
                 }
             }
         }
-        events
-            .finish()
-            .map_err(|message| self.http.unreachable(message))
+        let finished = events.finish();
+        Ok(finished.map_err(|message| self.http.unreachable(message))?)
     }
 
     /// A failure within the stream, which itself had 200.
@@ -94,23 +105,31 @@ impl Bedrock {
             .refusal(status, &none, &payload.to_string())
             .error()
     }
+}
 
-    /// Leaves out what the model may have refused; whether there was something to leave out.
-    fn simplify(&self, error: &Error) -> bool {
+impl Takes {
+    /// What is left without what the model may have refused; none where there was nothing to leave out.
+    fn without(&self, failure: &Failure) -> Option<Takes> {
         let Error::Refused {
             status: 400,
             message,
             ..
-        } = error
+        } = &failure.error
         else {
-            return false;
+            return None;
         };
         // There is no code for this; a needless second request is all that a wrong guess costs.
         let message = message.to_lowercase();
-        let leave = |word: &str, has: &AtomicBool| {
-            message.contains(word) && has.swap(false, Ordering::Relaxed)
-        };
-        leave("cache", &self.has_marks) || leave("temperature", &self.has_temperature)
+        if self.marks && message.contains("cache") {
+            return Some(Takes {
+                marks: false,
+                ..*self
+            });
+        }
+        (self.temperature && message.contains("temperature")).then_some(Takes {
+            temperature: false,
+            ..*self
+        })
     }
 }
 
@@ -146,12 +165,8 @@ impl Model for Bedrock {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
-            loop {
-                match self.once(request, sink.as_ref()).await {
-                    Err(error) if self.simplify(&error) => {}
-                    answer => return answer,
-                }
-            }
+            let once = |takes| self.once(takes, request, sink.as_ref());
+            self.takes.ask(once, Takes::without).await
         })
     }
 }

@@ -17,6 +17,7 @@ pub mod gguf;
 mod hedge;
 mod http;
 mod kept;
+mod learned;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;

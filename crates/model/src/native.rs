@@ -4,7 +4,6 @@
 mod answer;
 mod ask;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -15,6 +14,8 @@ use genai::{Client, ModelIden, ServiceTarget};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::http::Failure;
+use crate::learned::Learned;
 use crate::providers::Key;
 use crate::refusal::Refusal;
 use crate::remote::Wire;
@@ -30,10 +31,15 @@ pub(crate) struct Native {
     key: Option<Key>,
     target: ServiceTarget,
     client: Client,
-    /// Whether the model takes a temperature. One begins with yes, and remembers a refusal.
-    has_temperature: AtomicBool,
-    /// Whether the provider decodes under a schema for this model; likewise.
-    has_schema: AtomicBool,
+    takes: Learned<Takes>,
+}
+
+/// What a model takes.
+#[derive(Clone, Copy)]
+struct Takes {
+    temperature: bool,
+    /// A schema under which the provider decodes.
+    schema: bool,
 }
 
 impl Native {
@@ -79,17 +85,24 @@ impl Native {
                     message: format!("{provider} cannot be used: {error}"),
                     hint: "name another provider".to_owned(),
                 })?,
-            has_temperature: AtomicBool::new(true),
-            has_schema: AtomicBool::new(true),
+            takes: Learned::new(Takes {
+                temperature: true,
+                schema: true,
+            }),
         })
     }
 
-    async fn once(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
+    async fn once(
+        &self,
+        takes: Takes,
+        request: &Request,
+        sink: Option<&DeltaSink>,
+    ) -> std::result::Result<Response, Failure> {
         let way = ask::Way {
             provider: &self.provider,
             kind: self.kind,
-            temperature: self.has_temperature.load(Ordering::Relaxed),
-            schema: self.has_schema.load(Ordering::Relaxed),
+            temperature: takes.temperature,
+            schema: takes.schema,
         };
         let (asked, options) = way.ask(request)?;
         let call = self
@@ -104,10 +117,11 @@ impl Native {
                 let _ = sink.send(piece);
             }
         }
-        answer.finish().map_err(|message| Error::Unreachable {
+        let finished = answer.finish();
+        Ok(finished.map_err(|message| Error::Unreachable {
             provider: self.provider.clone(),
             message,
-        })
+        })?)
     }
 
     async fn models(&self) -> Result<Vec<String>> {
@@ -149,23 +163,6 @@ impl Native {
             provider: self.provider.clone(),
             what: what.to_owned(),
         }
-    }
-
-    /// Leaves out what the model may have refused; whether there is something to leave out.
-    fn simplify(&self, error: &Error, request: &Request) -> bool {
-        let Error::Refused {
-            status: 400 | 422,
-            message,
-            ..
-        } = error
-        else {
-            return false;
-        };
-        // No provider gives a code for this; a needless second request is all that a wrong guess costs.
-        if message.contains("temperature") && self.has_temperature.swap(false, Ordering::Relaxed) {
-            return true;
-        }
-        matches!(request.output, Output::Json(_)) && self.has_schema.swap(false, Ordering::Relaxed)
     }
 
     fn error(&self, error: &genai::Error) -> Error {
@@ -232,6 +229,31 @@ impl Native {
     }
 }
 
+impl Takes {
+    /// What is left without what the model may have refused; none where there was nothing to leave out.
+    fn without(&self, failure: &Failure, request: &Request) -> Option<Takes> {
+        let Error::Refused {
+            status: 400 | 422,
+            message,
+            ..
+        } = &failure.error
+        else {
+            return None;
+        };
+        // No provider gives a code for this; a needless second request is all that a wrong guess costs.
+        if self.temperature && message.contains("temperature") {
+            return Some(Takes {
+                temperature: false,
+                ..*self
+            });
+        }
+        (self.schema && matches!(request.output, Output::Json(_))).then_some(Takes {
+            schema: false,
+            ..*self
+        })
+    }
+}
+
 /// The status that an error within a stream stands for: the stream itself had 200.
 fn status_in_stream(body: &Value) -> u16 {
     let kind = body
@@ -266,12 +288,9 @@ impl Model for Native {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
         Box::pin(async move {
-            loop {
-                match self.once(request, sink.as_ref()).await {
-                    Err(error) if self.simplify(&error, request) => {}
-                    answer => return answer,
-                }
-            }
+            let once = |takes| self.once(takes, request, sink.as_ref());
+            let simpler = |takes: &Takes, failure: &Failure| takes.without(failure, request);
+            self.takes.ask(once, simpler).await
         })
     }
 }

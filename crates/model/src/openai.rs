@@ -7,14 +7,13 @@ mod dialect;
 mod events;
 mod say;
 
-use std::sync::{Mutex, MutexGuard};
-
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::{Failure, Http};
+use crate::learned::Learned;
 use crate::providers::Key;
 use crate::remote::Wire;
 use crate::{DeltaSink, Embedded, Model, Request, Response, Result};
@@ -26,7 +25,7 @@ use events::Events;
 pub(crate) struct OpenAi {
     name: String,
     http: Http,
-    dialect: Mutex<Dialect>,
+    dialect: Learned<Dialect>,
 }
 
 impl OpenAi {
@@ -43,7 +42,7 @@ impl OpenAi {
         Ok(OpenAi {
             name: format!("{provider}:{model}"),
             http: Http::new(provider, model, base_url, key)?,
-            dialect: Mutex::default(),
+            dialect: Learned::new(Dialect::default()),
         })
     }
 
@@ -98,36 +97,16 @@ impl OpenAi {
         })
     }
 
-    /// One answer in the dialect that the server understands, which may take some tries to find out.
-    async fn answer(&self, request: &Request, sink: Option<&DeltaSink>) -> Result<Response> {
-        loop {
-            let dialect = self.dialect().clone();
-            let body = dialect.body(&self.http.provider, &self.http.model, request)?;
-            let failure = match self.stream(&body, sink).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            match dialect.without(&failure, request) {
-                Some(simpler) => *self.dialect() = simpler,
-                None => return Err(failure.error),
-            }
-        }
-    }
-
-    fn dialect(&self) -> MutexGuard<'_, Dialect> {
-        self.dialect
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     /// One answer, streamed.
-    async fn stream(
+    async fn once(
         &self,
-        body: &Value,
+        dialect: Dialect,
+        request: &Request,
         sink: Option<&DeltaSink>,
     ) -> std::result::Result<Response, Failure> {
+        let body = dialect.body(&self.http.provider, &self.http.model, request)?;
         let broken = |message: String| self.http.unreachable(message);
-        let response = self.http.send(Some(body), "chat/completions").await?;
+        let response = self.http.send(Some(&body), "chat/completions").await?;
         let mut events = Events::default();
         let mut stream = response.bytes_stream();
         while let Some(bytes) = stream.next().await {
@@ -161,7 +140,11 @@ impl Model for OpenAi {
         request: &'a Request,
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, Result<Response>> {
-        Box::pin(async move { self.answer(request, sink.as_ref()).await })
+        Box::pin(async move {
+            let once = |dialect| self.once(dialect, request, sink.as_ref());
+            let simpler = |dialect: &Dialect, failure: &Failure| dialect.without(failure, request);
+            self.dialect.ask(once, simpler).await
+        })
     }
 }
 

@@ -79,15 +79,16 @@ pub(crate) async fn call(
         };
         tokio::select! {
             biased;
-            Some(piece) = pieces.recv() => {
-                started = true;
-                pass(piece);
-            }
+            // First, so that what it says is heard in the same moment and not at the next waking.
             answer = &mut call => {
                 while let Ok(piece) = pieces.try_recv() {
                     pass(piece);
                 }
                 return answer;
+            }
+            Some(piece) = pieces.recv() => {
+                started = true;
+                pass(piece);
             }
             () = timer => {
                 return Err(timed_out(model.name(), started, silence.unwrap_or_default()));

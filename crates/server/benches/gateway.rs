@@ -62,8 +62,21 @@ fn options() -> Options {
     options
 }
 
-/// An upstream that answers at once, whole or in pieces.
-async fn upstream() -> u16 {
+/// An upstream that answers at once, whole or in pieces, on a thread of its own.
+fn upstream() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(answer_all(listener));
+    });
+    port
+}
+
+async fn answer_all(listener: std::net::TcpListener) {
     async fn answer(Json(body): Json<Value>) -> Response {
         let usage =
             json!({"prompt_tokens": 20, "completion_tokens": PIECES, "total_tokens": 20 + PIECES});
@@ -90,13 +103,11 @@ async fn upstream() -> u16 {
         let headers = [("content-type", "text/event-stream")];
         (headers, axum::body::Body::from_stream(stream)).into_response()
     }
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let listener =
         axum::serve::ListenerExt::tap_io(listener, |socket| drop(socket.set_nodelay(true)));
     let router = Router::new().route("/v1/chat/completions", post(answer));
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    port
+    axum::serve(listener, router).await.unwrap();
 }
 
 /// A port that is free now.
@@ -273,22 +284,56 @@ impl Measured {
     }
 }
 
+/// How a program is asked.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    stream: bool,
+    callers: usize,
+    /// The longest that a caller waits between an answer and its next request; it is anything up to that.
+    pause: Duration,
+}
+
+const CASES: [Case; 4] = [
+    Case::new("whole, one caller", false, 1, 0),
+    Case::new("streamed, one caller", true, 1, 0),
+    // The machine has time left: what a gateway adds to requests that meet by chance.
+    Case::new("streamed, eight callers with pauses", true, 8, 200),
+    // It has none: callers, upstream and gateway wait for each other's processors.
+    Case::new("whole, eight callers without", false, 8, 0),
+];
+
+impl Case {
+    const fn new(name: &'static str, stream: bool, callers: usize, pause_ms: u64) -> Case {
+        Case {
+            name,
+            stream,
+            callers,
+            pause: Duration::from_millis(pause_ms),
+        }
+    }
+}
+
 async fn measure(
     asked: &Asked,
     http: &reqwest::Client,
-    stream: bool,
-    at_once: usize,
+    case: Case,
     requests: usize,
     into: &mut Measured,
 ) {
     for _ in 0..50 {
-        asked.ask(http, stream).await.unwrap();
+        asked.ask(http, case.stream).await.unwrap();
     }
     let (cpu, start) = (asked.cpu(), Instant::now());
-    let callers = (0..at_once).map(|_| async {
+    let callers = (0..case.callers).map(|_| async {
         let mut latencies = Vec::new();
-        for _ in 0..requests / at_once {
-            latencies.push(asked.ask(http, stream).await.unwrap().as_secs_f64() * 1000.0);
+        for _ in 0..requests / case.callers {
+            if !case.pause.is_zero() {
+                let chance: f64 = rand::random();
+                tokio::time::sleep(case.pause.mul_f64(chance)).await;
+            }
+            let took = asked.ask(http, case.stream).await.unwrap();
+            latencies.push(took.as_secs_f64() * 1000.0);
         }
         latencies
     });
@@ -299,10 +344,11 @@ async fn measure(
     into.latencies.extend(latencies);
 }
 
-#[tokio::main]
+// The callers are on one thread, so that what they measure is not how long it takes to wake others of theirs.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let options = options();
-    let upstream = upstream().await;
+    let upstream = upstream();
     let mut all = vec![
         Asked::direct(upstream),
         Asked::plumb(&options.plumb, upstream),
@@ -319,19 +365,19 @@ async fn main() {
     }
     println!("| | p50 ms | p99 ms | added p50 | added p99 | CPU ms a request | requests/s |");
     println!("|---|---|---|---|---|---|---|");
-    for (stream, at_once) in [(false, 1), (true, 1), (false, 8)] {
+    for case in CASES {
         let mut measured: Vec<Measured> = all.iter().map(|_| Measured::default()).collect();
         for _ in 0..ROUNDS {
             for (asked, into) in all.iter().zip(&mut measured) {
-                measure(asked, &http, stream, at_once, options.requests, into).await;
+                measure(asked, &http, case, options.requests, into).await;
             }
         }
-        let form = if stream { "streamed" } else { "whole" };
         let (p50, p99) = (measured[0].percentile(50.0), measured[0].percentile(99.0));
         for (asked, measured) in all.iter().zip(&mut measured) {
             let (half, most) = (measured.percentile(50.0), measured.percentile(99.0));
             println!(
-                "| {form}, {at_once} at once: {} | {half:.2} | {most:.2} | {:.2} | {:.2} | {:.3} | {:.0} |",
+                "| {}: {} | {half:.2} | {most:.2} | {:.2} | {:.2} | {:.3} | {:.0} |",
+                case.name,
                 asked.name,
                 half - p50,
                 most - p99,

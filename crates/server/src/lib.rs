@@ -20,12 +20,16 @@ use axum::middleware;
 use axum::routing::{get, post};
 use model::Embed;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub use pool::{Open, Pool};
 pub use token::Token;
 
 /// The longest request, in bytes; pictures and documents come in base64.
 const LONGEST_REQUEST: usize = 64 << 20;
+
+/// The most threads that answer; each has connections of its own to every provider.
+const MOST_THREADS: usize = 8;
 
 /// What a server answers with.
 pub struct Server {
@@ -35,6 +39,17 @@ pub struct Server {
     pub embedders: Vec<Arc<dyn Embed>>,
     /// What callers have to show; `None` lets everybody in.
     pub token: Option<Token>,
+}
+
+impl Server {
+    /// The same server for another thread.
+    fn anew(&self) -> Server {
+        Server {
+            pool: self.pool.anew(),
+            embedders: self.embedders.clone(),
+            token: self.token.clone(),
+        }
+    }
 }
 
 /// The routes of a server.
@@ -62,7 +77,10 @@ pub fn router(server: Server) -> Router {
         .with_state(server)
 }
 
-/// Answers on `listener` until `stop`, and ends what is under way then.
+/// Answers on `listener` until `stop`, with a thread for each of the first processors. What is under way then ends.
+///
+/// A connection stays on the thread that took it, and so do those to the providers that are called for it: an
+/// answer on its way through wakes no second thread, which would cost more than all the rest.
 ///
 /// # Errors
 /// What the socket says.
@@ -71,15 +89,48 @@ pub async fn serve(
     server: Server,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    // Small pieces of an answer go out at once.
-    let listener = axum::serve::ListenerExt::tap_io(listener, |socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let serving = axum::serve(listener, router(server)).into_future();
+    let listener = listener.into_std()?;
+    let ends = CancellationToken::new();
+    // When the caller goes away, so does the server.
+    let _ends = ends.clone().drop_guard();
+    let mut threads = tokio::task::JoinSet::new();
+    for _ in 0..std::thread::available_parallelism()?
+        .get()
+        .min(MOST_THREADS)
+    {
+        let (listener, server, ends) = (listener.try_clone()?, server.anew(), ends.clone());
+        threads.spawn_blocking(move || thread(listener, server, &ends));
+    }
     tokio::select! {
-        served = serving => served,
+        Some(ended) = threads.join_next() => ended?,
         () = stop => Ok(()),
     }
+}
+
+/// One of the threads that answer.
+fn thread(
+    listener: std::net::TcpListener,
+    server: Server,
+    ends: &CancellationToken,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        for name in server.pool.names() {
+            // Whoever asks for it hears of what goes wrong.
+            let _ = server.pool.get(name).await;
+        }
+        // Small pieces of an answer go out at once.
+        let listener =
+            axum::serve::ListenerExt::tap_io(TcpListener::from_std(listener)?, |socket| {
+                drop(socket.set_nodelay(true))
+            });
+        tokio::select! {
+            served = axum::serve(listener, router(server)).into_future() => served,
+            () = ends.cancelled() => Ok(()),
+        }
+    })
 }
 
 /// Whether only programs on this machine can reach an address.

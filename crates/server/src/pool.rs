@@ -1,4 +1,4 @@
-//! Models that are opened once and shared by all callers.
+//! Models that are opened once and shared by all callers of a thread.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{Error, Model};
 use tokio::sync::OnceCell;
 
-/// Opens a model by its `provider:name`. May take seconds and block.
+/// Opens a model by its `provider:name`. May take seconds and block; each thread of a server opens its own.
 pub type Open = dyn Fn(&str) -> Result<Arc<dyn Model>, Error> + Send + Sync;
 
 type Slot = Arc<OnceCell<Arc<dyn Model>>>;
@@ -32,6 +32,16 @@ impl Pool {
             open: Arc::new(open),
             names,
             any,
+            slots: Mutex::default(),
+        }
+    }
+
+    /// The same pool with nothing opened.
+    pub(crate) fn anew(&self) -> Pool {
+        Pool {
+            open: Arc::clone(&self.open),
+            names: self.names.clone(),
+            any: self.any,
             slots: Mutex::default(),
         }
     }

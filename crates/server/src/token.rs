@@ -12,6 +12,7 @@ use crate::Server;
 use crate::error::ApiError;
 
 /// A bearer token. Neither shown nor logged.
+#[derive(Clone)]
 pub struct Token(blake3::Hash);
 
 impl Token {

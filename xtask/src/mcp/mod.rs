@@ -3,7 +3,7 @@
 //!
 //! The client is driven as a user drives it: `plumb.toml` names the suite's server, then `plumb mcp approve`, `plumb
 //! mcp call`, and `plumb mcp login` where the server wants it (`client`). The server is `plumb mcp` with agents
-//! whose model is a stub (`stub`). What is expected to fail, and why, stands in
+//! whose model is a stub (`stub`), and with a server that it passes on (`server.py` of the tests). What is expected to fail, and why, stands in
 //! `crates/cli/tests/conformance/expected-VERSION.yml`.
 
 mod client;
@@ -171,6 +171,14 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
     let model = stub::start()?;
     let project = workspace::cache()?.join("mcp-conformance/server");
     std::fs::create_dir_all(&project)?;
+    let fixture = root.join("crates/cli/tests/conformance/server.py");
+    let file = format!("[mcp.suite]\ncommand = [\"python3\", {:?}]\n", fixture);
+    std::fs::write(project.join("plumb.toml"), file)?;
+    let mut approving = Command::new(plumb);
+    approving
+        .args(["mcp", "approve", "suite", "--yes", "--project"])
+        .arg(&project);
+    workspace::output(approving.current_dir(&project))?;
     let mut server = Command::new(plumb);
     server
         .args([
@@ -181,7 +189,7 @@ fn serve(root: &Path, plumb: &Path) -> Result<(Serving, String)> {
             "--base-url",
             &model,
         ])
-        .args(["--model", "openai:stub"])
+        .args(["--model", "openai:stub", "--server", "suite"])
         .arg(root.join("crates/cli/tests/conformance/agents"))
         .arg("--project")
         .arg(&project)

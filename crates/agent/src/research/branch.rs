@@ -18,9 +18,6 @@ use crate::{Result, call};
 /// A note this sure ends the search.
 const SURE: f32 = 0.4;
 
-/// Passages that a search brings, to be ranked together with those of the other searches.
-const FOUND: usize = 24;
-
 /// What a branch brings home.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -110,20 +107,20 @@ impl Searching<'_> {
     /// stands around the passages that came `nearest` so far.
     async fn search(&self, run: &Run, nearest: &[Passage]) -> Result<Vec<Passage>> {
         let mut queries = queries(run, self.tools, self.question, self.round).await?;
-        let mut passages = Vec::new();
         for query in &queries {
             (self.tools.progress)(Progress::Searching {
                 branch: self.index,
                 query: query.clone(),
             });
-            passages.push(library::search(run, self.tools, self.input, query, FOUND).await?);
         }
+        let mut around = Vec::new();
         if self.round > 0 {
-            passages.push(library::around(run, self.tools, nearest).await?);
-            // The sentences are held against the question itself, too.
+            around = library::around(run, self.tools, nearest).await?;
+            // What is found is held against the question itself, too.
             queries.push(self.question.to_owned());
         }
-        library::rerank(run, self.tools, &queries, passages).await
+        let (tools, input) = (self.tools, self.input);
+        library::search(run, tools, input, self.question, queries, &around).await
     }
 }
 

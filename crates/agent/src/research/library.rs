@@ -1,8 +1,8 @@
 //! The documents as steps of a run: reading them, searching them, reading around a hit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use journal::{Effect, Run, StepError};
 use knowledge::{Passage, SearchOptions};
@@ -52,68 +52,52 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Passages that a search brings: those of a round, and as many again that an earlier round has read.
+const FOUND: usize = 48;
+
+/// How long a search may take to embed passages that have no vector yet. It is a few hundred at most.
+const EMBED_WITHIN: Duration = Duration::from_secs(15);
+
 #[derive(Serialize)]
 struct Searched<'a> {
-    query: &'a str,
+    queries: &'a [String],
+    also: &'a [String],
     paths: &'a [std::path::PathBuf],
     limit: usize,
 }
 
-/// Searches the documents of the run.
+/// Searches the documents of the run in several wordings of `question`; `also` is ranked beside what they find.
 pub(super) async fn search(
     run: &Run,
     tools: &Tools,
     input: &Input,
-    query: &str,
-    limit: usize,
+    question: &str,
+    queries: Vec<String>,
+    also: &[Passage],
 ) -> Result<Vec<Passage>> {
+    let also: Vec<String> = also.iter().map(|passage| passage.id.clone()).collect();
     let asked = Searched {
-        query,
+        queries: &queries,
+        also: &also,
         paths: &input.paths,
-        limit,
+        limit: FOUND,
     };
     let library = tools.library.clone();
-    let options = SearchOptions {
-        limit,
+    let mut options = SearchOptions {
+        limit: FOUND,
         under: input.paths.clone(),
+        embed_within: EMBED_WITHIN,
         ..SearchOptions::default()
     };
+    options.fusion.candidates *= queries.len();
+    let (queries, also) = (queries.clone(), also.clone());
     let passages = run
         .step("search", Effect::Read, &asked, |context| async move {
-            context.attribute("title", query);
-            let query = query.to_owned();
-            let hits = blocking(move || library.search(&query, &options)).await?;
-            Ok(hits.into_iter().map(|hit| hit.passage).collect::<Vec<_>>())
+            context.attribute("title", question);
+            blocking(move || library.search_together(&queries, &also, &options)).await
         })
         .await?;
     Ok(passages)
-}
-
-/// One order out of what several searches found, best first; `queries` is what it is held against.
-pub(super) async fn rerank(
-    run: &Run,
-    tools: &Tools,
-    queries: &[String],
-    lists: Vec<Vec<Passage>>,
-) -> Result<Vec<Passage>> {
-    let ids = |list: &Vec<Passage>| list.iter().map(|p| p.id.clone()).collect::<Vec<_>>();
-    let asked = (queries, lists.iter().map(ids).collect::<Vec<_>>());
-    let found: HashMap<String, Passage> = lists
-        .iter()
-        .flatten()
-        .map(|passage| (passage.id.clone(), passage.clone()))
-        .collect();
-    let library = tools.library.clone();
-    let queries = queries.to_vec();
-    let order: Vec<String> = run
-        .step("rerank", Effect::Read, &asked, |context| async move {
-            context.attribute("title", "what was found, by its nearest sentence");
-            let ranked = blocking(move || library.rerank(&queries, &lists)).await?;
-            Ok(ranked.into_iter().map(|passage| passage.id).collect())
-        })
-        .await?;
-    let passages = order.iter().filter_map(|id| found.get(id).cloned());
-    Ok(passages.collect())
 }
 
 /// The neighbours of the passages that came nearest to an answer.

@@ -14,6 +14,7 @@ use super::Provider;
     after_help = "Examples:
   plumb mcp agents/
   plumb mcp support.md --listen 127.0.0.1:8421
+  plumb mcp --server mail --server git
   plumb mcp list
   plumb mcp approve mail
 
@@ -28,6 +29,9 @@ pub struct Mcp {
     /// Agents' files, or folders of them; each is a tool
     #[arg(value_name = "AGENT.md")]
     pub agents: Vec<PathBuf>,
+    /// Also pass on this MCP server of plumb.toml: its approved tools, its resources and prompts; may be repeated
+    #[arg(long = "server", value_name = "NAME")]
+    pub servers: Vec<String>,
     /// Do not serve the library's tools
     #[arg(long)]
     pub no_library: bool,

@@ -39,13 +39,13 @@ pub fn shown(question: &OpenQuestion) -> String {
     text.push_str(&format!("  answer like: {}\n", question.schema));
     if let Some(expires_ms) = question.expires_ms {
         let otherwise = match &question.default {
-            Some(default) => format!("then {default} is taken"),
-            None => "then it fails".to_owned(),
+            Some(default) => format!("{default} is taken"),
+            None => "it fails".to_owned(),
         };
-        text.push_str(&format!(
-            "  expires {}, {otherwise}\n",
-            view::time(expires_ms)
-        ));
+        text.push_str(&match expires_ms > view::now_ms() {
+            true => format!("  expires {}, then {otherwise}\n", view::time(expires_ms)),
+            false => format!("  has expired: {otherwise} once the run goes on\n"),
+        });
     }
     text.push_str(&format!(
         "  plumb answer {} '{}' '<json>'\n",

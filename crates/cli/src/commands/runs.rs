@@ -299,13 +299,18 @@ fn status(run: &RunRecord) -> &'static str {
     run.status.as_str()
 }
 
-/// The question of a research run, else the agent's name.
+/// The first words of a research run's question, else the agent's name and those of its input.
 fn title(run: &RunRecord) -> String {
+    const MOST_CHARACTERS: usize = 200;
     let said = |field: &str| run.input.get(field).and_then(Value::as_str);
-    match (said("question"), said("text")) {
+    let title = match (said("question"), said("text")) {
         (Some(question), _) => question.to_owned(),
         (None, Some(text)) => format!("{}: {}", run.agent, text.lines().next().unwrap_or_default()),
         (None, None) => run.agent.clone(),
+    };
+    match title.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{} …", title.get(..end).unwrap_or_default().trim_end()),
+        None => title,
     }
 }
 

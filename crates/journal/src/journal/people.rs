@@ -138,7 +138,7 @@ impl Journal {
                 for node in &packed {
                     ground.node(node)?;
                 }
-                let mut events = vec![ground.end_step(key, &id, &event, notice.clone())?];
+                let mut events = vec![ground.append(key, &id, &event, notice.clone())?];
                 if let Some((raises, most)) = &raise {
                     events.extend(ground.raise(&raises.run, raises.dimension, *most)?);
                 }
@@ -213,7 +213,7 @@ impl Journal {
                 let events = match kind {
                     Kind::StepFinished => {
                         ground.spend(&ledgers, reserved.amounts())?;
-                        ground.end_step(key, &id, &event, notice.clone())?
+                        ground.append(key, &id, &event, notice.clone())?
                     }
                     _ => ground.append(key, &id, &event, notice.clone())?,
                 };
@@ -356,29 +356,13 @@ impl Ground<'_> {
         notice: EventKind,
     ) -> rusqlite::Result<Event> {
         let seq = self.insert(key, event, event.digest(id))?;
-        self.transaction
-            .prepare_cached("UPDATE run SET updated_ms = max(updated_ms, ?2) WHERE key = ?1")?
-            .execute(params![key, event.at_ms])?;
+        self.count_up(key)?;
         Ok(Event {
             seq,
             run: id.clone(),
             at_ms: event.at_ms,
             kind: notice,
         })
-    }
-
-    /// Like `append`, for the end of a step.
-    fn end_step(
-        &self,
-        key: i64,
-        id: &RunId,
-        event: &EventRow,
-        notice: EventKind,
-    ) -> rusqlite::Result<Event> {
-        self.transaction
-            .prepare_cached("UPDATE run SET finished_steps = finished_steps + 1 WHERE key = ?1")?
-            .execute([key])?;
-        self.append(key, id, event, notice)
     }
 
     /// Raises a limit, and wakes those that wait for that.

@@ -5,7 +5,9 @@
 //! each run, and a commit for 64 runs had to write 64 of them. The price is a look into each block from
 //! the run's first on, which takes some microseconds.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
+
+use super::event::Kind;
 
 /// Events in a block. The schema says the same number.
 pub(super) const BLOCK: i64 = 4096;
@@ -41,6 +43,55 @@ pub(super) fn last_of(connection: &Connection, key: i64) -> rusqlite::Result<Opt
         }
     }
     Ok(None)
+}
+
+/// What the events of a run add up to that its row does not count yet.
+#[derive(Debug, Default)]
+pub(super) struct Uncounted {
+    /// Steps begun.
+    pub(super) begun: i64,
+    /// Steps that have ended, with a result or an error.
+    pub(super) ended: i64,
+    /// When the latest of them was written; none: there are none.
+    pub(super) at_ms: Option<i64>,
+    /// The number of the last of them.
+    pub(super) last: Option<i64>,
+}
+
+/// Adds up what the row of a run does not count yet.
+pub(super) fn uncounted(connection: &Connection, key: i64) -> rusqlite::Result<Uncounted> {
+    let counted: i64 = connection
+        .prepare_cached("SELECT counted_seq FROM run WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE kind = ?4), count(*) FILTER (WHERE kind IN (?5, ?6)), \
+         max(at_ms), max(seq) FROM event WHERE {IN_BLOCK} AND seq > ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let [begun, finished, failed] =
+        [Kind::StepStarted, Kind::StepFinished, Kind::StepFailed].map(Kind::code);
+    let mut sum = Uncounted::default();
+    let first = counted.saturating_add(1).max(0) / BLOCK;
+    for block in blocks(connection, key)?.filter(|block| *block >= first) {
+        let found = statement.query_row(
+            params![block, key, counted, begun, finished, failed],
+            |row| {
+                Ok(Uncounted {
+                    begun: row.get(0)?,
+                    ended: row.get(1)?,
+                    at_ms: row.get(2)?,
+                    last: row.get(3)?,
+                })
+            },
+        )?;
+        sum = Uncounted {
+            begun: sum.begun + found.begun,
+            ended: sum.ended + found.ended,
+            at_ms: sum.at_ms.max(found.at_ms),
+            last: sum.last.max(found.last),
+        };
+    }
+    Ok(sum)
 }
 
 /// The bytes of the events of a run, without their payloads.

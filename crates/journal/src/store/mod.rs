@@ -423,20 +423,20 @@ impl Store {
     }
 
     /// Writes an event and comes back when it is on disk.
-    pub(crate) async fn append(&self, run: &RunKey, record: Record) -> Result<()> {
+    pub(crate) async fn append(&self, run: &Arc<RunKey>, record: Record) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.queue(run, record, Some(reply)).await?;
         answer.await.map_err(|_| Error::Gone)?
     }
 
     /// Writes an event with the next group. Should that fail, the run's fate is sealed.
-    pub(crate) async fn append_later(&self, run: &RunKey, record: Record) -> Result<()> {
+    pub(crate) async fn append_later(&self, run: &Arc<RunKey>, record: Record) -> Result<()> {
         self.queue(run, record, None).await
     }
 
     async fn queue(
         &self,
-        run: &RunKey,
+        run: &Arc<RunKey>,
         record: Record,
         reply: Option<oneshot::Sender<Result<()>>>,
     ) -> Result<()> {
@@ -451,7 +451,7 @@ impl Store {
         self.send(Command::Append(Box::new(append)))
     }
 
-    fn to_append(&self, run: &RunKey, record: Record) -> Result<Append> {
+    fn to_append(&self, run: &Arc<RunKey>, record: Record) -> Result<Append> {
         let Record {
             mut event,
             nodes,
@@ -476,7 +476,7 @@ impl Store {
             None => None,
         };
         Ok(Append {
-            run: run.clone(),
+            run: Arc::clone(run),
             digest: event.digest(&run.id),
             event,
             nodes,

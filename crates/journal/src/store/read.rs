@@ -16,7 +16,7 @@ use self::row::{EVENT_COLUMNS, RUN_COLUMNS, event_columns, run_columns, unreadab
 pub(in crate::store) use self::source::unpack;
 use self::source::{Inline, Source};
 pub(crate) use self::steps::Payloads;
-use super::blocks::{IN_BLOCK, blocks};
+use super::blocks::{IN_BLOCK, blocks, uncounted};
 use super::event::EventRow;
 use crate::lease::Holder;
 use crate::list::Recalled;
@@ -138,6 +138,12 @@ impl Reader<'_> {
         ended: Option<i64>,
     ) -> Result<()> {
         record.held_by = holder_of(self.connection, key, self.now_ms, self.holder).map_err(at)?;
+        if record.status == RunStatus::Running {
+            let more = uncounted(self.connection, key).map_err(at)?;
+            record.steps += more.begun.unsigned_abs();
+            record.finished_steps += more.ended.unsigned_abs();
+            record.updated_ms = record.updated_ms.max(more.at_ms.unwrap_or(i64::MIN));
+        }
         let id = record.id.clone();
         let place = "its start";
         let mut body = self.decode(&id, place, &self.event(&id, started, place)?.body)?;

@@ -5,7 +5,7 @@
 //! (another process took the run over, the run has ended) leaves the others of its group alone; when
 //! SQLite refuses a group, its commands are tried one by one, so that each gets its own answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use self::ending::delete_run;
 pub(crate) use self::ending::{cancel_run, wake};
 pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
 use self::pace::Pace;
+use self::rows::count_up;
 pub(crate) use self::rows::insert_event;
 use super::event::{EventRow, Notice};
 use super::{RunKey, Running, Token};
@@ -37,6 +38,8 @@ mod rows;
 
 /// Commands in a group at most.
 const GROUP: usize = 1024;
+/// Events of a run that its row may leave out of its sums: a commit need not write every run's row.
+const UNCOUNTED: u32 = 512;
 /// How long an append that nobody waits for may wait for company.
 const LINGER: Duration = Duration::from_millis(40);
 
@@ -76,7 +79,7 @@ pub(crate) struct Take {
 
 /// Write an event.
 pub(crate) struct Append {
-    pub(crate) run: RunKey,
+    pub(crate) run: Arc<RunKey>,
     pub(crate) event: EventRow,
     pub(crate) digest: i64,
     pub(crate) nodes: Nodes,
@@ -161,6 +164,8 @@ pub(crate) struct Writer {
     owner: Token,
     /// The leases that this writer has given out.
     held: HashSet<Token>,
+    /// How many events have been written of runs since they were last counted up.
+    uncounted: HashMap<i64, u32>,
     /// Leases found to be ours when the database stood at `data_version`; empty after a failure.
     ours: HashSet<Token>,
     data_version: i64,
@@ -189,6 +194,7 @@ impl Writer {
             holder,
             owner: rand::random(),
             held: HashSet::new(),
+            uncounted: HashMap::new(),
             ours: HashSet::new(),
             data_version: 0,
             collections,
@@ -218,7 +224,6 @@ impl Writer {
             if !group.is_empty() {
                 self.pace.begin(&group);
                 self.commit(std::mem::take(&mut group));
-                self.pace.end();
             }
             if Instant::now() >= self.next_renewal {
                 self.renew();
@@ -275,8 +280,10 @@ impl Writer {
         match self.attempt(&mut group) {
             Ok((outcomes, swept)) => {
                 let readies = group.iter().any(Command::readies);
+                // Taking them apart takes longer than answering them all.
+                let mut spent = Vec::with_capacity(group.len());
                 for (command, outcome) in group.into_iter().zip(outcomes) {
-                    self.settle(command, outcome, swept);
+                    spent.extend(self.settle(command, outcome, swept));
                 }
                 if readies {
                     self.ready.notify_waiters();
@@ -312,6 +319,7 @@ impl Writer {
             owner: self.owner,
             now_ms,
             expires_ms,
+            told: self.options.probe.is_some() || self.events.receiver_count() > 0,
         };
         let mut group = Group::default();
         // Changes when another connection has written: then every lease is looked at again.
@@ -330,16 +338,21 @@ impl Writer {
         for command in commands {
             outcomes.push(apply(&transaction, &lease, &mut group, command)?);
         }
-        for (key, tally) in &group.tallies {
-            transaction
-                .prepare_cached(
-                    "UPDATE run SET steps = steps + ?2, finished_steps = finished_steps + ?3, \
-                     updated_ms = max(updated_ms, ?4) WHERE key = ?1",
-                )?
-                .execute(params![key, tally.begun, tally.ended, tally.at_ms])?;
+        for (key, events) in &group.appended {
+            let uncounted = self.uncounted.entry(*key).or_default();
+            *uncounted += events;
+            if *uncounted >= UNCOUNTED {
+                count_up(&transaction, *key)?;
+                *uncounted = 0;
+            }
+        }
+        for key in &group.counted {
+            self.uncounted.remove(key);
         }
         probe(&self.options, Moment::Before, &outcomes)?;
+        let start = Instant::now();
         transaction.commit()?;
+        self.pace.took(start.elapsed());
         // After the commit, nothing can be taken back.
         let _ = probe(&self.options, Moment::After, &outcomes);
         self.ours = group.ours;
@@ -350,9 +363,18 @@ impl Writer {
     }
 
     /// Tells everybody what became of a command. When payloads have been `swept` in its group, those
-    /// that it wrote may be gone already.
-    fn settle(&mut self, command: Command, outcome: Result<Written>, swept: bool) {
+    /// that it wrote may be gone already. Gives what is left of it.
+    fn settle(
+        &mut self,
+        command: Command,
+        outcome: Result<Written>,
+        swept: bool,
+    ) -> Option<Box<Append>> {
         match command {
+            Command::Append(mut append) => {
+                self.settle_append(&mut append, outcome, swept);
+                return Some(append);
+            }
             Command::Begin(begin, reply) => {
                 if outcome.is_ok() {
                     self.held.extend(begin.token);
@@ -384,8 +406,8 @@ impl Writer {
                     tracing::warn!(%error, "a run's lease was not given back; it expires");
                 }
             }
-            Command::Append(append) => self.settle_append(*append, outcome, swept),
         }
+        None
     }
 
     /// Gives the lease of a run back whose caller went away before it was started or taken up.
@@ -395,7 +417,7 @@ impl Writer {
         }
     }
 
-    fn settle_append(&mut self, append: Append, outcome: Result<Written>, swept: bool) {
+    fn settle_append(&mut self, append: &mut Append, outcome: Result<Written>, swept: bool) {
         match &outcome {
             Ok(_) => {
                 if !swept {
@@ -417,7 +439,7 @@ impl Writer {
             }
         }
         self.answer(outcome, |written| {
-            if let Some(reply) = append.reply {
+            if let Some(reply) = append.reply.take() {
                 // A step that was dropped meanwhile does not wait any more.
                 let _ = reply.send(written.map(|_| ()));
             }

@@ -436,6 +436,12 @@ fn version_3_reads_resumes_replays_and_imports() {
     reads_resumes_replays_and_imports("v3");
 }
 
+/// What differs from version 3 is when the rows of runs are brought up to date.
+#[test]
+fn version_4_reads_resumes_replays_and_imports() {
+    reads_resumes_replays_and_imports("v4");
+}
+
 fn reads_resumes_replays_and_imports(version: &str) {
     let folder = folder(version);
     let (file, expected) = (folder.join("journal.db"), folder.join("expected.json"));

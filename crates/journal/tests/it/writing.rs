@@ -7,7 +7,7 @@ use journal::{Effect, Journal, List, Moment, Options, Run};
 use serde_json::{Value, json};
 
 use crate::caring::findings;
-use crate::support::{Bench, block_on, new_run};
+use crate::support::{Bench, block_on, new_run, say};
 
 /// Words in an order of their own, so that nothing compresses away what the test is about.
 fn message(number: usize) -> Value {
@@ -340,5 +340,37 @@ fn a_run_whose_events_are_far_apart_is_whole() {
 
         assert_eq!(journal.collect(i64::MAX).await.unwrap().runs, 2);
         assert_eq!(bench.number("SELECT count(*) FROM event"), 0);
+    });
+}
+
+/// A commit need not write the row of every run in it; whoever asks is told all the same.
+#[test]
+fn the_row_of_a_run_may_lag_and_what_is_told_of_it_does_not() {
+    block_on(async {
+        let bench = Bench::new();
+        let journal = bench.open();
+        let run = journal.start(new_run("busy")).await.unwrap();
+        let row = "SELECT finished_steps FROM run WHERE id = 'busy'";
+        let (mut counted, mut lags) = (0, 0);
+        for step in 1..=400 {
+            say(&run, "step").await.unwrap();
+            if step % 50 == 0 {
+                let told = journal.run("busy").await.unwrap();
+                assert_eq!((told.steps, told.finished_steps), (step, step));
+                let last = journal.steps(run.id()).await.unwrap().pop().unwrap();
+                assert_eq!(Some(told.updated_ms), last.finished_ms);
+                assert_eq!(findings(&journal).await, []);
+                let before = std::mem::replace(&mut counted, bench.number(row));
+                lags += u64::from(counted == before);
+            }
+        }
+        assert!(counted > 0 && lags > 0, "{counted} counted, {lags} lags");
+        drop((run, journal));
+        assert_eq!(bench.number(row), 400, "who lets a run go counts it up");
+        let journal = bench.open();
+        let run = journal.resume("busy").await.unwrap();
+        run.park("enough").await.unwrap();
+        assert_eq!(journal.run("busy").await.unwrap().finished_steps, 400);
+        assert_eq!(findings(&journal).await, []);
     });
 }

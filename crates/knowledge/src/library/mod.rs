@@ -5,7 +5,7 @@
 //!
 //! - [`Library::index`] (`indexing.rs`) brings the library up to date with files and folders;
 //! - [`Library::search`] (`searching.rs`) finds passages;
-//! - [`Library::rerank`] (`reranking.rs`) makes one order out of several searches;
+//! - [`Library::search_together`] (`together.rs`) searches in several wordings at once;
 //! - [`Library::fill_vectors`] (`filling.rs`) computes the embeddings that are still missing.
 //!
 //! What it does not do: read file formats ([`crate::read`]), cut passages ([`crate::passages`]), check
@@ -14,12 +14,12 @@
 mod filling;
 mod indexing;
 mod report;
-mod reranking;
 mod searching;
 mod sources;
 mod syncing;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};

@@ -78,7 +78,7 @@ impl Default for Fusion {
             k: 10.0,
             keywords: 1.0,
             vectors: 1.0,
-            candidates: 30,
+            candidates: 100,
         }
     }
 }
@@ -107,7 +107,7 @@ pub(super) struct Scope {
 }
 
 /// How many passages each index proposes.
-const DEPTH: usize = 100;
+pub(super) const DEPTH: usize = 100;
 
 impl Library {
     /// The passages that answer `query` best, best first.
@@ -131,7 +131,10 @@ impl Library {
         let by_vectors = match embeddings {
             None => Vec::new(),
             Some(embeddings) => {
-                self.by_vectors(query, embeddings, &by_keywords, &scope, options)?
+                let vector = embeddings.embed_query(query)?;
+                let lists = std::slice::from_ref(&by_keywords);
+                let orders = self.by_vectors(&[vector], lists, embeddings, &scope, options)?;
+                orders.into_iter().next().unwrap_or_default()
             }
         };
         let fusion = &options.fusion;
@@ -183,7 +186,7 @@ impl Library {
     }
 
     /// Ranks by keywords; an index that fails is made anew, once.
-    fn by_keywords(&self, query: &str, limit: usize, scope: &Scope) -> Result<Vec<u64>> {
+    pub(super) fn by_keywords(&self, query: &str, limit: usize, scope: &Scope) -> Result<Vec<u64>> {
         let weights = Weights::default();
         let search = || {
             self.0
@@ -201,39 +204,25 @@ impl Library {
         Ok(hits.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Ranks by cosine what the vector index proposes and the best of `by_keywords`.
-    fn by_vectors(
+    /// For each query, ranks by cosine what the vector index proposes and what is in `lists`, which are best
+    /// first.
+    pub(super) fn by_vectors(
         &self,
-        query: &str,
+        queries: &[Vec<f32>],
+        lists: &[Vec<u64>],
         embeddings: &Embeddings,
-        by_keywords: &[u64],
         scope: &Scope,
         options: &SearchOptions,
-    ) -> Result<Vec<u64>> {
+    ) -> Result<Vec<Vec<u64>>> {
         let started = Instant::now();
-        let query = embeddings.embed_query(query)?;
         self.refresh_vectors(embeddings)?;
-        let allowed = match &scope.documents {
-            None => None,
-            Some(documents) => Some(self.contents(scope, documents)?),
-        };
-        let near = self
-            .0
-            .vectors
-            .search(&query, options.limit.max(DEPTH), allowed);
-        let near: Vec<Located> = self.0.store.passages_with(&near)?;
-        let inside = |place: &&Located| {
-            scope
-                .documents
-                .as_ref()
-                .is_none_or(|all| all.contains(&place.document))
-        };
-        let near_ids: Vec<u64> = near.iter().filter(inside).map(|place| place.id).collect();
+        let near = self.near(queries, scope, options.limit.max(DEPTH))?;
         // Where few passages have a vector, those that have one are near only by accident.
-        let proposed = rank(
-            &[(by_keywords, 1.0), (&near_ids, self.coverage()?)],
-            options.fusion.k,
-        );
+        let coverage = self.coverage()?;
+        let rankings: Vec<(&[u64], f32)> = (lists.iter().map(|list| (list.as_slice(), 1.0)))
+            .chain(near.iter().map(|list| (list.as_slice(), coverage)))
+            .collect();
+        let proposed = rank(&rankings, options.fusion.k);
         let ids: Vec<u64> = proposed.into_iter().map(|(id, _)| id).collect();
         let candidates = self.0.store.locate(&ids)?;
         let mut vectors = self
@@ -247,15 +236,45 @@ impl Library {
             .collect();
         let deadline = started + options.embed_within;
         vectors.extend(self.embed_missing(embeddings, &missing, deadline)?);
-        let mut ranked: Vec<(f32, u64)> = Vec::with_capacity(candidates.len());
-        for place in &candidates {
-            let vector = vectors
-                .get(&place.content)
-                .and_then(|packed| quantised::unpack(packed));
-            ranked.extend(vector.map(|vector| (quantised::product(&query, &vector), place.id)));
+        let placed = |place: &Located| {
+            let packed = vectors.get(&place.content)?;
+            Some((place.id, quantised::unpack(packed)?))
+        };
+        let placed: Vec<(u64, Vec<f32>)> = candidates.iter().filter_map(placed).collect();
+        let order = |query: &Vec<f32>| {
+            let near = |(id, vector): &(u64, Vec<f32>)| (quantised::product(query, vector), *id);
+            let mut order: Vec<(f32, u64)> = placed.iter().map(near).collect();
+            order.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(one.cmp(other)));
+            order.into_iter().map(|(_, id)| id).collect()
+        };
+        Ok(queries.iter().map(order).collect())
+    }
+
+    /// For each query, the passages of the scope that the vector index proposes, the nearest first.
+    fn near(&self, queries: &[Vec<f32>], scope: &Scope, limit: usize) -> Result<Vec<Vec<u64>>> {
+        let allowed = match &scope.documents {
+            None => None,
+            Some(documents) => Some(self.contents(scope, documents)?),
+        };
+        let mut near = Vec::with_capacity(queries.len());
+        for query in queries {
+            let found = self.0.vectors.search(query, limit, allowed);
+            let inside = |place: &Located| {
+                scope
+                    .documents
+                    .as_ref()
+                    .is_none_or(|all| all.contains(&place.document))
+            };
+            let places = self.0.store.passages_with(&found)?;
+            near.push(
+                places
+                    .into_iter()
+                    .filter(inside)
+                    .map(|place| place.id)
+                    .collect(),
+            );
         }
-        ranked.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(one.cmp(other)));
-        Ok(ranked.into_iter().map(|(_, id)| id).collect())
+        Ok(near)
     }
 
     /// Which part of the library has vectors, 0..1.
@@ -304,7 +323,7 @@ impl Library {
     }
 
     /// The documents below the paths; kept from one search to the next.
-    fn scope(&self, under: &[PathBuf]) -> Result<Arc<Scope>> {
+    pub(super) fn scope(&self, under: &[PathBuf]) -> Result<Arc<Scope>> {
         let generation = self.0.store.generation()?;
         let under: Vec<String> = under
             .iter()

@@ -473,6 +473,34 @@ fn candidates_are_embedded_on_demand_and_kept() {
     );
 }
 
+/// The files of what these wordings find together, in order.
+fn together(library: &Library, queries: &[&str], also: &[String]) -> Vec<String> {
+    let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
+    let options = SearchOptions::default();
+    let found = library.search_together(&queries, also, &options).unwrap();
+    found.into_iter().map(|passage| passage.file).collect()
+}
+
+#[test]
+fn wordings_find_together_what_each_finds_and_the_same_words_once() {
+    let folder = database();
+    folder.write(
+        "copies/vacuum.txt",
+        "Vacuum reclaims the storage of\ndead rows.\n",
+    );
+    let library = folder.library();
+    index(&library, folder.folder.path());
+    let found = together(&library, &["bake bread", "dead rows"], &[]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().any(|file| file.ends_with("vacuum.txt")));
+    assert!(found.contains(&"notes/bread.txt".to_owned()));
+    // What is named beside them is ranked, too; what is no passage is left out.
+    let log = search(&library, "flushed", &[])[0].passage.id.clone();
+    let also = [log, "ffffffffffffffff".to_owned(), "none".to_owned()];
+    assert_eq!(together(&library, &["penguins"], &also), ["docs/log.txt"]);
+    assert!(together(&library, &[], &[]).is_empty());
+}
+
 #[test]
 fn vectors_survive_renames_kills_and_damage() {
     let Some(model) = model_files() else { return };

@@ -11,7 +11,7 @@ use rmcp::model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tool::{Asks, Spec, Told, Wanted};
+use tool::{Asks, Told, Wanted};
 
 /// What a client carries for us between two requests, sealed.
 #[derive(Serialize, Deserialize)]
@@ -25,11 +25,11 @@ struct Carried {
 pub(super) fn required(
     codec: &RequestStateCodec,
     asks: &Asks,
-    spec: &Spec,
+    tool: &str,
     arguments: &Value,
 ) -> Result<InputRequiredResult, ErrorData> {
     let carried = Carried {
-        tool: spec.shown_name(),
+        tool: tool.to_owned(),
         arguments: arguments.clone(),
         asks: asks.clone(),
     };
@@ -42,14 +42,24 @@ pub(super) fn required(
     Ok(InputRequiredResult::new(Some(requests), Some(sealed)))
 }
 
-/// What a client brings back; none where it comes for the first time.
-pub(super) fn told(
+/// Where a call stands.
+pub(super) enum Standing {
+    /// It comes for the first time.
+    New,
+    /// The client brings back what was asked.
+    Told(Told),
+    /// The client brings back less than that, and is asked again.
+    Short(Asks),
+}
+
+/// What a client brings back.
+pub(super) fn standing(
     codec: &RequestStateCodec,
     request: &CallToolRequestParams,
     arguments: &Value,
-) -> Result<Option<Told>, ErrorData> {
+) -> Result<Standing, ErrorData> {
     let Some(sealed) = &request.request_state else {
-        return Ok(None);
+        return Ok(Standing::New);
     };
     let wrong = |said: &str| ErrorData::invalid_params(said.to_owned(), None);
     let carried: Carried = codec
@@ -61,14 +71,15 @@ pub(super) fn told(
     let responses = request.input_responses.as_ref();
     let mut answers = BTreeMap::new();
     for (name, wanted) in &carried.asks.questions {
-        let response = responses.and_then(|responses| responses.get(name));
-        let response = response.ok_or_else(|| wrong(&format!("the inputResponses lack {name}")))?;
+        let Some(response) = responses.and_then(|responses| responses.get(name)) else {
+            return Ok(Standing::Short(carried.asks));
+        };
         let result = ElicitResult::deserialize(response)
             .map_err(|error| wrong(&format!("the response {name}: {error}")))?;
         let answer = answer(wanted, &result).map_err(|said| wrong(&said))?;
         answers.insert(name.clone(), answer);
     }
-    Ok(Some(Told {
+    Ok(Standing::Told(Told {
         answers,
         state: carried.asks.state,
     }))
@@ -84,7 +95,18 @@ enum Form {
     Json,
 }
 
+/// The schema of an answer, without the ways to decline that stand beside it: the protocol has its own.
+fn accepted(schema: &Value) -> (&Value, bool) {
+    match schema["anyOf"].as_array().map(Vec::as_slice) {
+        Some([accepted, other]) if other["enum"] == json!(["decline", "cancel"]) => {
+            (accepted, true)
+        }
+        _ => (schema, false),
+    }
+}
+
 fn form(schema: &Value) -> Form {
+    let (schema, _) = accepted(schema);
     let fields = schema["properties"].as_object();
     match fields {
         Some(fields) if schema["type"] == "object" && fields.values().all(is_plain) => Form::Object,
@@ -93,10 +115,12 @@ fn form(schema: &Value) -> Form {
 }
 
 fn is_plain(schema: &Value) -> bool {
-    matches!(
-        schema["type"].as_str(),
-        Some("string" | "number" | "integer" | "boolean")
-    )
+    match schema["type"].as_str() {
+        Some("string" | "number" | "integer" | "boolean") => true,
+        // Several of a few.
+        Some("array") => schema["items"]["enum"].is_array() || schema["items"]["anyOf"].is_array(),
+        _ => false,
+    }
 }
 
 /// A schema for something plain, without what the protocol's forms do not know.
@@ -110,6 +134,9 @@ fn plain(schema: &Value) -> Option<Value> {
         "default",
     ];
     let mut own = json!({});
+    if let Some(only) = schema["const"].as_str() {
+        return Some(json!({"type": "string", "enum": [only]}));
+    }
     own["type"] = match &schema["type"] {
         Value::Array(types) => {
             let mut types = types.iter().filter(|of| *of != "null");
@@ -130,7 +157,7 @@ fn plain(schema: &Value) -> Option<Value> {
 pub(super) fn request(wanted: &Wanted) -> Result<ElicitRequestParams, String> {
     let one = |schema: Value| json!({"type": "object", "properties": {"answer": schema}, "required": ["answer"]});
     let (schema, more) = match form(&wanted.schema) {
-        Form::Object => (wanted.schema.clone(), String::new()),
+        Form::Object => (accepted(&wanted.schema).0.clone(), String::new()),
         Form::Plain(schema) => (one(schema), String::new()),
         Form::Json => (
             one(json!({"type": "string", "description": "JSON"})),
@@ -143,8 +170,11 @@ pub(super) fn request(wanted: &Wanted) -> Result<ElicitRequestParams, String> {
 
 /// An answer of the protocol as the tool wants it. Who declines has not answered.
 pub(super) fn answer(wanted: &Wanted, result: &ElicitResult) -> Result<Value, String> {
+    let (_, can_decline) = accepted(&wanted.schema);
     let content = match (&result.action, &result.content) {
         (ElicitationAction::Accept, Some(content)) => content,
+        (ElicitationAction::Decline, _) if can_decline => return Ok("decline".into()),
+        (ElicitationAction::Cancel, _) if can_decline => return Ok("cancel".into()),
         _ => return Err("the person did not answer; the run waits".to_owned()),
     };
     match form(&wanted.schema) {
@@ -176,7 +206,7 @@ fn internal(error: impl std::fmt::Display) -> ErrorData {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 
@@ -187,7 +217,7 @@ mod tests {
         }
     }
 
-    fn accepted(content: Value) -> ElicitResult {
+    fn accept(content: Value) -> ElicitResult {
         ElicitResult::new(ElicitationAction::Accept).with_content(content)
     }
 
@@ -212,39 +242,59 @@ mod tests {
             let wanted = wanted(schema);
             let asked = json!(request(&wanted).unwrap());
             assert_eq!(asked["requestedSchema"]["type"], "object");
-            assert_eq!(answer(&wanted, &accepted(content)).unwrap(), expected);
+            assert_eq!(answer(&wanted, &accept(content)).unwrap(), expected);
         }
         let declined = ElicitResult::new(ElicitationAction::Decline);
         assert!(answer(&wanted(json!({"type": "boolean"})), &declined).is_err());
     }
 
     #[test]
+    fn a_servers_question_is_asked_in_its_own_form_and_may_be_declined() {
+        let several = json!({"type": "array", "items": {"type": "string", "enum": ["a", "b"]}});
+        let own = json!({"type": "object", "properties": {
+            "age": {"type": "integer", "default": 30}, "several": several}});
+        let wanted = wanted(json!({"anyOf": [own, {"enum": ["decline", "cancel"]}]}));
+        let asked = json!(request(&wanted).unwrap());
+        assert_eq!(asked["requestedSchema"], own);
+        let content = json!({"age": 31, "several": ["a"]});
+        assert_eq!(answer(&wanted, &accept(content.clone())).unwrap(), content);
+        let declined = ElicitResult::new(ElicitationAction::Decline);
+        assert_eq!(answer(&wanted, &declined).unwrap(), "decline");
+    }
+
+    #[test]
     fn what_a_client_carries_is_ours_or_refused() {
         let codec = RequestStateCodec::try_new(vec![7; 32]).unwrap();
-        let spec = Spec::new("clock", "Says the time.");
         let asks = Asks::one(
             "sure",
             wanted(json!({"type": "boolean"})),
             json!({"run": "01k"}),
         );
         let arguments = json!({"input": "now"});
-        let required = required(&codec, &asks, &spec, &arguments).unwrap();
+        let required = required(&codec, &asks, "clock", &arguments).unwrap();
         let sealed = required.request_state.unwrap();
         let responses =
-            BTreeMap::from([("sure".to_owned(), json!(accepted(json!({"answer": true}))))]);
+            BTreeMap::from([("sure".to_owned(), json!(accept(json!({"answer": true}))))]);
         let call = |state: &str| {
             CallToolRequestParams::new("clock")
                 .with_request_state(state)
                 .with_input_responses(responses.clone())
         };
-        let back = told(&codec, &call(&sealed), &arguments).unwrap().unwrap();
+        let told =
+            |call: &CallToolRequestParams, arguments: &Value| standing(&codec, call, arguments);
+        let Standing::Told(back) = told(&call(&sealed), &arguments).unwrap() else {
+            panic!("what was brought back is not told");
+        };
         assert_eq!(back.state, json!({"run": "01k"}));
         assert_eq!(back.answers["sure"], true);
-        assert!(told(&codec, &call(&sealed), &json!({"input": "then"})).is_err());
-        assert!(told(&codec, &call("forged"), &arguments).is_err());
+        assert!(told(&call(&sealed), &json!({"input": "then"})).is_err());
+        assert!(told(&call("forged"), &arguments).is_err());
         let other = RequestStateCodec::try_new(vec![8; 32]).unwrap();
-        assert!(told(&other, &call(&sealed), &arguments).is_err());
+        assert!(standing(&other, &call(&sealed), &arguments).is_err());
         let empty = CallToolRequestParams::new("clock").with_request_state(sealed);
-        assert!(told(&codec, &empty, &arguments).is_err());
+        let Standing::Short(again) = told(&empty, &arguments).unwrap() else {
+            panic!("what is lacking is not asked again");
+        };
+        assert_eq!(again, asks);
     }
 }

@@ -62,8 +62,9 @@ async fn next<W: Future<Output = ()> + Unpin>(
         };
         tokio::select! {
             biased;
-            Some(value) = received.recv() => return Some((value, (received, work))),
+            // First, so that what it says is heard in the same moment and not at the next waking.
             () = running => work = None,
+            Some(value) = received.recv() => return Some((value, (received, work))),
         }
     }
 }
@@ -90,8 +91,8 @@ pub(crate) async fn produce(
     let answered = loop {
         tokio::select! {
             biased;
-            Some(delta) = deltas.recv() => send(events, writer.delta(delta)).await,
             answered = &mut answer => break answered,
+            Some(delta) = deltas.recv() => send(events, writer.delta(delta)).await,
         }
     };
     // What came with the end.

@@ -9,7 +9,7 @@ use rmcp::RoleClient;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, CallToolResult,
     CancelledNotification, CancelledNotificationParam, ClientNotification, ClientRequest,
-    PaginatedRequestParams, RequestId, ServerResult,
+    ErrorData, PaginatedRequestParams, RequestId, ServerResult,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RunningService, ServiceError};
 
@@ -37,13 +37,20 @@ pub(super) struct Connection {
 /// How a call ends without an answer of the server.
 pub(super) enum CallEnd {
     /// The server has answered with an error.
-    Refused(String),
+    Refused(Box<ErrorData>),
     /// The server has gone, with what is known about it.
     Gone(String),
     /// It took too long and was cancelled.
     TooLong,
     /// The server wants a login, and has done nothing. The scope it asks for, if it says.
     Login(Option<String>),
+}
+
+impl CallEnd {
+    /// An answer that is none, in our own words.
+    pub(super) fn refused(said: &'static str) -> CallEnd {
+        CallEnd::Refused(Box::new(ErrorData::internal_error(said, None)))
+    }
 }
 
 impl Connection {
@@ -195,8 +202,8 @@ impl Connection {
             Ok(ServerResult::EmptyResult(_)) => {
                 Ok(CallToolResponse::Complete(CallToolResult::default()))
             }
-            Ok(_) => Err(CallEnd::Refused(
-                "the server's answer is not that of a tool".to_owned(),
+            Ok(_) => Err(CallEnd::refused(
+                "the server's answer is not that of a tool",
             )),
             Err(error) => Err(self.end(error).await),
         }
@@ -208,9 +215,9 @@ impl Connection {
             return CallEnd::Login(error.auth_challenge().and_then(scope));
         }
         match error {
-            ServiceError::McpError(error) => CallEnd::Refused(error.message.to_string()),
+            ServiceError::McpError(error) => CallEnd::Refused(Box::new(error)),
             ServiceError::UnexpectedResponse => {
-                CallEnd::Refused("the server's answer is not of the right kind".to_owned())
+                CallEnd::refused("the server's answer is not of the right kind")
             }
             ServiceError::Timeout { .. } => CallEnd::TooLong,
             _ if self.process.is_some() => self.gone().await,

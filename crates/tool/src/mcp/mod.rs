@@ -4,7 +4,7 @@
 //! tools as [`Tool`](crate::Tool)s. `config` says what a server is, `offered` what it offers and which effect
 //! a tool's annotations come to, `pins` what a person has approved of it, `opening`, `connection` and `process`
 //! one server at work, `handler` what a server may ask of us, `remote` a call, `content` what comes back,
-//! `login` OAuth.
+//! `login` OAuth, `passed` a server that is passed on to other programs as it is.
 //!
 //! What a server says is data of a stranger: its tools are shown to models only as they were approved, its
 //! output is bounded in size and time, and its questions go to a person, never to a model.
@@ -17,6 +17,7 @@ mod login;
 mod numbered;
 mod offered;
 mod opening;
+mod passed;
 mod pins;
 mod process;
 mod reading;
@@ -26,6 +27,7 @@ mod servers;
 pub use config::{Login, ServerConfig, Variable};
 pub use login::{Keys, LoginError};
 pub use offered::{Annotations, Definition, Difference};
+pub use passed::{Passed, Whole};
 pub use pins::{Approved, Pins};
 pub use servers::{Pinned, Servers, Settings};
 

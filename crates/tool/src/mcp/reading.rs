@@ -172,7 +172,7 @@ async fn refused<T>(
     match answer {
         Ok(answer) => Ok(answer),
         Err(error) => Err(match connection.end(error).await {
-            CallEnd::Refused(said) => Error::Failed(handler::plain(&said)),
+            CallEnd::Refused(error) => Error::Failed(handler::plain(&error.message)),
             CallEnd::Gone(how) => Error::Unavailable(format!("the MCP server {how}")),
             CallEnd::TooLong => Error::Failed("the MCP server took too long".to_owned()),
             CallEnd::Login(_) => Error::Unavailable("the MCP server wants a login".to_owned()),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::connection::{CallEnd, Connection};
 use super::handler::{answered, plain, wanted};
-use super::{Definition, Servers, content};
+use super::{Definition, Servers, Whole, content};
 use crate::{Asks, Context, Error, Result, Spec, Told, Tool, Wanted};
 
 /// How often a server may want one more thing before it answers.
@@ -28,6 +28,16 @@ pub(super) struct Remote {
     pub(super) server: String,
     pub(super) definition: Definition,
     pub(super) spec: Spec,
+    pub(super) reader: Reader,
+}
+
+/// Who reads what comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A model: text and JSON.
+    Model,
+    /// Another client, to which all of it is passed on: a [`Whole`](super::Whole).
+    Client,
 }
 
 /// What a person is asked about, kept in the journal until there is an answer.
@@ -135,8 +145,8 @@ impl Remote {
                     second = true;
                 }
                 Err(CallEnd::Gone(how)) => return Err(self.not_begun(&self.of_server(&how))),
-                Err(CallEnd::Refused(said)) => {
-                    let said = format!("does not say what it offers: {}", plain(&said));
+                Err(CallEnd::Refused(error)) => {
+                    let said = format!("does not say what it offers: {}", plain(&error.message));
                     return Err(self.not_begun(&self.of_server(&said)));
                 }
                 Err(CallEnd::TooLong) => {
@@ -211,14 +221,17 @@ impl Remote {
             let answer = connection.call(params, context, config).await;
             match answer.map_err(Stop::Ended)? {
                 CallToolResponse::Complete(result) => {
-                    return content::answer(result).map_err(Stop::With);
+                    return match self.reader {
+                        Reader::Model => content::answer(result).map_err(Stop::With),
+                        Reader::Client => Ok(json!(Whole::Result(result))),
+                    };
                 }
                 CallToolResponse::InputRequired(wants) => {
                     input = self.wants(wants, input.round + 1).map_err(Stop::With)?;
                 }
                 _ => {
-                    let said = "the server began a task, which is not supported".to_owned();
-                    return Err(Stop::Ended(CallEnd::Refused(said)));
+                    let said = "the server began a task, which is not supported";
+                    return Err(Stop::Ended(CallEnd::refused(said)));
                 }
             }
         }
@@ -275,7 +288,10 @@ impl Remote {
             Err(Stop::Ended(end)) => end,
         };
         Err(match end {
-            CallEnd::Refused(said) => Error::Failed(plain(&said)),
+            CallEnd::Refused(error) if self.reader == Reader::Client => {
+                return Ok(json!(Whole::Error(*error)));
+            }
+            CallEnd::Refused(error) => Error::Failed(plain(&error.message)),
             CallEnd::Gone(how) => self.unavailable(&how),
             CallEnd::Login(scope) => self.not_begun(&self.login(scope)),
             CallEnd::TooLong => {

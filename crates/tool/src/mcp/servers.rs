@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::{CallEnd, Connection};
-use super::remote::Remote;
+use super::passed::Passed;
+use super::remote::{Reader, Remote};
 use super::{Definition, Error, Keys, LoginError, Pins, Result, ServerConfig, reading};
 use crate::{Limits, Spec, Tool};
 
@@ -152,13 +153,39 @@ impl Servers {
             }
             None => self.approved(server, pattern)?,
         };
-        let tools = definitions
-            .into_iter()
-            .map(|definition| self.tool(server, config, definition));
+        let tools = definitions.into_iter().map(|definition| {
+            Arc::new(self.tool(server, config, definition, Reader::Model)) as Arc<dyn Tool>
+        });
         Ok(tools.collect())
     }
 
-    fn tool(&self, server: &str, config: &ServerConfig, definition: Definition) -> Arc<dyn Tool> {
+    /// A server that is passed on to other programs.
+    ///
+    /// # Errors
+    /// As [`Servers::approved`].
+    pub fn passed(&self, server: &str) -> Result<Passed> {
+        let config = self.config(server)?;
+        let approved = self.approved(server, "*")?;
+        let tools = approved.into_iter().map(|definition| {
+            let name = definition.name.clone();
+            let mut tool = self.tool(server, config, definition, Reader::Client);
+            tool.spec.name = name;
+            Arc::new(tool) as Arc<dyn Tool>
+        });
+        Ok(Passed {
+            tools: tools.collect(),
+            servers: self.clone(),
+            server: server.to_owned(),
+        })
+    }
+
+    fn tool(
+        &self,
+        server: &str,
+        config: &ServerConfig,
+        definition: Definition,
+        reader: Reader,
+    ) -> Remote {
         let own = config.effects.get(&definition.name).copied();
         let spec = Spec {
             parameters: parameters(&definition),
@@ -168,12 +195,13 @@ impl Servers {
             limits: limits(config),
             ..Spec::new(&definition.full_name(server), &definition.description)
         };
-        Arc::new(Remote {
+        Remote {
             servers: self.clone(),
             server: server.to_owned(),
             definition,
             spec,
-        })
+            reader,
+        }
     }
 
     /// What a server offers now; starts it.
@@ -197,9 +225,10 @@ impl Servers {
                     .unwrap_or_default(),
             }),
             Err(CallEnd::Gone(how)) => Err(unreachable(how)),
-            Err(CallEnd::Refused(said)) => {
-                Err(unreachable(format!("does not say what it offers: {said}")))
-            }
+            Err(CallEnd::Refused(error)) => Err(unreachable(format!(
+                "does not say what it offers: {}",
+                error.message
+            ))),
             Err(CallEnd::TooLong) => Err(unreachable("does not say what it offers".to_owned())),
         }
     }

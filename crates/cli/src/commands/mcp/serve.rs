@@ -40,12 +40,19 @@ pub async fn run(project: &Project, arguments: Mcp) -> Result<ExitCode> {
             tools.add(tool)?;
         }
     }
-    if tools.is_empty() {
-        bail!("there is nothing to serve\nhint: name an agent's file, or leave out --no-library");
+    let servers = project.servers();
+    let passed = arguments.servers.iter().map(|name| servers.passed(name));
+    let passed = passed.collect::<Result<Vec<_>, _>>()?;
+    if tools.is_empty() && passed.is_empty() {
+        bail!(
+            "there is nothing to serve\nhint: name an agent's file or a --server, or leave out --no-library"
+        );
     }
-    let names: Vec<String> = tools.iter().map(|tool| tool.spec().shown_name()).collect();
+    let mut names: Vec<String> = tools.iter().map(|tool| tool.spec().shown_name()).collect();
+    names.extend(passed.iter().map(|server| format!("{}/*", server.name())));
     let offer = Offer {
         tools,
+        passed,
         secrets: Secrets::default(),
         instructions: "Agents take one task each, with all that they have to know. The library's tools read the documents of the project.".to_owned(),
         seal: project.seal()?,

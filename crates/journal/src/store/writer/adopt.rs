@@ -112,7 +112,10 @@ impl Ground<'_> {
         self.adopt_events(staging, number, key, adopted, &kept)?;
         let seq = |number: Option<i64>| number.and_then(|number| adopted.events.get(&number));
         self.transaction
-            .prepare_cached("UPDATE run SET started_seq = ?2, ended_seq = ?3 WHERE key = ?1")?
+            .prepare_cached(
+                "UPDATE run SET started_seq = ?2, ended_seq = ?3, \
+                 counted_seq = (SELECT max(seq) FROM event) WHERE key = ?1",
+            )?
             .execute(params![key, seq(Some(started)), seq(ended)])?;
         let unended = [RunStatus::Running, RunStatus::Parked].map(status_code);
         match RunId::parse(&id) {

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::super::blocks::last_of;
-use super::super::event::{Kind, status_code, status_from_code};
+use super::super::event::{status_code, status_from_code};
 use super::super::read::holder_of;
 use super::super::{RunKey, Token};
 use super::ending::end_run;
-use super::rows::{insert_event, insert_lease};
+use super::rows::{count_up, insert_event, insert_lease};
 use super::{Append, Begin, Command, Ground, QuestionChange, Take, ledger};
 use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunStatus};
@@ -40,16 +40,12 @@ pub(super) struct Group {
     /// Leases that are certainly ours: found so, and nobody else has written since.
     pub(super) ours: HashSet<Token>,
     ended: HashSet<i64>,
-    pub(super) tallies: HashMap<i64, Tally>,
+    /// How many events have been written of which runs.
+    pub(super) appended: HashMap<i64, u32>,
+    /// The runs whose rows count all of their events.
+    pub(super) counted: Vec<i64>,
     /// How often payloads have been collected.
     pub(super) collections: i64,
-}
-
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) begun: i64,
-    pub(super) ended: i64,
-    pub(super) at_ms: i64,
 }
 
 /// A lease to be written.
@@ -58,6 +54,8 @@ pub(super) struct Lease<'a> {
     pub(super) owner: Token,
     pub(super) now_ms: i64,
     pub(super) expires_ms: i64,
+    /// Whether anybody is told of events.
+    pub(super) told: bool,
 }
 
 /// Applies a command inside the group's transaction. The outer error is SQLite's and ends the group,
@@ -90,12 +88,29 @@ pub(super) fn apply(
         Command::Release(key, token) => {
             let (key, token) = (*key, *token);
             group.ours.remove(&token);
+            count_if_there(transaction, group, key)?;
             transaction
                 .prepare_cached("DELETE FROM lease WHERE run = ?1 AND token = ?2")?
                 .execute(params![key, token])?;
             Ok(Ok(Written::new(key, None)))
         }
     }
+}
+
+/// Counts up a run that is let go; it may have been collected meanwhile.
+fn count_if_there(
+    transaction: &Transaction<'_>,
+    group: &mut Group,
+    key: i64,
+) -> rusqlite::Result<()> {
+    let is_there = transaction
+        .prepare_cached("SELECT 1 FROM run WHERE key = ?1")?
+        .exists([key])?;
+    if is_there {
+        count_up(transaction, key)?;
+    }
+    group.counted.push(key);
+    Ok(())
 }
 
 fn ground<'a>(transaction: &'a Transaction<'a>, lease: &Lease<'a>) -> Ground<'a> {
@@ -145,7 +160,7 @@ fn apply_begin(
         begin.event.digest(&begin.id),
     )?;
     transaction
-        .prepare_cached("UPDATE run SET started_seq = ?2 WHERE key = ?1")?
+        .prepare_cached("UPDATE run SET started_seq = ?2, counted_seq = ?2 WHERE key = ?1")?
         .execute(params![key, seq])?;
     ledger::open(transaction, key, &begin.budget)?;
     if let Some(token) = begin.token {
@@ -253,13 +268,14 @@ fn apply_take(
     transaction
         .prepare_cached(
             "UPDATE run SET status = ?2, reason = NULL, ended_seq = NULL, waiting = 0, \
-             ready_ms = ?3, updated_ms = max(updated_ms, ?3) WHERE key = ?1",
+             ready_ms = ?3 WHERE key = ?1",
         )?
         .execute(params![
             take.key,
             status_code(RunStatus::Running),
             take.event.at_ms
         ])?;
+    count_up(transaction, take.key)?;
     let at_ms = take.event.at_ms;
     let event = Event {
         seq,
@@ -278,7 +294,7 @@ fn apply_append(
 ) -> rusqlite::Result<Result<Written>> {
     let RunKey {
         key, id, ledgers, ..
-    } = &append.run;
+    } = &*append.run;
     if let Some(refusal) = may_not_write(transaction, group, &append.run)? {
         return Ok(Err(refusal));
     }
@@ -305,36 +321,25 @@ fn apply_append(
             .execute(params![key, append.event.path, seq, expires_ms])?;
     }
     let mut more = Vec::new();
-    let tally = group.tallies.entry(*key).or_default();
-    tally.at_ms = tally.at_ms.max(append.event.at_ms);
-    match append.event.kind {
-        Kind::StepStarted => tally.begun += 1,
-        Kind::StepFinished | Kind::StepFailed => tally.ended += 1,
-        Kind::StepRestarted
-        | Kind::StepFaulted
-        | Kind::StepSettled
-        | Kind::BudgetRaised
-        | Kind::RunStarted
-        | Kind::RunResumed => {}
-        Kind::RunParked | Kind::RunFinished | Kind::RunFailed | Kind::RunCancelled => {
-            group.ended.insert(*key);
-            group.ours.clear();
-            more = end_run(&ground(transaction, lease), append, seq)?;
-        }
+    *group.appended.entry(*key).or_default() += 1;
+    if append.event.kind.ending().is_some() {
+        group.ended.insert(*key);
+        group.counted.push(*key);
+        group.ours.clear();
+        more = end_run(&ground(transaction, lease), append, seq)?;
     }
     if let Some(then) = &append.then {
         more.extend(apply_then(transaction, lease, group, then)?);
     }
-    let at_ms = append.event.at_ms;
-    let event = Event {
+    let event = lease.told.then(|| Event {
         seq,
         run: id.clone(),
-        at_ms,
+        at_ms: append.event.at_ms,
         kind: append.notice.kind.clone(),
-    };
+    });
     Ok(Ok(Written {
         answer: *key,
-        event: Some(event),
+        event,
         more,
     }))
 }

@@ -8,6 +8,7 @@ use super::super::blocks::delete_of;
 use super::super::event::{EventRow, Kind, status_code};
 use super::super::read::{Outcome, Reader, holder_of};
 use super::apply::ended;
+use super::rows::count_up;
 use super::{Append, Ground, Wait, insert_event, ledger};
 use crate::Error;
 use crate::budget::{Amounts, Cost, Dimension, Entry};
@@ -45,6 +46,7 @@ pub(super) fn end_run(
             ready_ms,
             waiting
         ])?;
+    count_up(transaction, key)?;
     end_lease(transaction, key)?;
     if status == RunStatus::Parked {
         return Ok(Vec::new());
@@ -157,15 +159,10 @@ pub(crate) fn cancel_run(
     transaction
         .prepare_cached(
             "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = NULL, \
-             waiting = 0, updated_ms = max(updated_ms, ?5) WHERE key = ?1",
+             waiting = 0 WHERE key = ?1",
         )?
-        .execute(params![
-            key,
-            status_code(RunStatus::Cancelled),
-            reason,
-            seq,
-            event.at_ms
-        ])?;
+        .execute(params![key, status_code(RunStatus::Cancelled), reason, seq])?;
+    count_up(transaction, key)?;
     end_lease(transaction, key)?;
     forget_questions(transaction, key)?;
     release(ground, key, &id)?;
@@ -256,6 +253,11 @@ impl Ground<'_> {
         insert_event(self.transaction, key, event, digest)
     }
 
+    /// Brings what the row of a run sums up of its events up to date.
+    pub(crate) fn count_up(&self, key: i64) -> rusqlite::Result<()> {
+        count_up(self.transaction, key)
+    }
+
     /// Parks a run whose lease this is, and gives the lease back.
     pub(crate) fn park(
         &self,
@@ -275,16 +277,16 @@ impl Ground<'_> {
         let seq = self.insert(run.key, event, event.digest(&run.id))?;
         self.transaction
             .prepare_cached(
-                "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = NULL, \
-                 updated_ms = max(updated_ms, ?5) WHERE key = ?1",
+                "UPDATE run SET status = ?2, reason = ?3, ended_seq = ?4, ready_ms = NULL \
+                 WHERE key = ?1",
             )?
             .execute(params![
                 run.key,
                 status_code(RunStatus::Parked),
                 reason,
-                seq,
-                event.at_ms
+                seq
             ])?;
+        self.count_up(run.key)?;
         end_lease(self.transaction, run.key)?;
         let told = Event {
             seq,

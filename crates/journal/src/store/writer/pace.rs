@@ -1,8 +1,9 @@
 //! When the writer goes to sleep and when it commits: how long it waits for whom.
 //!
 //! Both waits are short beside the commit that they follow or precede. Without the first, a run by itself
-//! pays two switches of threads for each commit; without the second, runs that all wait for the same
-//! commit come back while the first of them has begun the next one, and every commit has half of them.
+//! pays two switches of threads for each commit. Without the second, runs that all wait for the same commit
+//! come back while the first of them has begun the next one, and every commit has half of them: that is
+//! right only where they need longer to come back than the disk needs for another sync.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -10,9 +11,11 @@ use std::time::{Duration, Instant};
 use super::{Command, GROUP, take};
 
 /// How long to look for the next command before going to sleep, after commands that came soon.
-const LOOK: Duration = Duration::from_micros(40);
-/// A sleep shorter than this takes longer than was asked for.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
+const LOOK: Duration = Duration::from_micros(60);
+/// How long to sleep while gathering. (Awake, the writer would keep a processor from those who are to come.)
+const NAP: Duration = Duration::from_micros(20);
+/// Groups that do not wait for company after it has not come in time.
+const IMPATIENCE: u32 = 16;
 
 /// How the last group went.
 pub(super) struct Pace {
@@ -23,9 +26,10 @@ pub(super) struct Pace {
     soon: bool,
     /// Commands that somebody waited for, in the last group.
     company: usize,
-    began: Instant,
-    /// How long the last group took to commit.
-    took: Duration,
+    /// How long company may be waited for: less than bringing it to the disk by itself would take.
+    patience: Duration,
+    /// How many groups do not wait for company.
+    impatient: u32,
 }
 
 impl Default for Pace {
@@ -35,8 +39,8 @@ impl Default for Pace {
             look: if alone { Duration::ZERO } else { LOOK },
             soon: false,
             company: 0,
-            began: Instant::now(),
-            took: Duration::ZERO,
+            patience: Duration::ZERO,
+            impatient: 0,
         }
     }
 }
@@ -60,49 +64,41 @@ impl Pace {
             }
         }
         let command = receiver.recv_timeout(wait)?;
-        self.soon = start.elapsed() < LOOK * 4;
+        self.soon = start.elapsed() < LOOK * 3;
         Ok(command)
     }
 
-    /// Waits for those who waited for the last group too: as long as they keep coming, and not longer
-    /// than a fraction of what a commit takes.
-    pub(super) fn gather(&self, receiver: &Receiver<Command>, group: &mut Vec<Command>) {
-        if self.company < 2 {
+    /// Waits for those who waited for the last group too, if they come soon enough.
+    pub(super) fn gather(&mut self, receiver: &Receiver<Command>, group: &mut Vec<Command>) {
+        if self.impatient > 0 {
+            self.impatient -= 1;
             return;
         }
         let start = Instant::now();
-        let (most, gap) = (self.took / 4, self.took / 32);
-        loop {
-            let before = group.len();
-            pause(gap);
-            take(receiver, group);
-            if group.len() == before || group.len() >= GROUP || start.elapsed() >= most {
+        while company(group) < self.company.min(GROUP) {
+            if start.elapsed() >= self.patience {
+                self.impatient = IMPATIENCE;
                 return;
             }
+            std::thread::sleep(NAP);
+            take(receiver, group);
         }
     }
 
     /// A group is about to be committed.
     pub(super) fn begin(&mut self, group: &[Command]) {
-        self.company = group.iter().filter(|command| command.urgent()).count();
-        self.began = Instant::now();
+        self.company = company(group);
     }
 
-    /// It has been.
-    pub(super) fn end(&mut self) {
-        self.took = self.began.elapsed();
+    /// The database took so long to commit it, its sync included.
+    pub(super) fn took(&mut self, time: Duration) {
+        self.patience = time / 2;
     }
 }
 
-fn pause(time: Duration) {
-    if time >= SHORTEST_SLEEP {
-        std::thread::sleep(time);
-        return;
-    }
-    let start = Instant::now();
-    while start.elapsed() < time {
-        std::hint::spin_loop();
-    }
+/// How many commands somebody waits for.
+fn company(group: &[Command]) -> usize {
+    group.iter().filter(|command| command.urgent()).count()
 }
 
 #[cfg(test)]
@@ -118,17 +114,22 @@ mod tests {
     }
 
     #[test]
-    fn company_is_gathered_only_where_there_was_some() {
+    fn company_is_waited_for_where_there_was_some_and_not_again_after_it_stayed_away() {
         let (sender, receiver) = mpsc::channel();
-        (0..3).for_each(|_| sender.send(release()).unwrap());
         let mut pace = Pace::default();
-        let mut group = vec![pace.first(&receiver, Duration::ZERO).unwrap()];
+        pace.took(Duration::from_millis(2));
+        let mut group = vec![release()];
+        (0..3).for_each(|_| sender.send(release()).unwrap());
         pace.gather(&receiver, &mut group);
-        assert_eq!(group.len(), 1);
+        assert_eq!(group.len(), 1, "there was nobody before");
         pace.begin(&[release(), release()]);
-        pace.end();
         pace.gather(&receiver, &mut group);
-        assert_eq!(group.len(), 3);
+        assert_eq!(group.len(), 4);
+        group.truncate(1);
+        pace.gather(&receiver, &mut group);
+        (0..3).for_each(|_| sender.send(release()).unwrap());
+        pace.gather(&receiver, &mut group);
+        assert_eq!(group.len(), 1, "they did not come in time the last time");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Rows of events and leases.
+//! Rows of events and leases, and what the rows of runs sum up.
 
 use rusqlite::{Transaction, params};
 
 use super::super::Token;
+use super::super::blocks::uncounted;
 use super::super::event::{EventRow, effect_code};
 use super::apply::Lease;
 
@@ -52,5 +53,20 @@ pub(super) fn insert_lease(
             holder.born,
             lease.expires_ms
         ])?;
+    Ok(())
+}
+
+/// Brings what the row of a run sums up of its events up to date.
+pub(super) fn count_up(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+    let sum = uncounted(transaction, key)?;
+    if sum.last.is_none() {
+        return Ok(());
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE run SET steps = steps + ?2, finished_steps = finished_steps + ?3, \
+             updated_ms = max(updated_ms, ?4), counted_seq = ?5 WHERE key = ?1",
+        )?
+        .execute(params![key, sum.begun, sum.ended, sum.at_ms, sum.last])?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::Check;
 use crate::budget::{Amounts, Budget, Dimension};
 use crate::payload::NodeKind;
 use crate::records::{RunId, RunStatus};
-use crate::store::blocks::{IN_BLOCK, blocks};
+use crate::store::blocks::{IN_BLOCK, Uncounted, blocks, uncounted};
 use crate::store::chronicle::Chronicle;
 use crate::store::event::{EventRow, Kind, status_from_code};
 
@@ -120,7 +120,7 @@ impl Check<'_> {
         let row = connection
             .prepare_cached("SELECT * FROM run WHERE key = ?1")?
             .query_row([key], run_row)?;
-        let row = match row {
+        let mut row = match row {
             Ok(row) => row,
             Err(what) => {
                 self.find(None, format!("run number {key}"), what);
@@ -128,6 +128,15 @@ impl Check<'_> {
             }
         };
         let (chronicle, last) = self.events(key, &row.id)?;
+        let more = match row.status {
+            RunStatus::Running => uncounted(connection, key)?,
+            // Whatever ends a run counts it up.
+            RunStatus::Parked | RunStatus::Finished | RunStatus::Failed | RunStatus::Cancelled => {
+                Uncounted::default()
+            }
+        };
+        row.steps += more.begun;
+        row.finished_steps += more.ended;
         self.compare(&row, &chronicle);
         self.compare_texts(&row, last.as_ref());
         self.questions(key, &row.id, &chronicle)?;
