@@ -131,8 +131,9 @@ impl Text {
 /// # use std::sync::Arc;
 /// # let journal = journal::Journal::in_memory()?;
 /// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
-/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.len() {
-/// #     7 => r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.last() {
+/// #     Some(asked) if asked.text().contains("one and three") =>
+/// #         r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
 /// #     _ => r#"{"next": "answer", "answer": "8 letters"}"#.to_owned(),
 /// # })));
 /// use plumb_agent::act::{Acting, Conversation};
