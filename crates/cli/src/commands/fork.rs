@@ -49,7 +49,7 @@ pub async fn run(project: &Project, arguments: Fork) -> Result<ExitCode> {
             let input = agent::Input::of(source.id.as_str(), &changed)?;
             let workshop = Workshop::new(project, models);
             agents::opened(&workshop, &input.model).await?;
-            Ready::Agent(workshop)
+            Ready::Agent(Box::new(workshop))
         }
         false => {
             let input: Input = serde_json::from_value(changed)
@@ -99,7 +99,7 @@ async fn tell_shares(journal: &Journal, id: &RunId) -> Result<()> {
 /// What the fork is worked on with.
 enum Ready {
     Research(agent::research::Tools),
-    Agent(Workshop),
+    Agent(Box<Workshop>),
 }
 
 /// The research agents with the files that are to take the place of some.
