@@ -129,19 +129,21 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
         panic!("{outcome:?}")
     };
     // What it has written itself it finds at once.
-    let text = output["text"].as_str().unwrap();
-    assert!(text.contains("green"), "{output}");
+    assert!(
+        output["text"].as_str().unwrap().contains("green"),
+        "{output}"
+    );
 
     let entries = entries(folder.path());
-    let about = entries.iter().map(|entry| {
+    let about = |entry: &Entry| {
         let source = &entry.source;
         (
             entry.sentence(),
             source.said_by,
             source.step.clone().unwrap(),
         )
-    });
-    let about: Vec<_> = about.collect();
+    };
+    let about: Vec<_> = entries.iter().map(about).collect();
     assert_eq!(
         about,
         [
@@ -158,11 +160,8 @@ async fn facts_are_saved_with_where_they_come_from_and_come_to_mind_later() {
             ),
         ]
     );
-    assert!(
-        entries
-            .iter()
-            .all(|entry| entry.source.run.as_deref() == Some("first"))
-    );
+    let first = |entry: &Entry| entry.source.run.as_deref() == Some("first");
+    assert!(entries.iter().all(first));
     assert_eq!(entries[0].valid_from_ms, entries[0].recorded_ms);
     let since = plumb_agent::memory::time(entries[1].valid_from_ms);
     assert_eq!(since, "2026-01-02 00:00:00 UTC");

@@ -31,7 +31,7 @@ use tool::{Answer, Toolbox};
 
 pub use interpreter::{Interpreter, Missing, serve_program};
 
-use self::interpreter::{Bounds, Ended, Program, Reply, Told, Trouble};
+use self::interpreter::{Bounds, Call, Ended, Program, Reply, Told, Trouble};
 use crate::act::{Acted, Acting, Conversation, End, Progress, carry_out, think};
 use crate::{Error, Result};
 
@@ -131,8 +131,9 @@ impl Text {
 /// # use std::sync::Arc;
 /// # let journal = journal::Journal::in_memory()?;
 /// # let run = journal.start(journal::NewRun::new("example", ().into())).await?;
-/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.len() {
-/// #     7 => r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
+/// # let model = Arc::new(model::Scripted::new("scripted:doc", |request| Ok(match request.messages.last() {
+/// #     Some(asked) if asked.text().contains("one and three") =>
+/// #         r#"{"next": "program", "program": "sum(length(word=word) for word in ['one', 'three'])"}"#.to_owned(),
 /// #     _ => r#"{"next": "answer", "answer": "8 letters"}"#.to_owned(),
 /// # })));
 /// use plumb_agent::act::{Acting, Conversation};
@@ -372,14 +373,10 @@ fn mended(lines: Value) -> Value {
 
 /// The end of a program that makes more calls than it may.
 fn too_many(calls: u32) -> Ended {
-    failed(Trouble {
+    let trouble = Trouble {
         message: format!("a program may make {calls} calls and no more"),
         line: None,
-    })
-}
-
-/// The end of a program that comes to nothing.
-fn failed(trouble: Trouble) -> Ended {
+    };
     Ended {
         trouble: Some(trouble),
         ..Ended::default()
@@ -411,7 +408,11 @@ async fn execute(
     let limits = &with.limits;
     let shown = with.acting.shown();
     if let Some(trouble) = manual::redefined(text, &shown) {
-        return Ok((failed(trouble), Vec::new()));
+        let ended = Ended {
+            trouble: Some(trouble),
+            ..Ended::default()
+        };
+        return Ok((ended, Vec::new()));
     }
     let program = program(limits, text, &shown);
     let mut machine = with.interpreter.start(program).await.map_err(missing)?;
@@ -430,32 +431,7 @@ async fn execute(
         if calls >= limits.calls {
             break too_many(limits.calls);
         }
-        let reply = match manual::arguments(&call, &shown) {
-            Err(wrong) => Reply::Raise(wrong),
-            Ok(arguments) => {
-                let call = ToolCall {
-                    id: format!("call_{calls}"),
-                    name: call.name,
-                    arguments,
-                    signature: None,
-                };
-                let shown = manual::shown(&call);
-                let known = said.heard().in_program(text);
-                let done = carry_out(run, &with.acting, &known, &[call], calls).await?;
-                if let (1.., Some(answer)) = (done.carried_out, done.answers.first()) {
-                    made.push(format!("{shown} -> {}", short(&answer.text(), SHOWN_BYTES)));
-                }
-                done.called
-                    .iter()
-                    .for_each(|called| called.tell(said.heard_mut()));
-                match done.answers.into_iter().next() {
-                    Some(Answer::Value(value)) => Reply::Answer(value),
-                    Some(Answer::Error(wrong)) => Reply::Raise(wrong),
-                    // Whom it asks has been asked by now.
-                    Some(Answer::Asks(_)) | None => Reply::Raise("there was no answer".to_owned()),
-                }
-            }
-        };
+        let reply = answered(run, with, said, text, call, &mut made).await?;
         heard.update(json!(reply).to_string().as_bytes());
         machine.reply(reply).await;
     };
@@ -471,6 +447,43 @@ async fn execute(
     let came_to = format!("{}\n{}", ended.printed, ended.value);
     said.heard_mut().worked_out(text, &came_to);
     Ok((ended, made))
+}
+
+/// Makes a call that the program `text` asks for, and adds it to `made`.
+async fn answered(
+    run: &Run,
+    with: &Coding,
+    said: &mut Conversation,
+    text: &str,
+    call: Call,
+    made: &mut Vec<String>,
+) -> Result<Reply> {
+    let arguments = match manual::arguments(&call, &with.acting.shown()) {
+        Err(wrong) => return Ok(Reply::Raise(wrong)),
+        Ok(arguments) => arguments,
+    };
+    let calls = u32::try_from(made.len()).unwrap_or(u32::MAX);
+    let call = ToolCall {
+        id: format!("call_{calls}"),
+        name: call.name,
+        arguments,
+        signature: None,
+    };
+    let shown = manual::shown(&call);
+    let known = said.heard().in_program(text);
+    let done = carry_out(run, &with.acting, &known, &[call], calls).await?;
+    if let (1.., Some(answer)) = (done.carried_out, done.answers.first()) {
+        made.push(format!("{shown} -> {}", short(&answer.text(), SHOWN_BYTES)));
+    }
+    done.called
+        .iter()
+        .for_each(|called| called.tell(said.heard_mut()));
+    Ok(match done.answers.into_iter().next() {
+        Some(Answer::Value(value)) => Reply::Answer(value),
+        Some(Answer::Error(wrong)) => Reply::Raise(wrong),
+        // Whom it asks has been asked by now.
+        Some(Answer::Asks(_)) | None => Reply::Raise("there was no answer".to_owned()),
+    })
 }
 
 fn missing(missing: Missing) -> Error {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Tools;
 use super::belief::belief;
-use super::plausibility::{can_be_affirmed, is_quantity, wants_quantity};
+use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
 use super::reading::{place, shown};
 use crate::{Error, Result, call};
 
@@ -100,7 +100,7 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
     };
     let from = |start: usize| words.get(start..words.len().min(start + most));
     let starts = (0..words.len()).filter_map(from);
-    let begins = |run: &&[&str]| !quantity || run.first().is_some_and(|word| is_quantity(word));
+    let begins = |run: &&[&str]| !quantity || begins_quantity(run);
     let runs: Vec<&[&str]> = starts.filter(begins).collect();
     (!runs.is_empty()).then(|| {
         json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})

@@ -171,36 +171,63 @@ const QUANTITIES: &[&str] = &[
     "yearly",
 ];
 
-/// Whether a word can begin a quantity: it has a digit in front, or is a number or the like.
-pub(super) fn is_quantity(word: &str) -> bool {
-    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let bare = bare.to_lowercase();
-    bare.starts_with(|c: char| c.is_ascii_digit())
-        || number_word(&bare).is_some()
-        || QUANTITIES.contains(&bare.as_str())
-        || bare == "no"
+/// Units that "one", "a", or "every" make a quantity of.
+const UNITS: &[&str] = &[
+    "second", "minute", "hour", "day", "week", "month", "year", "byte", "kilobyte", "megabyte",
+    "gigabyte", "terabyte", "percent",
+];
+
+/// Whether words can be a quantity from the first on: it has a digit in front, or is a number or the like, or
+/// they begin "every month" or "once a month".
+pub(super) fn begins_quantity(words: &[&str]) -> bool {
+    let bare = |word: &&str| {
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        bare.to_lowercase()
+    };
+    let Some(first) = words.first().map(bare) else {
+        return false;
+    };
+    let second = words.get(1).map(bare).unwrap_or_default();
+    (first.starts_with(|c: char| c.is_ascii_digit()) && !is_section(&first))
+        || number_word(&first).is_some()
+        || QUANTITIES.contains(&first.as_str())
+        || first == "no"
+        || is_of_unit(&first, &second)
+        || (first == "once" && ["a", "an", "per", "every", "each"].contains(&second.as_str()))
+}
+
+/// Whether a word and a unit are a quantity together: "an hour", "every month".
+fn is_of_unit(word: &str, unit: &str) -> bool {
+    ["one", "a", "an", "per", "each", "every"].contains(&word) && UNITS.contains(&unit)
+}
+
+/// Whether a word is the number of a section or a version, like 3.2.1, which counts nothing.
+fn is_section(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    parts.len() > 2 && parts.iter().all(is_number)
 }
 
 /// Whether an English text says a number, a frequency, or that there is no limit.
 fn has_quantity(text: &str) -> bool {
-    // "One" and "every" are quantities before a unit only.
-    const UNITS: &[&str] = &[
-        "second", "minute", "hour", "day", "week", "month", "year", "byte", "kilobyte", "megabyte",
-        "gigabyte", "terabyte", "percent",
-    ];
     let text = text.to_lowercase();
+    let counting = tokens(&text).filter(|word| !is_section(word));
     // The digit in a name such as `sqlite3_limit` is none.
-    let words: Vec<&str> = text
-        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+    let words: Vec<String> = counting
+        .flat_map(|word| {
+            let parts = word.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            parts.map(str::to_owned).collect::<Vec<_>>()
+        })
         .collect();
     let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
     let is_more_than_one = |word: &str| number_word(word).is_some_and(|number| number != 1);
-    words
-        .iter()
-        .any(|word| is_number(word) || is_more_than_one(word) || QUANTITIES.contains(word))
+    let says = |word: &String| {
+        is_number(word) || is_more_than_one(word) || QUANTITIES.contains(&word.as_str())
+    };
+    words.iter().any(says)
         || words
             .windows(2)
-            .any(|pair| matches!(pair, ["one" | "every", unit] if UNITS.contains(unit)))
+            .any(|pair| matches!(pair, [word, unit] if is_of_unit(word, unit)))
         || text.contains("no limit")
         || text.contains("not limited")
 }
@@ -293,6 +320,33 @@ mod tests {
     }
 
     #[test]
+    fn a_quantity_begins_with_a_number_or_how_often() {
+        let begins = |text: &str| begins_quantity(&text.split(' ').collect::<Vec<_>>());
+        for text in [
+            "15 minutes",
+            "(512 MB)",
+            "twelve",
+            "no limit",
+            "once a month by",
+            "every week",
+            "an hour",
+            "0.4",
+        ] {
+            assert!(begins(text), "{text}");
+        }
+        for text in [
+            "3.2.1 Limits",
+            "once started",
+            "every place",
+            "a pool",
+            "pool_size",
+            "",
+        ] {
+            assert!(!begins(text), "{text}");
+        }
+    }
+
+    #[test]
     fn a_quantity_is_answered_with_one() {
         let read = [passage("Pools", "The pool has many places.")];
         let of = |question, answer| of(question, answer, &read);
@@ -302,6 +356,20 @@ mod tests {
         );
         for answer in ["It has 8.", "It has eight.", "There is no limit."] {
             assert_eq!(of("How many places has it?", answer), 1.0, "{answer}");
+        }
+        for answer in [
+            "Once a month, by its keeper.",
+            "Every day.",
+            "It takes an hour.",
+        ] {
+            assert_eq!(of("How often is it cleaned?", answer), 1.0, "{answer}");
+        }
+        for answer in ["See section 3.2.1.", "Once it is full."] {
+            assert_eq!(
+                of("How often is it cleaned?", answer),
+                WITHOUT_QUANTITY,
+                "{answer}"
+            );
         }
         let question = "How many places has it?";
         assert_eq!(of(question, "See pool3_size()."), WITHOUT_QUANTITY);

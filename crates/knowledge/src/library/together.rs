@@ -156,18 +156,17 @@ mod tests {
         let query = embeddings
             .embed_query("Whom do I ask for a new password?")
             .unwrap();
-        let about_passwords = passage(
+        let about_keys = passage(
             1,
-            "Passwords are kept in a file that belongs to the administrator. A password has eight letters at \
-             the least, and one that is a name is refused.",
+            "Keys are kept in a box at the gate. Each key has a number, and one that is lost is paid for by \
+             whoever has lost it.",
         );
         let about_the_office = passage(
             2,
             "The office opens at nine, and letters are sorted by hand. Whoever has forgotten the password asks the \
              janitor for a new one. Lunch is served at noon in the hall upstairs.",
         );
-        let orders =
-            by_sentences(&embeddings, &[query], &[about_passwords, about_the_office]).unwrap();
+        let orders = by_sentences(&embeddings, &[query], &[about_keys, about_the_office]).unwrap();
         assert_eq!(orders, [[2, 1]]);
     }
 

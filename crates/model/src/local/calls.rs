@@ -31,21 +31,6 @@ pub(super) fn instructions(tools: &[Tool]) -> String {
     text
 }
 
-/// What is said to every model beside what its template says: that there may be several calls. Small models make
-/// one and end, whatever they are told; an example in their own form, with the names of these tools, they follow.
-pub(super) fn several(tools: &[Tool]) -> String {
-    let names = [tools.first(), tools.last()].into_iter().flatten();
-    let calls = names.map(|tool| {
-        let name = Value::from(tool.name.as_str());
-        format!("{{\"name\": {name}, \"arguments\": {{…}}}}\n")
-    });
-    format!(
-        "If a question needs a function more than once, or more than one function, call all of them in the same \
-         answer, one after the other:\n```json\n{}```",
-        calls.collect::<String>()
-    )
-}
-
 /// A tool as templates want it.
 pub(super) fn described(tool: &Tool) -> Value {
     serde_json::json!({"type": "function", "function": {
@@ -220,7 +205,6 @@ impl Sieve {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use serde_json::json;
 
@@ -284,15 +268,6 @@ mod tests {
             let calls: Vec<String> = calls.into_iter().map(str::to_owned).collect();
             assert_eq!(read(&answer), (text.to_owned(), calls), "{answer}");
         }
-    }
-
-    #[test]
-    fn a_model_is_shown_how_to_make_several_calls() {
-        let said = several(&tools());
-        let (_, example) = said.split_once('\n').unwrap();
-        let example = example.replace("{…}", "{}");
-        let calls = ["weather {}", "time {}"].map(str::to_owned).to_vec();
-        assert_eq!(read(&example), (String::new(), calls), "{said}");
     }
 
     #[test]

@@ -65,15 +65,15 @@ impl Template {
     ) -> Result<Vec<LlamaToken>> {
         let mut marked = Marked::default();
         let mut shown = Vec::new();
-        let mut in_words = self.in_words(tools);
+        // A template that knows no tools is told of them in words.
+        let mut in_words =
+            (!tools.is_empty() && !self.knows_tools).then(|| calls::instructions(tools));
         if let Some(instructions) = &in_words
             && messages
                 .first()
                 .is_none_or(|first| first.role != Role::System)
         {
-            // A template that has a sentence for this place leaves it out where there is another.
-            let instructions = format!("You are a helpful assistant.\n\n{instructions}");
-            shown.push(marked.message(Role::System, instructions));
+            shown.push(marked.message(Role::System, instructions.clone()));
             in_words = None;
         }
         for message in messages {
@@ -112,15 +112,6 @@ impl Template {
 }
 
 impl Template {
-    /// What is said of tools beside what the template says of them; all, where it knows none.
-    fn in_words(&self, tools: &[Tool]) -> Option<String> {
-        let several = (!tools.is_empty()).then(|| calls::several(tools))?;
-        Some(match self.knows_tools {
-            true => several,
-            false => format!("{}\n\n{several}", calls::instructions(tools)),
-        })
-    }
-
     /// Adds a message as the template wants it; what several tools answered is a message each.
     fn show(
         &self,
