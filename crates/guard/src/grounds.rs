@@ -288,7 +288,7 @@ mod tests {
             ("round(1234.5 / 100 * 15, 2)", true),
             ("x1 = paid('A-17') - 0", true),
             ("paid('A-17') * 8", false),
-            ("500", false),
+            ("700", false),
             ("paid('A-18')", false),
         ] {
             assert_eq!(grounds.has_numbers_of(program), follows, "{program}");
