@@ -219,8 +219,15 @@ async fn silence_length_and_packing_have_their_limits() {
         assert!(matches!(failed, Failure::Lost(_)), "{path}: {failed:?}");
     }
     let nobody = StandIn::start(|_| Vec::new()).await;
-    let gone = nobody.url.clone();
+    let (gone, port) = (nobody.url.clone(), nobody.port);
     drop(nobody);
+    // Its socket is closed when its task is next looked at; until then a caller is let in and then cut off.
+    while tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .is_ok()
+    {
+        tokio::task::yield_now().await;
+    }
     net.reach.private.push("127.0.0.1".to_owned());
     let said = refused(&net, &gone).await;
     assert!(said.contains("tcp connect error"), "{said}");
