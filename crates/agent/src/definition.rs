@@ -9,15 +9,16 @@ mod tool_settings;
 use std::path::{Path, PathBuf};
 
 use journal::Budget;
+use model::catalogue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::mcp::{self, Servers};
 
+use self::front_matter::FrontMatter;
 pub use self::front_matter::{
     Checks, Example, FilesTool, Learn, LibraryTool, McpTool, MemoryScope, MemorySettings, Pattern,
     ToolEntry,
 };
-use self::front_matter::{FrontMatter, KEYS};
 pub use self::patterns::{CodeSettings, PlanSettings, Python, Reflection, TeamSettings, TeamWay};
 pub use self::tool_settings::{
     HttpAuth, HttpTool, PythonTool, SaidEffect, ShellTool, SqlTool, WebFetchTool, WebSearchTool,
@@ -103,11 +104,15 @@ impl Definition {
         let settings: FrontMatter = serde_yaml_ng::from_str(matter).map_err(|e| {
             // The opening `---` is line 1 of the file, so line n of the front matter is line n + 1.
             let line = e.location().map_or(1, |l| l.line()) + 1;
-            let hint = match key_at(matter, line - 1) {
-                Some("tools") => "plumb tools lists the tools and their settings".to_owned(),
-                _ => format!("known keys: {KEYS}"),
+            let message = without_location(&e.to_string());
+            let hint = match (meant(&message), key_at(matter, line - 1)) {
+                (Some(meant), _) => format!("did you mean `{meant}`?"),
+                (None, Some("tools")) => {
+                    "plumb tools lists the tools and their settings".to_owned()
+                }
+                (None, _) => "plumb check --schema prints all keys and what they take".to_owned(),
             };
-            error(line, without_location(&e.to_string()), &hint)
+            error(line, message, &hint)
         })?;
         let instructions = body.trim().to_owned();
         if instructions.is_empty() {
@@ -490,6 +495,14 @@ fn key_at(matter: &str, line: usize) -> Option<&str> {
     keys.last()?.split(':').next()
 }
 
+/// What the parser expected that is most like what it found: "unknown field `x`, expected one of `y`, `z`".
+fn meant(message: &str) -> Option<&str> {
+    let (found, expected) = message.split_once("`, expected ")?;
+    let (_, found) = found.split_once('`')?;
+    let expected = expected.split('`').skip(1).step_by(2);
+    catalogue::closest(found, expected)
+}
+
 /// The parser's message without its own, front-matter-relative, line number.
 fn without_location(message: &str) -> String {
     message
@@ -520,8 +533,25 @@ mod tests {
             .to_string();
         insta::assert_snapshot!(error, @r"
         agents/x.md:4: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-        hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
+        hint: did you mean `temperature`?
         ");
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_said() {
+        for (line, hint) in [
+            ("limits: {step: 3}", "did you mean `steps`?"),
+            ("pattern: refelct", "did you mean `reflect`?"),
+            (
+                "limits: {apples: 3}",
+                "plumb check --schema prints all keys",
+            ),
+            ("tools: [time, 3]", "plumb tools lists the tools"),
+        ] {
+            let text = format!("---\nname: a\n{line}\n---\nDo it.\n");
+            let error = Definition::parse("a.md", &text).unwrap_err().to_string();
+            assert!(error.contains(&format!("hint: {hint}")), "{error}");
+        }
     }
 
     #[test]

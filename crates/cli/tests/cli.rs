@@ -133,18 +133,21 @@ fn a_path_that_is_not_there() {
     --- stdout
     --- stderr
     error: cannot read absent.md: No such file or directory (os error 2)
+    hint: name files or folders that are there; a question is one argument, in quotes
     ");
     snapshot!(project.shown(&["index", "absent.md"]), @"
     exit 1
     --- stdout
     --- stderr
     error: cannot read absent.md: No such file or directory (os error 2)
+    hint: name files or folders that are there; a question is one argument, in quotes
     ");
     snapshot!(project.shown(&["search", "port", "absent.md"]), @"
     exit 1
     --- stdout
     --- stderr
     error: cannot read absent.md: No such file or directory (os error 2)
+    hint: name files or folders that are there; a question is one argument, in quotes
     ");
     assert!(!project.path(".plumb").exists(), "nothing was begun");
 }
@@ -306,7 +309,7 @@ fn an_agent_file_with_an_unknown_key() {
     --- stdout
     --- stderr
     error: mine/research/plan.md:3: unknown field `temprature`, expected one of `name`, `description`, `model`, `tools`, `calls_first`, `pattern`, `reflect`, `plan`, `code`, `team`, `listens`, `output`, `memory`, `skills`, `project_notes`, `policy`, `checks`, `limits`, `examples`, `max_tokens`, `temperature`
-    hint: known keys: name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature
+    hint: did you mean `temperature`?
     ");
 }
 

@@ -167,6 +167,13 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
+/// What is so much like `name` that it can be what was meant.
+pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|candidate| (distance(name, candidate), candidate));
+    let (distance, closest) = near.min()?;
+    (distance * 2 <= name.chars().count()).then_some(closest)
+}
+
 /// The Levenshtein distance, case ignored.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.to_lowercase().chars().collect();

@@ -14,9 +14,6 @@ use super::patterns::{CodeSettings, PlanSettings, Reflection, TeamSettings};
 use super::tool_settings::{HttpTool, PythonTool, ShellTool, SqlTool, WebFetchTool, WebSearchTool};
 use crate::act;
 
-/// The keys, for a hint.
-pub(super) const KEYS: &str = "name, description, model, tools, calls_first, pattern, reflect, plan, code, team, listens, output, memory, skills, project_notes, policy, checks, limits, examples, max_tokens, temperature";
-
 /// The settings of an agent, above its instructions.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -11,18 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use futures::future::BoxFuture;
-use journal::{Effect, Journal, ManualClock, Options, Outcome, Run, WorkflowError};
+use journal::{Effect, Journal, ManualClock, Options, Outcome, Run, RunStatus, WorkflowError};
 use model::{Model, Output, Request, Response, Scripted};
 use plumb_agent::act::{Acting, Guarding};
 use plumb_agent::code::{Interpreter, Limits};
 use plumb_agent::plan::Plans;
 use plumb_agent::reflect::{ModelCritic, Person};
 use plumb_agent::team::{Member, Way as TeamWay};
+use plumb_agent::watcher::Watcher;
 use plumb_agent::{Agent, Way};
 use serde_json::{Value, json};
 use tool::{Function, Tool};
 
-use crate::support::{asked, calls, new, says, told, work};
+use crate::support::{asked, calls, ended, new, says, told, work};
 
 /// Which seeds are tried.
 fn seeds() -> Vec<u64> {
@@ -214,6 +215,10 @@ fn formed(schema: &str, said: &str) -> Value {
         let step = |name: &str, after: &[&str]| json!({"name": name, "task": name, "after": after, "expect": ""});
         return json!({"steps": [step("a", &[]), step("b", &[]), step("c", &["a", "b"])]});
     }
+    if schema.contains("\"sentence\"") {
+        let is_over = said.contains("\"is_over\":true") && said.contains("\"done\":4");
+        return json!({"sentence": if is_over { "All is dug." } else { "It digs." }});
+    }
     match schema.contains("\"accepted\"") {
         true => json!({"remarks": "", "score": said.len() % 10, "accepted": false}),
         false => json!({"done": true}),
@@ -234,15 +239,18 @@ const PATTERNS: &[&str] = &[
     "mixture",
     "best_of",
     "workflow",
+    "watcher",
 ];
 
+fn flaky(world: &Arc<World>) -> Arc<dyn Model> {
+    Arc::new(Flaky {
+        script: Scripted::with_calls("scripted:seeds", |request| Ok(script(request))),
+        world: Arc::clone(world),
+    })
+}
+
 fn agent(pattern: &str, world: &Arc<World>) -> Agent {
-    let flaky = || -> Arc<dyn Model> {
-        Arc::new(Flaky {
-            script: Scripted::with_calls("scripted:seeds", |request| Ok(script(request))),
-            world: Arc::clone(world),
-        })
-    };
+    let flaky = || flaky(world);
     let plain = || {
         let mut agent = Agent::new(flaky());
         agent.acting.guard = Guarding::open();
@@ -295,13 +303,53 @@ fn agent(pattern: &str, world: &Arc<World>) -> Agent {
 
 async fn worked(
     run: Run,
+    journal: Journal,
     pattern: &'static str,
     world: Arc<World>,
 ) -> Result<Value, WorkflowError> {
     match pattern {
         "workflow" => crate::workflows::workflow(run).await,
+        "watcher" => watched(&run, journal, &world).await,
         _ => work(run, agent(pattern, &world)).await,
     }
+}
+
+const WATCHED: &str = "watched";
+
+/// A watcher of a run that works meanwhile; gives what it says last.
+async fn watched(run: &Run, journal: Journal, world: &Arc<World>) -> Result<Value, WorkflowError> {
+    let said = Arc::new(Mutex::new(String::new()));
+    let watcher = Watcher {
+        journal: journal.clone(),
+        acting: Some(Acting::new(flaky(world))),
+        every: std::time::Duration::from_secs(1),
+        most: 100,
+        tell: {
+            let said = Arc::clone(&said);
+            Arc::new(move |sentence| sentence.clone_into(&mut said.lock().unwrap()))
+        },
+    };
+    let working = async {
+        // In a replay the other run is over long since.
+        if journal.run(WATCHED).await?.status == RunStatus::Finished {
+            return Ok(());
+        }
+        let other = journal.resume(WATCHED).await?;
+        let dig = |run: Run| async move {
+            for spade in 0..4 {
+                world.dawdle().await;
+                run.step("dig", Effect::Read, &spade, |_| async { Ok(()) })
+                    .await?;
+            }
+            Ok(Value::Null)
+        };
+        other.execute(dig).await.map(drop)
+    };
+    let (watched, worked) = futures::join!(watcher.watch(run, WATCHED), working);
+    worked?;
+    ended(watched)?;
+    let last = said.lock().unwrap().clone();
+    Ok(last.into())
 }
 
 fn open(folder: &Path, clock: &Arc<ManualClock>) -> Journal {
@@ -322,11 +370,16 @@ async fn end_of(seed: u64, pattern: &'static str, trouble: bool) -> (Value, Vec<
     let mut start = new("the wall");
     start.id = Some("seeded".to_owned());
     journal.submit(start).await.unwrap();
+    if pattern == "watcher" {
+        let mut other = new("a hole");
+        other.id = Some(WATCHED.to_owned());
+        journal.submit(other).await.unwrap();
+    }
     for attempt in 1..1_000 {
         // Later than any lease.
         clock.set(1_000_000 + attempt * 60_000);
         let run = journal.resume("seeded").await.unwrap();
-        let working = run.execute(|run| worked(run, pattern, Arc::clone(&world)));
+        let working = run.execute(|run| worked(run, journal.clone(), pattern, Arc::clone(&world)));
         let outcome = match trouble && world.chance.below(3) == 0 {
             true => cut_off(working, world.chance.below(120)).await,
             false => Some(working.await.unwrap()),
@@ -338,8 +391,9 @@ async fn end_of(seed: u64, pattern: &'static str, trouble: bool) -> (Value, Vec<
                 journal = open(folder.path(), &clock);
             }
             Some(Outcome::Finished(output)) => {
-                let replay =
-                    journal.replay("seeded", |run| worked(run, pattern, Arc::clone(&world)));
+                let replay = journal.replay("seeded", |run| {
+                    worked(run, journal.clone(), pattern, Arc::clone(&world))
+                });
                 assert!(replay.await.unwrap().complete);
                 return (output, world.texts());
             }

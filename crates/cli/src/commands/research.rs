@@ -150,7 +150,12 @@ fn check_output(output: &Output) -> Result<()> {
 /// Says before any work that a path is not there.
 pub fn check_paths(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if let Err(error) = std::fs::metadata(path) {
+            bail!(
+                "cannot read {}: {error}\nhint: name files or folders that are there; a question is one argument, in quotes",
+                path.display()
+            );
+        }
     }
     Ok(())
 }
