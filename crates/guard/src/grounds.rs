@@ -303,6 +303,18 @@ mod tests {
         assert_eq!(found, [("to", false)]);
     }
 
+    #[test]
+    fn an_identifier_may_begin_like_a_currency() {
+        let mut grounds = Grounds::default();
+        grounds.add("Cancel GBP-00 and EUR-17, and pay CHF 20.");
+        let said = json!({"ids": ["GBP-00", "eur-17"], "amount": "CHF20"});
+        assert_eq!(grounds.invented(&said, &json!({})), []);
+        assert_eq!(
+            grounds.invented(&json!({"id": "EUR-18"}), &json!({})).len(),
+            1
+        );
+    }
+
     proptest! {
         #[test]
         fn every_value_that_was_said_is_grounded(id in "[A-Z]{1,3}-[0-9]{2,6}", amount in 2u32..1_000_000, cents in 0u32..100) {

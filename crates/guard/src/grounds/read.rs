@@ -139,6 +139,10 @@ fn number_of(word: &str) -> Option<String> {
         bare = bare.strip_suffix(sign).unwrap_or(bare);
     }
     let bare = bare.trim_end_matches('%');
+    // "gbp-17" names something.
+    if bare.starts_with('-') && word.starts_with(char::is_alphabetic) {
+        return None;
+    }
     let digits = bare.chars().filter(char::is_ascii_digit).count();
     let rest = bare.trim_start_matches('-').chars();
     let fits = rest
