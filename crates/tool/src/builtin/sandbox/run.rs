@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -104,14 +105,21 @@ async fn ended(
     Ok((None, Some(why)))
 }
 
-/// Kills bubblewrap and what it has just begun. What has been set up ends with bubblewrap by itself; before
-/// that it is of the same group still.
+/// Kills bubblewrap and all below it. What has been set up would end with bubblewrap by itself, but for a moment in
+/// between it is neither of its group any more nor bound to it yet.
 fn kill(pid: Option<u32>) {
-    let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-    if let Some(pid) = pid {
+    let signal = |pid: u32, signal| {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed());
         // It may have ended already.
-        let _ended = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let _ended = pid.map(|pid| rustix::process::kill_process(pid, signal));
+    };
+    let Some(pid) = pid else { return };
+    // Stopped, it begins nothing more, and what it began keeps its number.
+    signal(pid, Signal::STOP);
+    for below in watching::below(pid) {
+        signal(below, Signal::KILL);
     }
+    signal(pid, Signal::KILL);
 }
 
 /// The beginning of what is printed; the rest is read and forgotten.

@@ -30,7 +30,7 @@ pub(super) async fn too_much(pid: Option<u32>, limits: &SandboxLimits) -> String
 }
 
 /// All processes below one.
-fn below(root: u32) -> Vec<u32> {
+pub(super) fn below(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
