@@ -19,3 +19,8 @@ INSERT INTO orders VALUES
     (7705, 4, 1, 6, '2026-10-01', 'shipped'), (7706, 5, 4, 2, '2026-10-03', 'delivered'),
     (7707, 2, 2, 1, '2026-10-08', 'shipped'), (7708, 4, 3, 2, '2026-10-15', 'open'),
     (7709, 3, 1, 2, '2026-10-19', 'open'), (7710, 1, 4, 1, '2026-10-22', 'open');
+-- Each order on one line, with names in place of numbers.
+CREATE VIEW sales AS
+SELECT orders.id AS order_id, customers.name AS customer, city, products.name AS product, quantity, quantity * price_francs AS total_francs,
+    ordered_on, status
+FROM orders JOIN customers ON customers.id = customer_id JOIN products ON products.id = product_id;
