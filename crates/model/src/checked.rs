@@ -104,6 +104,7 @@ impl Model for Checked {
             match &request.output {
                 Output::Text => self.inner.generate(request, sink).await,
                 Output::Json(schema) => self.json(request, schema, sink).await,
+                Output::Given(_) => Ok(Response::default()),
             }
         })
     }

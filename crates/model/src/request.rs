@@ -17,6 +17,9 @@ pub enum Output {
     /// JSON that fits a JSON schema. Properties are written in the schema's order. A string property
     /// may carry `x-quote-from` (see [`crate::quotes`]).
     Json(Value),
+    /// None is written: this one is given, and [`Response::likelihood`] says how likely the model finds it.
+    /// Providers do not tell; they are not asked.
+    Given(String),
 }
 
 /// One call of a model.
@@ -241,6 +244,10 @@ pub struct Response {
     pub reasoning: Vec<Reasoning>,
     /// The closed choices in it; empty where a provider gives no probabilities.
     pub choices: Vec<Choice>,
+    /// How likely the model finds an answer that was given ([`Output::Given`]): the mean of the natural
+    /// logarithms of its tokens' probabilities, at most 0. `None` where the model does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<f32>,
     /// What it took.
     pub usage: Usage,
     /// What it cost, in millionths of a US dollar; `None` where the price is not known.

@@ -96,6 +96,36 @@ async fn valid(model: &Local, prompt: &str, schema: &Value) -> Response {
 }
 
 #[tokio::test]
+async fn a_given_answer_is_weighed_and_none_is_written() {
+    let Some(model) = model() else { return };
+    let asked = "What is the capital of France? Answer in one sentence.";
+    let weigh = async |answer: &str| {
+        let given = request(asked, Output::Given(answer.to_owned()), 1);
+        let response = model.generate(&given, None).await.expect("an answer");
+        assert_eq!((response.text.as_str(), response.stop), ("", Stop::End));
+        response.likelihood.expect("a likelihood")
+    };
+    let answers = [
+        "The capital of France is Paris.",
+        "Paris of the is capital France.",
+        "Paris",
+    ];
+    let [likely, jumbled, brief] = join_all(answers.map(&weigh)).await[..] else {
+        unreachable!()
+    };
+    assert!(likely <= 0.0 && likely > jumbled, "{likely} {jumbled}");
+    // Alone it is weighed as in a batch with others; the sums of a batch differ in their last digits.
+    assert!((weigh(answers[2]).await - brief).abs() < 0.05);
+    // What the model writes by itself is the likeliest at each step.
+    let said = model
+        .generate(&request(asked, Output::Text, 12), None)
+        .await;
+    let own = weigh(&said.expect("an answer").text).await;
+    assert!(own > jumbled && own > -1.5, "{own}");
+    assert_eq!(weigh("").await, 0.0);
+}
+
+#[tokio::test]
 async fn constrained_answers_fit_their_schema() {
     let Some(model) = model() else { return };
     let short = json!({"type": "string", "maxLength": 30});

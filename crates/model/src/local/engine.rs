@@ -162,7 +162,10 @@ impl<'a> Decoder<'a> {
             let Some(job) = self.waiting.get(index) else {
                 return;
             };
-            let answer = usize::try_from(job.max_tokens).unwrap_or(usize::MAX);
+            let answer = match &job.given {
+                Some(given) => given.len(),
+                None => usize::try_from(job.max_tokens).unwrap_or(usize::MAX),
+            };
             let place = match self.slots.admit(&job.prompt, answer, job.adapter) {
                 Admission::Admitted(place) => place,
                 Admission::WaitsForPrefix => {
@@ -236,10 +239,10 @@ impl<'a> Decoder<'a> {
             }
         }
         for mut work in std::mem::take(&mut self.work) {
-            let advanced = match work.row.take() {
-                Some(row) => work.advance(self.model, self.context.get_logits_ith(row)),
-                None => Ok(()),
-            };
+            let rows = std::mem::take(&mut work.rows);
+            let advanced = rows
+                .into_iter()
+                .try_for_each(|row| work.advance(self.model, self.context.get_logits_ith(row)));
             match (advanced, work.stop) {
                 (Ok(()), None) => self.work.push(work),
                 (Ok(()), Some(stop)) => {
@@ -295,16 +298,16 @@ impl<'a> Decoder<'a> {
         for work in order {
             let count = work.pending.len().min(room);
             room -= count;
-            let whole = count == work.pending.len();
+            let wanted_from = work.wanted_from(work.pending.len());
             for (index, token) in work.pending.drain(..count).enumerate() {
                 let position = self.slots.push(work.slot, token);
                 let position = i32::try_from(position).map_err(|error| error.to_string())?;
-                let last = whole && index + 1 == count;
-                if last {
-                    work.row = Some(self.batch.n_tokens());
+                let wanted = index >= wanted_from;
+                if wanted {
+                    work.rows.push(self.batch.n_tokens());
                 }
                 self.batch
-                    .add(token, position, &[id(work.slot)], last)
+                    .add(token, position, &[id(work.slot)], wanted)
                     .map_err(|error| error.to_string())?;
             }
         }

@@ -212,6 +212,15 @@ impl Local {
             (Output::Text, _) if tools.is_empty() || !self.holds_calls => Ok(None),
             // What cannot be enforced is checked afterwards, by whoever carries the calls out.
             (Output::Text, _) => Ok(self.loaded.grammars.calls(tools, false).ok()),
+            (Output::Given(_), _) => Ok(None),
+        }
+    }
+
+    /// The answer that is not to be written.
+    fn given(&self, request: &Request) -> Option<Vec<LlamaToken>> {
+        match &request.output {
+            Output::Given(text) => Some(tokens::plain(&self.loaded.model, text)),
+            Output::Text | Output::Json(_) => None,
         }
     }
 
@@ -225,6 +234,7 @@ impl Local {
         let (reply, answer) = oneshot::channel();
         self.loaded.engine.submit(Job {
             prompt,
+            given: self.given(request),
             adapter: self.adapter,
             matcher,
             max_tokens: request.max_tokens,
@@ -368,10 +378,14 @@ impl Model for Local {
             let prompt = template.tokens(model, &request.messages, shown)?;
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-            if length.saturating_add(request.max_tokens) > context {
+            let answer = match self.given(request) {
+                Some(given) => u32::try_from(given.len()).unwrap_or(u32::MAX),
+                None => request.max_tokens,
+            };
+            if length.saturating_add(answer) > context {
                 return Err(Error::TooLong {
                     prompt: length,
-                    answer: request.max_tokens,
+                    answer,
                     context,
                 });
             }
@@ -381,12 +395,13 @@ impl Model for Local {
             }
             let decoded = self.decode(request, prompt, matcher, sink).await?;
             let choices = match &request.output {
-                Output::Text => Vec::new(),
+                Output::Text | Output::Given(_) => Vec::new(),
                 Output::Json(schema) => choices::choices(schema, &decoded.text, &decoded.sampled),
             };
             Ok(Response {
                 text: decoded.text,
                 choices,
+                likelihood: decoded.likelihood,
                 usage: decoded.usage,
                 stop: decoded.stop,
                 ..Response::default()

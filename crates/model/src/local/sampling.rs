@@ -74,6 +74,17 @@ pub(super) fn probabilities(
     }
 }
 
+/// The natural logarithm of the probability of `token` among all.
+pub(super) fn log_probability(logits: &[f32], token: LlamaToken) -> f32 {
+    let index = usize::try_from(token.0).unwrap_or(usize::MAX);
+    let Some(logit) = logits.get(index) else {
+        return f32::NEG_INFINITY;
+    };
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    logit - most - sum.ln()
+}
+
 fn likeliest(allowed: &[(usize, f32)]) -> f32 {
     let logits = allowed.iter().map(|(_, logit)| *logit);
     logits.fold(f32::NEG_INFINITY, f32::max)
@@ -107,6 +118,14 @@ mod tests {
         let taken = sample(&mut Random::new(1), 0.0, logits.into_iter());
         assert_eq!(taken, Some(LlamaToken(5)));
         assert_eq!(sample(&mut Random::new(1), 0.0, std::iter::empty()), None);
+    }
+
+    #[test]
+    fn a_log_probability_is_that_of_the_softmax() {
+        let logits = [1000.0, 1000.0 + 3.0_f32.ln()];
+        let likely = |token| log_probability(&logits, LlamaToken(token)).exp();
+        assert!((likely(1) - 0.75).abs() < 1e-3 && (likely(0) - 0.25).abs() < 1e-3);
+        assert_eq!(likely(2), 0.0);
     }
 
     #[test]

@@ -8,13 +8,15 @@ use llguidance::Matcher;
 use tokio::sync::oneshot;
 
 use super::choices::Sampled;
-use super::sampling::{FEW, Random, likeliest_allowed, probabilities, sample};
+use super::sampling::{FEW, Random, likeliest_allowed, log_probability, probabilities, sample};
 use super::tokens;
 use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 
 /// A call as the engine's thread gets it.
 pub(super) struct Job {
     pub prompt: Vec<LlamaToken>,
+    /// The answer, when none is to be written and only its likelihood is wanted.
+    pub given: Option<Vec<LlamaToken>>,
     /// Which of the model's adapters it is decoded with.
     pub adapter: Option<usize>,
     pub matcher: Option<Matcher>,
@@ -30,6 +32,8 @@ pub(super) struct Job {
 pub(super) struct Decoded {
     pub text: String,
     pub sampled: Vec<Sampled>,
+    /// Of a given answer; see [`crate::Response::likelihood`].
+    pub likelihood: Option<f32>,
     pub usage: Usage,
     pub stop: Stop,
 }
@@ -42,8 +46,9 @@ pub(super) struct Work {
     pub adapter: Option<usize>,
     /// Tokens to be computed next.
     pub pending: VecDeque<LlamaToken>,
-    /// The row of the batch whose logits say the next token.
-    pub row: Option<i32>,
+    /// The rows of the batch whose logits are wanted: the one that says the next token, or those that say
+    /// how likely the tokens of a given answer are.
+    pub rows: Vec<i32>,
     /// Set once the answer is whole.
     pub stop: Option<Stop>,
     matcher: Option<Matcher>,
@@ -56,7 +61,17 @@ pub(super) struct Work {
     /// How much of the text the sink has.
     streamed: usize,
     sampled: Vec<Sampled>,
+    given: Option<Given>,
     usage: Usage,
+}
+
+/// An answer that is held against the model.
+struct Given {
+    /// Its tokens that were not looked at yet, and how many it has.
+    tokens: VecDeque<LlamaToken>,
+    count: usize,
+    /// The sum of the logarithms of the others' probabilities.
+    sum: f64,
 }
 
 impl Work {
@@ -68,12 +83,24 @@ impl Work {
             cached_tokens: count(shared),
             ..Usage::default()
         };
+        let given = job.given.map(Given::new);
+        // Nothing follows the last token of a given answer.
+        let said = given.iter().flat_map(|given| given.tokens.iter().copied());
+        let said = said.take(
+            given
+                .as_ref()
+                .map_or(0, |given| given.count.saturating_sub(1)),
+        );
         let mut work = Work {
             slot,
             adapter: job.adapter,
-            pending: job.prompt.into_iter().skip(shared).collect(),
-            row: None,
-            stop: None,
+            pending: job.prompt.into_iter().skip(shared).chain(said).collect(),
+            rows: Vec::new(),
+            // To say nothing is as likely as can be.
+            stop: given
+                .as_ref()
+                .filter(|given| given.count == 0)
+                .map(|_| Stop::End),
             matcher: job.matcher,
             max_tokens: job.max_tokens,
             temperature: job.temperature,
@@ -83,12 +110,21 @@ impl Work {
             text: Vec::new(),
             streamed: 0,
             sampled: Vec::new(),
+            given,
             usage,
         };
         // What the answer must begin with is computed together with the prompt.
-        let forced = work.forced();
-        work.append(model, forced);
+        if work.given.is_none() {
+            let forced = work.forced();
+            work.append(model, forced);
+        }
         work
+    }
+
+    /// Of `pending` tokens, from which one on the logits are wanted.
+    pub(super) fn wanted_from(&self, pending: usize) -> usize {
+        let given = self.given.as_ref().map_or(1, |given| given.count);
+        pending.saturating_sub(given)
     }
 
     /// Whether the caller has gone.
@@ -102,6 +138,12 @@ impl Work {
         model: &LlamaModel,
         logits: &[f32],
     ) -> std::result::Result<(), String> {
+        if let Some(given) = &mut self.given {
+            if given.look(logits) {
+                self.stop = Some(Stop::End);
+            }
+            return Ok(());
+        }
         let Some(token) = self.choose(model, logits)? else {
             return Err("the constraint leaves no token".to_owned());
         };
@@ -213,6 +255,7 @@ impl Work {
         let decoded = Decoded {
             text,
             sampled: self.sampled,
+            likelihood: self.given.map(|given| given.likelihood()),
             usage: self.usage,
             stop,
         };
@@ -222,5 +265,27 @@ impl Work {
     /// Tells the caller that the engine failed.
     pub(super) fn fail(self, message: String) {
         let _ = self.reply.send(Err(Error::Engine { message }));
+    }
+}
+
+impl Given {
+    fn new(tokens: Vec<LlamaToken>) -> Given {
+        Given {
+            count: tokens.len(),
+            tokens: tokens.into(),
+            sum: 0.0,
+        }
+    }
+
+    /// Looks at the next token, whose logits these are; returns whether it was the last.
+    fn look(&mut self, logits: &[f32]) -> bool {
+        if let Some(token) = self.tokens.pop_front() {
+            self.sum += f64::from(log_probability(logits, token));
+        }
+        self.tokens.is_empty()
+    }
+
+    fn likelihood(&self) -> f32 {
+        (self.sum / self.count.max(1) as f64) as f32
     }
 }
