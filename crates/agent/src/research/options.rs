@@ -19,6 +19,7 @@ pub enum Depth {
 
 /// The input of a research run, recorded with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Input {
     /// The question, in the user's words.
     pub question: String,
@@ -63,5 +64,25 @@ impl Input {
             Depth::Normal => limits(4, 12, 2, 1),
             Depth::Deep => limits(6, 16, 3, 2),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_no_question_has_is_refused() {
+        let mut input = json!({"question": "Why?", "paths": ["docs"], "model": "local:small", "depth": "quick"});
+        assert!(serde_json::from_value::<Input>(input.clone()).is_ok());
+        input["modle"] = json!("local:large");
+        let refused = serde_json::from_value::<Input>(input).map_err(|error| error.to_string());
+        let message = refused.err().unwrap_or_default();
+        assert!(
+            message.starts_with("unknown field `modle`, expected one of `question`"),
+            "{message}"
+        );
     }
 }
