@@ -213,7 +213,7 @@ const AGAIN_BYTES: usize = 500;
 /// answered in place of what it means for the question.
 fn answer_now(conversation: &Conversation, output: &Output) -> Message {
     let form = match output {
-        Output::Text => "in words",
+        Output::Text | Output::Given(_) => "in words",
         Output::Json(_) => "in the form of the JSON schema",
     };
     let mut messages = conversation.messages().iter().rev();

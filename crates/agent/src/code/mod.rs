@@ -231,7 +231,7 @@ impl<'a> Work<'a> {
     /// The form of what comes next: first a program, in the end an answer, between them either.
     fn form(&self) -> Value {
         let answer = match &self.with.acting.output {
-            Output::Text => json!({"type": "string"}),
+            Output::Text | Output::Given(_) => json!({"type": "string"}),
             Output::Json(schema) => schema.clone(),
         };
         let answer = branch("answer", answer);

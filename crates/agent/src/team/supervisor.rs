@@ -192,7 +192,7 @@ fn form(with: &Supervising, turns: u32, closing: Option<End>) -> Value {
         "additionalProperties": false,
     });
     let answer = match &with.supervisor.output {
-        Output::Text => json!({"type": "string"}),
+        Output::Text | Output::Given(_) => json!({"type": "string"}),
         Output::Json(schema) => schema.clone(),
     };
     let answer = json!({
