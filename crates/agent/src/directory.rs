@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::catalogue::closest;
 use serde::Serialize;
 
 use crate::definition::Definition;
@@ -114,9 +115,10 @@ pub fn find(called: &Path, project: &Path) -> Result<PathBuf> {
     match named.as_slice() {
         [one] => Ok(one.file.clone()),
         [] => {
-            let names = list(project).into_iter().map(|listed| listed.name);
+            let agents = list(project);
+            let names = agents.iter().map(|listed| listed.name.as_str());
             let near = nearest(called).map(|file| file.display().to_string());
-            let near = near.or_else(|| closest(&name, names));
+            let near = near.or_else(|| closest(&name, names).map(str::to_owned));
             let near = near.map_or_else(String::new, |near| format!("did you mean {near}? "));
             Err(none(
                 "there is no such file, and no agent of that name in agents/".to_owned(),
@@ -147,38 +149,11 @@ pub fn nearest(missing: &Path) -> Option<PathBuf> {
     };
     let entries = std::fs::read_dir(read).ok()?.flatten();
     let files = entries.filter(|entry| entry.path().is_file());
-    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let names: Vec<String> = files
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     let name = missing.file_name()?.to_str()?;
-    closest(name, names).map(|name| folder.join(name))
-}
-
-/// The name that differs least from another; none where all differ in more than a third.
-fn closest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
-    let most = (name.chars().count() / 3).max(1);
-    let names = names
-        .into_iter()
-        .map(|other| (distance(name, &other), other));
-    let near = names.filter(|(distance, _)| *distance <= most);
-    near.min().map(|(_, name)| name)
-}
-
-/// How many letters have to be put in, left out, or changed to make one word of another.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (place, letter) in a.chars().enumerate() {
-        let mut diagonal = place;
-        let mut left = place + 1;
-        let mut next = vec![left];
-        for (other, above) in b.iter().zip(row.iter().skip(1)) {
-            let changed = diagonal + usize::from(*other != letter);
-            left = changed.min(above + 1).min(left + 1);
-            next.push(left);
-            diagonal = *above;
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    closest(name, names.iter().map(String::as_str)).map(|name| folder.join(name))
 }
 
 /// What the nearest `AGENTS.md` says, from the agent's folder up to the repository's (the one with `.git`), or to the
@@ -272,21 +247,6 @@ mod tests {
             said.contains(&format!("did you mean {}?", near.display())),
             "{said}"
         );
-    }
-
-    #[test]
-    fn words_are_as_far_apart_as_they_differ() {
-        for (a, b, apart) in [
-            ("", "", 0),
-            ("desk", "desk", 0),
-            ("desk", "dsk", 1),
-            ("desk", "disk", 1),
-            ("desk", "desks", 1),
-            ("desk", "", 4),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!((distance(a, b), distance(b, a)), (apart, apart), "{a} {b}");
-        }
     }
 
     #[test]

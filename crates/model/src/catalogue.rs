@@ -152,14 +152,10 @@ pub fn largest_chat(memory_bytes: u64) -> Result<&'static Entry> {
 
 /// A hint that names what is most like `name`.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut known: Vec<(usize, &str)> = known
-        .map(|candidate| (distance(name, candidate), candidate))
-        .collect();
-    known.sort();
-    let near: Vec<&str> = known
-        .iter()
+    let near: Vec<&str> = ranked(name, known)
+        .into_iter()
         .take(2)
-        .map(|(_, candidate)| *candidate)
+        .map(|(_, candidate)| candidate)
         .collect();
     match near.is_empty() {
         true => "plumb models lists what there is".to_owned(),
@@ -167,28 +163,19 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// What is so much like `name` that it can be what was meant.
+/// What is so much like `name` that it can be what was meant: at most half of its letters differ.
 pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.map(|candidate| (distance(name, candidate), candidate));
-    let (distance, closest) = near.min()?;
+    let (distance, closest) = ranked(name, known).into_iter().next()?;
     (distance * 2 <= name.chars().count()).then_some(closest)
 }
 
-/// The Levenshtein distance, case ignored.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.to_lowercase().chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, right) in b.iter().enumerate() {
-            let at =
-                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
-            let replaced = at(&row, j) + usize::from(left != *right);
-            next.push(replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+/// The nearest first, each with its Levenshtein distance, case ignored.
+fn ranked<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<(usize, &'a str)> {
+    let name = name.to_lowercase();
+    let distance = |other: &str| strsim::levenshtein(&name, &other.to_lowercase());
+    let mut ranked: Vec<(usize, &str)> = known.map(|other| (distance(other), other)).collect();
+    ranked.sort();
+    ranked
 }
 
 #[cfg(test)]
@@ -242,6 +229,10 @@ mod tests {
     fn an_unknown_name_gives_the_nearest() {
         let error = find("qwen2.5-coder-1.5").unwrap_err().to_string();
         assert!(error.contains("did you mean qwen2.5-coder-1.5b"), "{error}");
-        assert_eq!(distance("kitten", "Sitting"), 3);
+        assert_eq!(
+            closest("modle", ["tools", "Model"].into_iter()),
+            Some("Model")
+        );
+        assert_eq!(closest("modle", ["tools", "limits"].into_iter()), None);
     }
 }
