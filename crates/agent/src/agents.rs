@@ -21,6 +21,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/plan.md"),
     ),
     (
+        "research/ask",
+        include_str!("../../../agents/research/ask.md"),
+    ),
+    (
         "research/judge",
         include_str!("../../../agents/research/judge.md"),
     ),

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
+use super::asking::{Said, likelihoods};
 use super::belief::belief;
 use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
+use super::quoting::{Source, settle};
 use super::reading::{place, shown};
 use crate::{Error, Result, call};
 
@@ -25,6 +27,32 @@ pub(super) struct Judged {
     pub answer: Option<String>,
     /// How much the model believes that they answer, 0..1.
     pub belief: f32,
+    /// How likely the model would ask the question after what stands around the answer, where it tells; see
+    /// [`likelihoods`].
+    pub likelihood: Option<f32>,
+}
+
+impl Judged {
+    /// What of the passage may answer.
+    fn said(&self, question: &str) -> Said<'_> {
+        let source = Source::of(&self.passage);
+        let text = match &self.answer {
+            Some(answer) => source.around(answer),
+            // A sentence that resembles the question most, for one that is answered with yes or no.
+            None => settle(question, question, "", &[source])
+                .map_or_else(String::new, |note| note.quote),
+        };
+        Said {
+            passage: &self.passage,
+            text,
+        }
+    }
+
+    /// How much is to be expected of the passage: the logarithm of the odds that it answers.
+    fn promise(&self) -> f32 {
+        let belief = self.belief.clamp(0.001, 0.999);
+        (belief / (1.0 - belief)).ln() + self.likelihood.unwrap_or(0.0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,6 +82,7 @@ pub(super) async fn judge(
                 passage,
                 answer: None,
                 belief: 0.0,
+                likelihood: None,
             };
             let Some(answers) = answers(question, &passage) else {
                 return Ok(unanswered(passage));
@@ -77,12 +106,24 @@ pub(super) async fn judge(
                 passage,
                 answer: taken.filter(|_| !can_be_affirmed(question)),
                 belief: belief(&response),
+                likelihood: None,
             })
         }
     });
     let mut judged = futures::future::try_join_all(calls).await?;
-    // Of equals the one that was found first stays first.
     judged.sort_by(|a, b| b.belief.total_cmp(&a.belief));
+    let answering = judged.partition_point(|judged| judged.belief > 0.0);
+    let answering = judged.get_mut(..answering).unwrap_or_default();
+    let said: Vec<Said<'_>> = answering
+        .iter()
+        .map(|judged| judged.said(question))
+        .collect();
+    let likelihoods = likelihoods(run, tools, question, "ask_passage", &said).await?;
+    for (judged, likelihood) in answering.iter_mut().zip(likelihoods) {
+        judged.likelihood = likelihood;
+    }
+    // Of equals the one that was found first stays first.
+    judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
     Ok(judged)
 }
 

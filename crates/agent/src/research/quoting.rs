@@ -15,6 +15,10 @@ const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
 const LABEL_WORDS: usize = 7;
 
+/// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
+const AROUND_LEAST: usize = 90;
+const AROUND_MOST: usize = 420;
+
 /// A passage and what of it can be quoted.
 pub(super) struct Source<'a> {
     passage: &'a Passage,
@@ -29,6 +33,30 @@ impl Source<'_> {
             .map(|unit| folded(passage, unit))
             .collect();
         Source { passage, units }
+    }
+
+    /// What stands around `words`: the sentences that hold them, with the ones before where those are
+    /// short; the beginning of the passage where none hold them.
+    pub(super) fn around(&self, words: &str) -> String {
+        let holds = |from: usize, to: usize| {
+            let units = self.units.get(from..to);
+            units.is_some_and(|units| units.join(" ").contains(words))
+        };
+        let found = (1..=QUOTE_UNITS).find_map(|length| {
+            let runs = (0..self.units.len()).map(|from| (from, from + length));
+            runs.into_iter().find(|(from, to)| holds(*from, *to))
+        });
+        let (mut from, to) = found.unwrap_or((0, self.units.len()));
+        let text = |from: usize| self.units.get(from..to).unwrap_or_default().join(" ");
+        while from > 0 && text(from).len() < AROUND_LEAST {
+            from -= 1;
+        }
+        let text = text(from);
+        let at = text.find(words).filter(|_| found.is_some()).unwrap_or(0);
+        let before = (AROUND_MOST.saturating_sub(words.len())) / 2;
+        let start = text.floor_char_boundary(at.saturating_sub(before));
+        let end = text.floor_char_boundary(start + AROUND_MOST);
+        text.get(start..end).unwrap_or_default().to_owned()
     }
 
     /// All that can be quoted: one to a few consecutive units.
@@ -191,6 +219,28 @@ mod tests {
                 "The default is 100.",
                 "It cannot be changed later."
             ]
+        );
+    }
+
+    #[test]
+    fn what_stands_around_an_answer_is_a_few_sentences() {
+        let passage = passage(TEXT);
+        let source = Source::of(&passage);
+        assert_eq!(
+            source.around("100"),
+            "max_connections (integer) Sets the most connections. The default is 100."
+        );
+        assert!(source.around("4711").starts_with("max_connections"));
+        let long = format!(
+            "It is so, {}as é 4711 says, and {}.",
+            "é ".repeat(400),
+            "so on ".repeat(100)
+        );
+        let passage = self::passage(&long);
+        let around = Source::of(&passage).around("4711");
+        assert!(
+            around.contains("4711") && around.len() <= AROUND_MOST,
+            "{around}"
         );
     }
 

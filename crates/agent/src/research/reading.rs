@@ -18,7 +18,7 @@ use crate::{Definition, Result, call};
 /// Passages that are read side by side, of those that were judged.
 const SIDE_BY_SIDE: usize = 5;
 /// Passages whose own answers are notes beside those from all of them, when they are [`LIKELY`].
-const ALONE: usize = 2;
+const ALONE: usize = 3;
 /// The belief from which on a passage's own answer is worth a look.
 const LIKELY: f32 = 0.5;
 /// What the model answers when no passage does.
@@ -34,11 +34,16 @@ pub(super) fn place(passage: &Passage) -> String {
 
 /// A passage as the model sees it, below its title and headings.
 pub(super) fn shown(passage: &Passage) -> String {
+    under_headings(passage, &without_orders(passage))
+}
+
+/// Text of a passage below the passage's title and headings.
+pub(super) fn under_headings(passage: &Passage, text: &str) -> String {
     let mut path: Vec<&str> = vec![&passage.title];
     let headings = passage.headings.iter().map(String::as_str);
     path.extend(headings.filter(|heading| *heading != passage.title));
     path.retain(|heading| !is_order(heading));
-    format!("({}):\n{}", path.join(" > "), without_orders(passage))
+    format!("({}):\n{text}", path.join(" > "))
 }
 
 /// How an answer is asked for. A small model that overlooks the answer in one form often finds it in the

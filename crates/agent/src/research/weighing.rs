@@ -6,9 +6,11 @@ use journal::Run;
 use knowledge::Passage;
 
 use super::Tools;
+use super::asking::{Said, likelihoods};
 use super::belief::stated;
 use super::note::Note;
 use super::plausibility::plausibility;
+use super::quoting::Source;
 use crate::Result;
 
 /// By how much the odds of an answer rise when another reading gives it too. Of 42 answers to 34
@@ -45,8 +47,10 @@ pub(super) async fn weigh(
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
     let beliefs = verify(run, tools, question, &notes).await?;
-    for (note, belief) in notes.iter_mut().zip(beliefs) {
-        note.confidence = agreed(belief, note.readings) * plausibility(question, note, read);
+    let likely = ask_back(run, tools, question, &notes).await?;
+    for ((note, belief), likely) in notes.iter_mut().zip(beliefs).zip(likely) {
+        let agreed = agreed(belief, note.readings, likely);
+        note.confidence = agreed * plausibility(question, note, read);
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
@@ -59,8 +63,9 @@ pub(super) async fn weigh(
     Ok((notes, rest))
 }
 
-/// The belief in an answer that came of so many readings.
-fn agreed(belief: f32, readings: u32) -> f32 {
+/// The belief in an answer that came of so many readings, from a passage after which the question is so
+/// much less `likely` than after the one of them where it is likeliest, as a factor.
+fn agreed(belief: f32, readings: u32, likely: f32) -> f32 {
     if belief < DENIED {
         return belief;
     }
@@ -72,7 +77,7 @@ fn agreed(belief: f32, readings: u32) -> f32 {
         2 => AGREEMENT,
         _ => AGREEMENT * ONE_MORE,
     };
-    let odds = belief / (1.0 - belief) * more;
+    let odds = belief / (1.0 - belief) * more * likely;
     odds / (1.0 + odds)
 }
 
@@ -131,6 +136,23 @@ async fn verify(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Res
     futures::future::try_join_all(calls).await
 }
 
+/// How likely the question is after the words of each note, beside the note after which it is
+/// likeliest, 0..1 per token; 1 for all where the model does not tell.
+async fn ask_back(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Result<Vec<f32>> {
+    let said: Vec<Said<'_>> = notes
+        .iter()
+        .map(|note| Said {
+            passage: &note.passage,
+            text: Source::of(&note.passage).around(&note.quote),
+        })
+        .collect();
+    let likelihoods = likelihoods(run, tools, question, "ask_note", &said).await?;
+    let known = likelihoods.iter().flatten().copied();
+    let most = known.fold(f32::NEG_INFINITY, f32::max);
+    let beside = |likelihood: Option<f32>| likelihood.map_or(1.0, |one| (one - most).exp());
+    Ok(likelihoods.into_iter().map(beside).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,10 +160,16 @@ mod tests {
     #[test]
     fn an_answer_of_two_readings_is_believed_more() {
         let near = |a: f32, b: f32| assert!((a - b).abs() < 0.01, "{a} is not {b}");
-        near(agreed(0.5, 1), 0.5);
-        near(agreed(0.5, 2), 6.0 / 7.0);
-        near(agreed(0.2, 2), 0.6);
-        assert_eq!(agreed(0.1, 2), 0.1);
-        assert!(agreed(1.0, 2) < 1.0);
+        near(agreed(0.5, 1, 1.0), 0.5);
+        near(agreed(0.5, 2, 1.0), 6.0 / 7.0);
+        near(agreed(0.2, 2, 1.0), 0.6);
+        assert_eq!(agreed(0.1, 2, 1.0), 0.1);
+        assert!(agreed(1.0, 2, 1.0) < 1.0);
+    }
+
+    #[test]
+    fn an_answer_is_believed_less_where_the_question_is_less_likely() {
+        assert!(agreed(0.5, 2, 0.5) < agreed(0.5, 2, 1.0));
+        assert!(agreed(0.5, 1, 0.5) > 0.3);
     }
 }
