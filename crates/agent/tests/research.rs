@@ -72,10 +72,16 @@ fn schema(request: &Request) -> &Value {
 }
 
 fn purpose(request: &Request) -> &'static str {
-    reader::purpose(schema(request))
+    match request.output {
+        Output::Given(_) => "ask",
+        Output::Json(_) | Output::Text => reader::purpose(schema(request)),
+    }
 }
 
 fn honest(request: &Request) -> Value {
+    if purpose(request) == "ask" {
+        return Value::Null;
+    }
     reader::answer(&user(request), schema(request))
 }
 
@@ -97,12 +103,12 @@ fn scripted(
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let model = Scripted::new("scripted:reader", move |request| {
-        // As every provider, it does not tell how likely a question is.
-        if let Output::Given(_) = request.output {
-            return Ok(String::new());
-        }
         log.lock().unwrap().push(request.clone());
         let answer = script(request)?.to_string();
+        // As every provider, it does not tell how likely a question is.
+        if purpose(request) == "ask" {
+            return Ok(String::new());
+        }
         // As with every provider: what does not fit the schema never gets to the agent.
         model::quotes::check(schema(request), &answer).expect("the script answers in form");
         Ok(answer)
@@ -199,6 +205,7 @@ async fn a_fact_takes_the_short_way() {
     now[0]
     now[1]
     plan[0]
+    question[0]/round[0]/ask_passage[0]/model[0]
     question[0]/round[0]/guess[0]
     question[0]/round[0]/judge[0]/model[0]
     question[0]/round[0]/judge[1]/model[0]
@@ -262,6 +269,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     now[0]
     now[1]
     plan[0]
+    question[0]/round[0]/ask_passage[0]/model[0]
     question[0]/round[0]/guess[0]
     question[0]/round[0]/judge[0]/model[0]
     question[0]/round[0]/judge[1]/model[0]
@@ -272,6 +280,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[0]/round[0]/terms[0]
     question[0]/round[0]/verify[0]/passage[0]
     question[0]/round[0]/verify[0]/quote[0]
+    question[1]/round[0]/ask_passage[0]/model[0]
     question[1]/round[0]/guess[0]
     question[1]/round[0]/judge[0]/model[0]
     question[1]/round[0]/judge[1]/model[0]
@@ -339,11 +348,8 @@ impl Model for Meeting {
         sink: Option<DeltaSink>,
     ) -> BoxFuture<'a, model::Result<Response>> {
         Box::pin(async move {
-            if let Output::Given(_) = request.output {
-                return self.reader.generate(request, sink).await;
-            }
-            let question = reader::question(&user(request));
             let first = purpose(request) == "note" && {
+                let question = reader::question(&user(request));
                 let mut came = self.came.lock().unwrap();
                 let first = !came.contains(&question);
                 came.push(question);

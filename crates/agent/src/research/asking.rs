@@ -42,8 +42,10 @@ pub(super) async fn likelihoods(
             Ok::<_, crate::Error>(response.likelihood)
         }
     };
-    let Some((first, others)) = said.split_first() else {
-        return Ok(Vec::new());
+    // Likelihoods are compared: one alone says nothing.
+    let (first, others) = match said {
+        [first, others @ ..] if !others.is_empty() => (first, others),
+        _ => return Ok(vec![None; said.len()]),
     };
     // One shows whether the model tells at all.
     let first = ask(0, first).await?;

@@ -147,3 +147,38 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
         json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(belief: f32, likelihood: Option<f32>) -> Judged {
+        let passage = Passage {
+            id: String::new(),
+            file: String::new(),
+            title: String::new(),
+            headings: Vec::new(),
+            text: String::new(),
+            range: 0..0,
+            places: Vec::new(),
+            ordinal: 0,
+        };
+        Judged {
+            passage,
+            answer: None,
+            belief,
+            likelihood,
+        }
+    }
+
+    #[test]
+    fn a_passage_that_the_question_follows_from_promises_more_than_one_that_is_affirmed() {
+        let affirmed = judged(0.9, Some(-4.0)).promise();
+        let asked = judged(0.7, Some(-2.0)).promise();
+        let neither = judged(0.1, Some(-4.0)).promise();
+        assert!(asked > affirmed && affirmed > neither);
+        // Where the model does not tell, the judgement decides; certainty stays finite.
+        assert!(judged(1.0, None).promise() > judged(0.9, None).promise());
+        assert!(judged(1.0, None).promise().is_finite());
+    }
+}
