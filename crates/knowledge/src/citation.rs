@@ -72,7 +72,11 @@ pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) ->
     let known: BTreeSet<String> = [quote, question, context]
         .into_iter()
         .flat_map(tokens)
-        .flat_map(|token| forms(&token.text))
+        .flat_map(|token| {
+            // `skip=88` says 88.
+            let parts = token.text.split('=').flat_map(forms);
+            parts.chain(forms(&token.text)).collect::<Vec<_>>()
+        })
         .collect();
     let held = normalised(quote)
         .into_iter()
@@ -255,6 +259,11 @@ mod tests {
         assert_eq!(check("There are five."), ["five"]);
         assert!(check_answer("At A,0.", "1,600 at A,0.", "", "").is_empty());
         assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
+        assert!(check_answer("88 bytes", "Run dd bs=1 skip=88", "", "").is_empty());
+        assert_eq!(
+            check_answer("8 bytes", "Run dd bs=1 skip=88", "", "").len(),
+            1
+        );
         assert!(
             check_answer("Segments have 16 MB.", "It is 16MB.", "", "")
                 .iter()

@@ -1,4 +1,4 @@
-//! How likely the model finds the question after what a passage says.
+//! How much likelier the model finds the question after what a passage says.
 
 use futures::future::try_join_all;
 use journal::Run;
@@ -9,6 +9,9 @@ use super::Tools;
 use super::reading::{place, under_headings};
 use crate::{Result, call};
 
+/// A passage that says nothing.
+const NOTHING: &str = "Passage (Documentation):";
+
 /// What a passage says that may answer.
 pub(super) struct Said<'a> {
     /// The passage.
@@ -17,46 +20,43 @@ pub(super) struct Said<'a> {
     pub text: String,
 }
 
-/// How likely the model would ask `question` after each of `said`: the mean logarithm of its tokens'
-/// probabilities (Sachan et al. 2022, "Improving passage retrieval with zero-shot question generation").
+/// By how much likelier the model finds `question` after each of `said` than after nothing: the difference of
+/// the mean logarithms of its tokens' probabilities (after Sachan et al. 2022, "Improving passage retrieval
+/// with zero-shot question generation"; held against nothing, because some questions are likelier than
+/// others). The steps are called `name`.
 ///
 /// Asked whether something answers, a small model says yes too readily; what it would ask follows from what
-/// stands there. `None` for all where the model does not tell. The steps are called `name`.
-pub(super) async fn likelihoods(
+/// stands there. `None` for all where the model does not tell.
+pub(super) async fn gains(
     run: &Run,
     tools: &Tools,
     question: &str,
     name: &str,
     said: &[Said<'_>],
 ) -> Result<Vec<Option<f32>>> {
+    if said.is_empty() {
+        return Ok(Vec::new());
+    }
     let definition = tools.agents.load("research/ask")?;
-    let ask = |index: usize, said: &Said<'_>| {
-        let shown = format!("Passage {}", under_headings(said.passage, &said.text));
+    let ask = |index: usize, shown: String, title: String| {
         let request = Request {
             output: Output::Given(question.to_owned()),
             ..call::request(&definition, &[shown], serde_json::Value::Null)
         };
-        let (run, title) = (run.scope(name, index), place(said.passage));
+        let run = run.scope(name, index);
         async move {
             let response = call::ask(&run, "model", &*tools.model, &request, &title).await?;
             Ok::<_, crate::Error>(response.likelihood)
         }
     };
-    // Likelihoods are compared: one alone says nothing.
-    let (first, others) = match said {
-        [first, others @ ..] if !others.is_empty() => (first, others),
-        _ => return Ok(vec![None; said.len()]),
-    };
-    // One shows whether the model tells at all.
-    let first = ask(0, first).await?;
-    if first.is_none() {
+    let Some(nothing) = ask(0, NOTHING.to_owned(), "nothing".to_owned()).await? else {
         return Ok(vec![None; said.len()]);
-    }
-    let others = others
-        .iter()
-        .enumerate()
-        .map(|(index, said)| ask(index + 1, said));
-    let mut all = vec![first];
-    all.extend(try_join_all(others).await?);
-    Ok(all)
+    };
+    let calls = said.iter().enumerate().map(|(index, said)| {
+        let shown = format!("Passage {}", under_headings(said.passage, &said.text));
+        ask(index + 1, shown, place(said.passage))
+    });
+    let likelihoods = try_join_all(calls).await?;
+    let gain = |likelihood: Option<f32>| likelihood.map(|one| one - nothing);
+    Ok(likelihoods.into_iter().map(gain).collect())
 }

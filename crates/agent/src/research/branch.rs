@@ -16,7 +16,7 @@ use super::{Input, Progress, Tools, library};
 use crate::{Result, call};
 
 /// A note this sure ends the search.
-const SURE: f32 = 0.4;
+const SURE: f32 = 0.5;
 
 /// What a branch brings home.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::asking::{Said, likelihoods};
+use super::asking::{Said, gains};
 use super::belief::belief;
 use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
 use super::quoting::{Source, settle};
@@ -27,9 +27,9 @@ pub(super) struct Judged {
     pub answer: Option<String>,
     /// How much the model believes that they answer, 0..1.
     pub belief: f32,
-    /// How likely the model would ask the question after what stands around the answer, where it tells; see
-    /// [`likelihoods`].
-    pub likelihood: Option<f32>,
+    /// How much likelier the model finds the question after what stands around the answer, where it tells;
+    /// see [`gains`].
+    pub gain: Option<f32>,
 }
 
 impl Judged {
@@ -51,7 +51,7 @@ impl Judged {
     /// How much is to be expected of the passage: the logarithm of the odds that it answers.
     fn promise(&self) -> f32 {
         let belief = self.belief.clamp(0.001, 0.999);
-        (belief / (1.0 - belief)).ln() + self.likelihood.unwrap_or(0.0)
+        (belief / (1.0 - belief)).ln() + self.gain.unwrap_or(0.0)
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn judge(
                 passage,
                 answer: None,
                 belief: 0.0,
-                likelihood: None,
+                gain: None,
             };
             let Some(answers) = answers(question, &passage) else {
                 return Ok(unanswered(passage));
@@ -106,7 +106,7 @@ pub(super) async fn judge(
                 passage,
                 answer: taken.filter(|_| !can_be_affirmed(question)),
                 belief: belief(&response),
-                likelihood: None,
+                gain: None,
             })
         }
     });
@@ -118,9 +118,9 @@ pub(super) async fn judge(
         .iter()
         .map(|judged| judged.said(question))
         .collect();
-    let likelihoods = likelihoods(run, tools, question, "ask_passage", &said).await?;
-    for (judged, likelihood) in answering.iter_mut().zip(likelihoods) {
-        judged.likelihood = likelihood;
+    let gains = gains(run, tools, question, "ask_passage", &said).await?;
+    for (judged, gain) in answering.iter_mut().zip(gains) {
+        judged.gain = gain;
     }
     // Of equals the one that was found first stays first.
     judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
@@ -139,10 +139,17 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
         true => WORDS_OF_QUANTITY,
         false => WORDS,
     };
-    let from = |start: usize| words.get(start..words.len().min(start + most));
+    let from = |start: usize| {
+        let mut run = words.get(start..words.len().min(start + most))?.to_vec();
+        // Of `skip=88` the quantity is 88.
+        if let (true, Some(first)) = (quantity, run.first_mut()) {
+            *first = first.rsplit('=').next().unwrap_or(first);
+        }
+        Some(run)
+    };
     let starts = (0..words.len()).filter_map(from);
-    let begins = |run: &&[&str]| !quantity || begins_quantity(run);
-    let runs: Vec<&[&str]> = starts.filter(begins).collect();
+    let begins = |run: &Vec<&str>| !quantity || begins_quantity(run);
+    let runs: Vec<Vec<&str>> = starts.filter(begins).collect();
     (!runs.is_empty()).then(|| {
         json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
     })
@@ -152,30 +159,49 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn judged(belief: f32, likelihood: Option<f32>) -> Judged {
-        let passage = Passage {
+    fn passage(text: &str) -> Passage {
+        Passage {
             id: String::new(),
             file: String::new(),
             title: String::new(),
             headings: Vec::new(),
-            text: String::new(),
-            range: 0..0,
+            text: text.to_owned(),
+            range: 0..text.len(),
             places: Vec::new(),
             ordinal: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn a_quantity_may_be_the_value_of_a_setting() {
+        let text = passage("Run dd bs=1 skip=88 | sort, and wait.");
+        let runs = |question| answers(question, &text).map(|schema| schema["x-quote-from"].clone());
+        let quantities = runs("How many bytes are left out?");
+        assert_eq!(
+            quantities,
+            Some(json!([
+                ["1", "skip=88", "|", "sort,", "and", "wait."],
+                ["88", "|", "sort,", "and", "wait."]
+            ]))
+        );
+        let words = runs("What is run?").and_then(|runs| runs.as_array().map(Vec::len));
+        assert_eq!(words, Some(8));
+    }
+
+    fn judged(belief: f32, gain: Option<f32>) -> Judged {
         Judged {
-            passage,
+            passage: passage(""),
             answer: None,
             belief,
-            likelihood,
+            gain,
         }
     }
 
     #[test]
     fn a_passage_that_the_question_follows_from_promises_more_than_one_that_is_affirmed() {
-        let affirmed = judged(0.9, Some(-4.0)).promise();
-        let asked = judged(0.7, Some(-2.0)).promise();
-        let neither = judged(0.1, Some(-4.0)).promise();
+        let affirmed = judged(0.9, Some(0.0)).promise();
+        let asked = judged(0.7, Some(2.0)).promise();
+        let neither = judged(0.1, Some(0.0)).promise();
         assert!(asked > affirmed && affirmed > neither);
         // Where the model does not tell, the judgement decides; certainty stays finite.
         assert!(judged(1.0, None).promise() > judged(0.9, None).promise());

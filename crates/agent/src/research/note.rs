@@ -17,7 +17,7 @@ pub struct Note {
     pub passage: Passage,
     /// Whether its numbers and names stand in the quote.
     pub grounded: bool,
-    /// How many readings of the passages gave this answer; 0 for one that a passage gives by itself alone.
+    /// How many readings of the passages together gave this answer; 0 for one that a passage gives by itself.
     pub readings: u32,
     /// How sure it is that the passage states the answer, 0..1.
     pub confidence: f32,

@@ -104,32 +104,32 @@ pub(super) async fn take_notes(
     let best: Vec<Passage> = best.map(|judged| judged.passage.clone()).collect();
     let mut notes: Vec<Note> = Vec::new();
     for form in [Form::Sentence, Form::Brief] {
-        let note = take_note(run, tools, &definition, question, form, &best).await?;
-        notes = gathered(notes, note);
+        let Some(note) = take_note(run, tools, &definition, question, form, &best).await? else {
+            continue;
+        };
+        match said_by(&mut notes, &note) {
+            Some(other) => other.readings += 1,
+            None => notes.push(note),
+        }
     }
     for alone in judged.iter().take(ALONE) {
         if let (Some(answer), true) = (&alone.answer, alone.belief >= LIKELY) {
             let answer = answer.trim_end_matches(['.', ',', ';', ':']);
             let note = settle(question, answer, answer, &[Source::of(&alone.passage)]);
-            let note = note.map(|note| Note {
+            let new = note.filter(|note| said_by(&mut notes, note).is_none());
+            notes.extend(new.map(|note| Note {
                 readings: 0,
                 ..note
-            });
-            notes = gathered(notes, note);
+            }));
         }
     }
     Ok(notes)
 }
 
-/// Adds a note; one that says what another says bears that one out instead.
-fn gathered(mut notes: Vec<Note>, note: Option<Note>) -> Vec<Note> {
-    let Some(note) = note else { return notes };
-    let same = |other: &&mut Note| other.grounded && note.grounded && agree(other, &note);
-    match notes.iter_mut().find(same) {
-        Some(other) => other.readings += 1,
-        None => notes.push(note),
-    }
-    notes
+/// The note that says what another says.
+fn said_by<'a>(notes: &'a mut [Note], other: &Note) -> Option<&'a mut Note> {
+    let same = |note: &&mut Note| note.grounded && other.grounded && agree(note, other);
+    notes.iter_mut().find(same)
 }
 
 /// Whether two answers to one question say the same: one has all that the other adds to the question,

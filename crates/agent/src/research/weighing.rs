@@ -6,34 +6,41 @@ use journal::Run;
 use knowledge::Passage;
 
 use super::Tools;
-use super::asking::{Said, likelihoods};
+use super::asking::{Said, gains};
 use super::belief::stated;
 use super::note::Note;
 use super::plausibility::plausibility;
 use super::quoting::Source;
 use crate::Result;
 
-/// By how much the odds of an answer rise when another reading gives it too. Of 42 answers to 34
-/// questions, 23 of the 25 that both readings gave were right, whatever the model said of them when
-/// it was asked, and 9 of the 17 that one gave.
-const AGREEMENT: f32 = 6.0;
+// The belief in an answer is a logistic regression over 137 answers to 48 development questions about
+// documentation that Debian packages ship; left out one by one, 32 of them got the right answer first. The
+// answers that the upper quarter of beliefs stood for were right 19 times of 21, of the lower quarter 3 of 12.
 
-/// By how much they rise when a third reading gives it: less, because the readings share passages.
-const ONE_MORE: f32 = 2.0;
+/// The logarithm of the odds of an answer that the rest says nothing about.
+const BASE: f32 = -1.56;
+/// What the logarithm of the odds counts that the model gives to its being stated.
+const STATED: f32 = 0.52;
+/// What counts each unit by which the question is likelier after the words around the answer.
+const GAIN: f32 = 0.84;
+/// What counts that both readings gave it.
+const AGREED: f32 = 1.82;
+/// What counts that a passage gave it by itself and no reading of all of them: they were read together with
+/// it and said something else, or nothing.
+const BY_ITSELF: f32 = -0.62;
 
-/// What becomes of the odds of an answer that a passage gives by itself and no reading of all of them:
-/// they were read together with it and said something else, or nothing.
-const BY_ITSELF: f32 = 0.5;
+/// How much likelier the question usually is, for models that do not tell.
+const USUAL_GAIN: f32 = 1.1;
 
-/// The belief below which agreement does not help: where the documents do not answer, the two readings
-/// often agree on the same sentence beside the point.
-const DENIED: f32 = 0.12;
+/// The probability of "stated" below which agreement does not help: where the documents do not answer, the
+/// two readings often agree on the same sentence beside the point.
+const DENIED: f32 = 0.17;
 
 /// The agent that is asked.
 const VERIFY: &str = "research/verify";
 
 /// The belief in an answer, 0..1, from which on it counts as a note.
-const ANSWERS: f32 = 0.2;
+const ANSWERS: f32 = 0.3;
 
 /// Splits candidates into notes that answer the question, each with how sure that is, and the rest;
 /// `read` is what they were taken from.
@@ -47,10 +54,11 @@ pub(super) async fn weigh(
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
     let beliefs = verify(run, tools, question, &notes).await?;
-    let likely = ask_back(run, tools, question, &notes).await?;
-    for ((note, belief), likely) in notes.iter_mut().zip(beliefs).zip(likely) {
-        let agreed = agreed(belief, note.readings, likely);
-        note.confidence = agreed * plausibility(question, note, read);
+    let said: Vec<Said<'_>> = notes.iter().map(around).collect();
+    let gains = gains(run, tools, question, "ask_note", &said).await?;
+    for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
+        let believed = believed(stated, note.readings, gain);
+        note.confidence = believed * plausibility(question, note, read);
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
@@ -63,22 +71,28 @@ pub(super) async fn weigh(
     Ok((notes, rest))
 }
 
-/// The belief in an answer that came of so many readings, from a passage after which the question is so
-/// much less `likely` than after the one of them where it is likeliest, as a factor.
-fn agreed(belief: f32, readings: u32, likely: f32) -> f32 {
-    if belief < DENIED {
-        return belief;
-    }
-    // Never quite 1, so that the odds are finite.
-    let belief = belief.min(0.999);
-    let more = match readings {
+/// The belief in an answer, 0..1, that is stated with this probability, came of so many readings, and makes
+/// the question so much likelier.
+fn believed(stated: f32, readings: u32, gain: Option<f32>) -> f32 {
+    let readings = match readings {
         0 => BY_ITSELF,
-        1 => 1.0,
-        2 => AGREEMENT,
-        _ => AGREEMENT * ONE_MORE,
+        1 => 0.0,
+        _ if stated < DENIED => 0.0,
+        _ => AGREED,
     };
-    let odds = belief / (1.0 - belief) * more * likely;
-    odds / (1.0 + odds)
+    // Odds are kept finite.
+    let probability = stated.clamp(0.01, 0.99);
+    let stated = (probability / (1.0 - probability)).ln();
+    let odds = BASE + STATED * stated + GAIN * gain.unwrap_or(USUAL_GAIN) + readings;
+    1.0 / (1.0 + (-odds).exp())
+}
+
+/// The words around the quote of a note.
+fn around(note: &Note) -> Said<'_> {
+    Said {
+        passage: &note.passage,
+        text: Source::of(&note.passage).around(&note.quote),
+    }
 }
 
 /// Two answers with the same numbers from different passages bear each other out.
@@ -136,40 +150,18 @@ async fn verify(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Res
     futures::future::try_join_all(calls).await
 }
 
-/// How likely the question is after the words of each note, beside the note after which it is
-/// likeliest, 0..1 per token; 1 for all where the model does not tell.
-async fn ask_back(run: &Run, tools: &Tools, question: &str, notes: &[Note]) -> Result<Vec<f32>> {
-    let said: Vec<Said<'_>> = notes
-        .iter()
-        .map(|note| Said {
-            passage: &note.passage,
-            text: Source::of(&note.passage).around(&note.quote),
-        })
-        .collect();
-    let likelihoods = likelihoods(run, tools, question, "ask_note", &said).await?;
-    let known = likelihoods.iter().flatten().copied();
-    let most = known.fold(f32::NEG_INFINITY, f32::max);
-    let beside = |likelihood: Option<f32>| likelihood.map_or(1.0, |one| (one - most).exp());
-    Ok(likelihoods.into_iter().map(beside).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_two_readings_is_believed_more() {
-        let near = |a: f32, b: f32| assert!((a - b).abs() < 0.01, "{a} is not {b}");
-        near(agreed(0.5, 1, 1.0), 0.5);
-        near(agreed(0.5, 2, 1.0), 6.0 / 7.0);
-        near(agreed(0.2, 2, 1.0), 0.6);
-        assert_eq!(agreed(0.1, 2, 1.0), 0.1);
-        assert!(agreed(1.0, 2, 1.0) < 1.0);
-    }
-
-    #[test]
-    fn an_answer_is_believed_less_where_the_question_is_less_likely() {
-        assert!(agreed(0.5, 2, 0.5) < agreed(0.5, 2, 1.0));
-        assert!(agreed(0.5, 1, 0.5) > 0.3);
+    fn belief_rises_with_all_that_speaks_for_an_answer() {
+        let usual = believed(0.6, 1, Some(1.0));
+        assert!((0.3..0.7).contains(&usual), "{usual}");
+        assert!(believed(0.9, 1, Some(1.0)) > usual && believed(0.6, 2, Some(1.0)) > usual);
+        assert!(believed(0.6, 1, Some(2.0)) > usual && believed(0.6, 0, Some(1.0)) < usual);
+        // Two readings that agree on what the model denies are no more than one.
+        assert_eq!(believed(0.1, 2, Some(1.0)), believed(0.1, 1, Some(1.0)));
+        assert!(believed(1.0, 2, None) < 1.0 && believed(0.0, 0, None) > 0.0);
     }
 }
