@@ -205,8 +205,7 @@ async fn a_fact_takes_the_short_way() {
     now[0]
     now[1]
     plan[0]
-    question[0]/round[0]/ask_note[0]/model[0]
-    question[0]/round[0]/ask_passage[0]/model[0]
+    question[0]/ask[0]
     question[0]/round[0]/guess[0]
     question[0]/round[0]/judge[0]/model[0]
     question[0]/round[0]/judge[1]/model[0]
@@ -270,8 +269,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     now[0]
     now[1]
     plan[0]
-    question[0]/round[0]/ask_note[0]/model[0]
-    question[0]/round[0]/ask_passage[0]/model[0]
+    question[0]/ask[0]
     question[0]/round[0]/guess[0]
     question[0]/round[0]/judge[0]/model[0]
     question[0]/round[0]/judge[1]/model[0]
@@ -282,8 +280,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[0]/round[0]/terms[0]
     question[0]/round[0]/verify[0]/passage[0]
     question[0]/round[0]/verify[0]/quote[0]
-    question[1]/round[0]/ask_note[0]/model[0]
-    question[1]/round[0]/ask_passage[0]/model[0]
+    question[1]/ask[0]
     question[1]/round[0]/guess[0]
     question[1]/round[0]/judge[0]/model[0]
     question[1]/round[0]/judge[1]/model[0]
@@ -417,7 +414,7 @@ async fn an_empty_folder_is_no_answer_and_asks_the_model_little() {
     assert!(!report.answered && report.nearest.is_empty());
     assert_eq!(
         purposes(&asked),
-        HashMap::from([("guess", 1), ("rephrase", 1), ("terms", 1)])
+        HashMap::from([("ask", 1), ("guess", 1), ("rephrase", 1), ("terms", 1)])
     );
 }
 

@@ -7,7 +7,7 @@ use model::{Output, Request};
 
 use super::Tools;
 use super::reading::{place, under_headings};
-use crate::{Result, call};
+use crate::{Definition, Result, call};
 
 /// A passage that says nothing.
 const NOTHING: &str = "Passage (Documentation):";
@@ -20,43 +20,67 @@ pub(super) struct Said<'a> {
     pub text: String,
 }
 
-/// By how much likelier the model finds `question` after each of `said` than after nothing: the difference of
-/// the mean logarithms of its tokens' probabilities (after Sachan et al. 2022, "Improving passage retrieval
-/// with zero-shot question generation"; held against nothing, because some questions are likelier than
-/// others). The steps are called `name`.
+/// Asks a model how likely it finds a question (after Sachan et al. 2022, "Improving passage retrieval with
+/// zero-shot question generation").
 ///
 /// Asked whether something answers, a small model says yes too readily; what it would ask follows from what
-/// stands there. `None` for all where the model does not tell.
-pub(super) async fn gains(
-    run: &Run,
-    tools: &Tools,
-    question: &str,
-    name: &str,
-    said: &[Said<'_>],
-) -> Result<Vec<Option<f32>>> {
-    if said.is_empty() {
-        return Ok(Vec::new());
-    }
-    let definition = tools.agents.load("research/ask")?;
-    let ask = |index: usize, shown: String, title: String| {
-        let request = Request {
-            output: Output::Given(question.to_owned()),
-            ..call::request(&definition, &[shown], serde_json::Value::Null)
+/// stands there.
+pub(super) struct Asking<'a> {
+    tools: &'a Tools,
+    question: &'a str,
+    definition: Definition,
+    /// How likely it is after nothing; `None` where the model does not tell.
+    nothing: Option<f32>,
+}
+
+impl Asking<'_> {
+    /// Finds out how likely the question is after nothing.
+    pub(super) async fn begin<'a>(
+        run: &Run,
+        tools: &'a Tools,
+        question: &'a str,
+    ) -> Result<Asking<'a>> {
+        let mut asking = Asking {
+            tools,
+            question,
+            definition: tools.agents.load("research/ask")?,
+            nothing: None,
         };
-        let run = run.scope(name, index);
-        async move {
-            let response = call::ask(&run, "model", &*tools.model, &request, &title).await?;
-            Ok::<_, crate::Error>(response.likelihood)
-        }
-    };
-    let Some(nothing) = ask(0, NOTHING.to_owned(), "nothing".to_owned()).await? else {
-        return Ok(vec![None; said.len()]);
-    };
-    let calls = said.iter().enumerate().map(|(index, said)| {
-        let shown = format!("Passage {}", under_headings(said.passage, &said.text));
-        ask(index + 1, shown, place(said.passage))
-    });
-    let likelihoods = try_join_all(calls).await?;
-    let gain = |likelihood: Option<f32>| likelihood.map(|one| one - nothing);
-    Ok(likelihoods.into_iter().map(gain).collect())
+        asking.nothing = asking
+            .likelihood(run, NOTHING.to_owned(), "nothing")
+            .await?;
+        Ok(asking)
+    }
+
+    /// By how much likelier the question is after each of `said` than after nothing: the difference of the
+    /// mean logarithms of its tokens' probabilities. It is held against nothing because some questions
+    /// are likelier than others. `None` for all where the model does not tell.
+    pub(super) async fn gains(
+        &self,
+        run: &Run,
+        name: &str,
+        said: &[Said<'_>],
+    ) -> Result<Vec<Option<f32>>> {
+        let Some(nothing) = self.nothing else {
+            return Ok(vec![None; said.len()]);
+        };
+        let calls = said.iter().enumerate().map(|(index, said)| {
+            let run = run.scope(name, index);
+            let shown = format!("Passage {}", under_headings(said.passage, &said.text));
+            async move {
+                let likelihood = self.likelihood(&run, shown, &place(said.passage)).await?;
+                Ok(likelihood.map(|likelihood| likelihood - nothing))
+            }
+        });
+        try_join_all(calls).await
+    }
+
+    async fn likelihood(&self, run: &Run, shown: String, title: &str) -> Result<Option<f32>> {
+        let request = Request {
+            output: Output::Given(self.question.to_owned()),
+            ..call::request(&self.definition, &[shown], serde_json::Value::Null)
+        };
+        let response = call::ask(run, "ask", &*self.tools.model, &request, title).await?;
+        Ok(response.likelihood)
+    }
 }

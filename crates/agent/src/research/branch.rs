@@ -7,6 +7,7 @@ use knowledge::Passage;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::asking::Asking;
 use super::judging::judge;
 use super::note::Note;
 use super::options::Settings;
@@ -44,6 +45,7 @@ pub(super) async fn research(
         nearest: Vec::new(),
     };
     let mut read: BTreeSet<String> = BTreeSet::new();
+    let asking = Asking::begin(&run, tools, question).await?;
     for round in 0..settings.rounds {
         let run = run.scope("round", round);
         if round > 0 && is_late(&run, settings).await? {
@@ -65,10 +67,10 @@ pub(super) async fn research(
             branch: index,
             places,
         });
-        let judged = judge(&run, tools, question, fresh).await?;
+        let judged = judge(&run, tools, question, &asking, fresh).await?;
         let candidates = take_notes(&run, tools, question, &judged).await?;
         let fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
-        let (notes, rest) = weigh(&run, tools, question, candidates, &fresh).await?;
+        let (notes, rest) = weigh(&run, tools, question, &asking, candidates, &fresh).await?;
         found.notes.extend(notes);
         found
             .nearest

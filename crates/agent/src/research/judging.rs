@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::asking::{Said, gains};
+use super::asking::{Asking, Said};
 use super::belief::belief;
 use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
 use super::quoting::{Source, settle};
@@ -28,7 +28,7 @@ pub(super) struct Judged {
     /// How much the model believes that they answer, 0..1.
     pub belief: f32,
     /// How much likelier the model finds the question after what stands around the answer, where it tells;
-    /// see [`gains`].
+    /// see [`Asking::gains`].
     pub gain: Option<f32>,
 }
 
@@ -72,6 +72,7 @@ pub(super) async fn judge(
     run: &Run,
     tools: &Tools,
     question: &str,
+    asking: &Asking<'_>,
     passages: Vec<Passage>,
 ) -> Result<Vec<Judged>> {
     let definition = &tools.agents.load("research/judge")?;
@@ -118,7 +119,7 @@ pub(super) async fn judge(
         .iter()
         .map(|judged| judged.said(question))
         .collect();
-    let gains = gains(run, tools, question, "ask_passage", &said).await?;
+    let gains = asking.gains(run, "passage", &said).await?;
     for (judged, gain) in answering.iter_mut().zip(gains) {
         judged.gain = gain;
     }

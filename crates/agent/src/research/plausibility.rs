@@ -258,6 +258,7 @@ mod tests {
             passage: passage.clone(),
             grounded: true,
             readings: 1,
+            judged: 0.0,
             confidence: 0.0,
         };
         plausibility(question, &note, read)

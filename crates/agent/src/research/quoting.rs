@@ -110,6 +110,7 @@ pub(super) fn settle(
         passage: passage.clone(),
         grounded: fit.grounded,
         readings: 1,
+        judged: 0.0,
         confidence: 0.0,
     })
 }

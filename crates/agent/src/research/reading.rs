@@ -123,6 +123,14 @@ pub(super) async fn take_notes(
             }));
         }
     }
+    for note in &mut notes {
+        let same = |judged: &&Judged| {
+            let answer = judged.answer.as_deref();
+            answer.is_some_and(|answer| say_the_same(question, answer, &note.answer))
+        };
+        let beliefs = judged.iter().filter(same).map(|judged| judged.belief);
+        note.judged = beliefs.fold(0.0, f32::max);
+    }
     Ok(notes)
 }
 
@@ -132,12 +140,17 @@ fn said_by<'a>(notes: &'a mut [Note], other: &Note) -> Option<&'a mut Note> {
     notes.iter_mut().find(same)
 }
 
+/// Whether two notes answer their question alike.
+pub(super) fn agree(one: &Note, other: &Note) -> bool {
+    say_the_same(&one.question, &one.answer, &other.answer)
+}
+
 /// Whether two answers to one question say the same: one has all that the other adds to the question,
 /// words and numbers.
-pub(super) fn agree(one: &Note, other: &Note) -> bool {
-    let asked = words(&one.question);
-    let added = |note: &Note| -> BTreeSet<String> {
-        let said = words(&note.answer).into_iter().chain(units(&note.answer));
+fn say_the_same(question: &str, one: &str, other: &str) -> bool {
+    let asked = words(question);
+    let added = |answer: &str| -> BTreeSet<String> {
+        let said = words(answer).into_iter().chain(units(answer));
         said.filter(|word| !asked.contains(word)).collect()
     };
     let (one, other) = (added(one), added(other));
@@ -262,6 +275,7 @@ mod tests {
             passage,
             grounded: true,
             readings: 1,
+            judged: 0.0,
             confidence: 0.0,
         }
     }

@@ -272,6 +272,7 @@ mod tests {
             },
             grounded: true,
             readings: 1,
+            judged: 0.0,
             confidence,
         }
     }
