@@ -134,6 +134,10 @@ impl From<Error> for ApiError {
                 retry_after: wait_ms.map(|wait_ms| wait_ms.div_ceil(1000)),
                 ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
             },
+            Error::Resting { wait_ms, .. } => ApiError {
+                retry_after: Some(wait_ms.div_ceil(1000)),
+                ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_error", message)
+            },
             Error::TimedOut { .. } => {
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", message)
             }
