@@ -172,3 +172,15 @@ pub(crate) async fn no_such_path(uri: axum::http::Uri) -> ApiError {
         )
     }
 }
+
+/// For methods that a path does not have.
+pub(crate) async fn no_such_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
+    ApiError {
+        code: Some("method_not_allowed"),
+        ..ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request_error",
+            format!("{} does not take {method}", uri.path()),
+        )
+    }
+}
