@@ -98,7 +98,7 @@ async fn a_conversation_goes_on_turn_by_turn() {
     // What failed is forgotten; the other model stays.
     insta::assert_snapshot!(told.lock().unwrap().join("\n"), @r"
     0: scripted:one heard: cats
-    1: failed: scripted:one cannot be reached: it ran away
+    1: failed: scripted:one failed: it ran away
     hint: try again when it is up, or name a second model after a comma
     2: scripted:two heard: cats / dogs
     3: scripted:two heard: cats / dogs / birds

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use model::{Bounds, Hedging, Keeping, Limits, Patience, Retry, Server};
+use model::{
+    Bounds, Hedging, Keeping, Limits, PROVIDERS, Patience, Provider, Retry, Server, catalogue,
+};
 use serde::Deserialize;
 use tool::mcp::ServerConfig;
 
@@ -68,6 +70,23 @@ impl Configuration {
                 file.display()
             );
         }
+        let called = read.limits.keys().map(|name| ("limits", name));
+        let called = called.chain(read.timeouts.keys().map(|name| ("timeouts", name)));
+        let called = called.chain(read.hedging.keys().map(|name| ("hedging", name)));
+        for (table, name) in called {
+            if !read.servers.contains_key(name) && Provider::find(name).is_none() {
+                let servers = read.servers.keys().map(String::as_str);
+                let known = PROVIDERS
+                    .iter()
+                    .map(|provider| provider.name)
+                    .chain(servers);
+                anyhow::bail!(
+                    "{}: [{table}.{name}]: there is no server and no provider {name}\nhint: {}",
+                    file.display(),
+                    catalogue::nearest("", name, known, "plumb models")
+                );
+            }
+        }
         for (name, server) in &read.mcp {
             let checked = server.check(name);
             checked.with_context(|| format!("{} is wrong", file.display()))?;
@@ -107,13 +126,13 @@ mod tests {
     #[test]
     fn how_providers_are_called_is_read() {
         let configuration = read(
-            "[timeouts.lab]\nfirst_token_s = 2.5\n\n[hedging.lab]\nafter_s = 1\n\n[retry]\ntries = 2\n\n[answers]\nmegabytes = 10\n",
+            "[timeouts.groq]\nfirst_token_s = 2.5\n\n[hedging.groq]\nafter_s = 1\n\n[retry]\ntries = 2\n\n[answers]\nmegabytes = 10\n",
         )
         .unwrap();
-        let patience = configuration.timeouts["lab"];
+        let patience = configuration.timeouts["groq"];
         assert_eq!(patience.first.as_millis(), 2500);
         assert_eq!(patience.between, Patience::default().between);
-        assert_eq!(configuration.hedging["lab"].after.as_secs(), 1);
+        assert_eq!(configuration.hedging["groq"].after.as_secs(), 1);
         assert_eq!(configuration.retry.tries, 2);
         assert_eq!(configuration.answers.unwrap().megabytes, 10);
         assert!(read("[hedging.lab]\nafter_s = -1\n").is_err());
@@ -134,6 +153,11 @@ mod tests {
                 "{error}"
             );
         }
+        let error = read("[limits.antropic]\nconcurrent = 2\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "plumb.toml: [limits.antropic]: there is no server and no provider antropic\nhint: did you mean anthropic? plumb models lists all"
+        );
         let error = read("[servers.local]\nbase_url = \"http://127.0.0.1/v1\"\n").unwrap_err();
         assert!(
             error.to_string().contains("cannot be called `local`"),

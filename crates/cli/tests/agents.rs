@@ -398,6 +398,11 @@ fn what_cannot_be_answered_is_forgotten_and_nothing_said_leaves_nothing() {
         &["chat", "openai:test", "--json"],
         "hello\n",
     );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "a program goes by the status"
+    );
     let turn: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(
         turn["error"]
@@ -458,20 +463,25 @@ fn an_agent_is_made_and_checked() {
             "---\nname: d\ntools:\n  - files: {root: nowhere}\n---\nDo it.\n",
         ),
         ("e.md", "---\nname: e\nmodel: nobody:x\n---\nDo it.\n"),
+        (
+            "f.md",
+            "---\nname: f\nmodel: local:smollm2-135m+support\n---\nDo it.\n",
+        ),
     ] {
         std::fs::write(project.path(file), text).unwrap();
     }
-    let shown = project.shown(&["check", "a.md", "b.md", "c.md", "d.md", "e.md"]);
+    let shown = project.shown(&["check", "a.md", "b.md", "c.md", "d.md", "e.md", "f.md"]);
     insta::assert_snapshot!(shown, @r"
     exit 1
     --- stdout
+    f.md: agent f; models: local:smollm2-135m+support; tools: none
     --- stderr
     error: a.md:3: tools[0]: there is no tool `serch`; there are time, math, ask, files, library.search, library, sql, web.fetch, web.search, http, shell, python, agent:NAME, and mcp:SERVER/TOOL
     hint: plumb tools lists the tools and their settings
     error: b.md:2: an agent cannot be called `research`
     hint: that is a built-in one; choose another name
     error: c.md:3: there is no model `local:nothing`
-    hint: did you mean minilm-int8 or smollm2-135m? plumb models lists all
+    hint: there are local:qwen2.5-coder-1.5b, local:qwen2.5-coder-0.5b, local:smollm2-135m
     error: d.md:4: the tool files: [project]/nowhere: No such file or directory (os error 2)
     hint: name a folder that there is, relative to the agent's file
     error: e.md:3: there is no provider `nobody`

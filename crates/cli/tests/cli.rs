@@ -179,7 +179,7 @@ fn a_model_that_nobody_knows() {
     --- stdout
     --- stderr
     error: there is no model `local:qwen2.5-coder`
-    hint: did you mean qwen2.5-coder-0.5b or qwen2.5-coder-1.5b? plumb models lists all
+    hint: did you mean local:qwen2.5-coder-0.5b or local:qwen2.5-coder-1.5b? plumb models lists all
     ");
     snapshot!(project.shown(&["research", "Which port?", "docs", "--model", "gpt"]), @"
     exit 1
@@ -193,7 +193,7 @@ fn a_model_that_nobody_knows() {
     --- stdout
     --- stderr
     error: there is no model `smollm`
-    hint: did you mean smollm2-135m or minilm-int8? plumb models lists all
+    hint: did you mean smollm2-135m? plumb models lists all
     ");
 }
 

@@ -176,6 +176,18 @@ fn a_provider_is_shown_with_what_it_offers() {
 }
 
 #[test]
+fn the_local_models_are_shown_alone() {
+    let project = project("http://127.0.0.1:1/v1", "");
+    let shown = project.shown(&["models", "--provider", "local"]);
+    let lines = shown.lines().filter(|line| line.contains(':'));
+    assert_eq!(lines.clone().count(), 3, "{shown}");
+    assert!(
+        lines.clone().all(|line| line.starts_with("local:")),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_provider_that_is_not_there_is_shown_with_what_is_known() {
     let project = project("http://127.0.0.1:1/v1", "");
     let shown = project.shown(&["models", "--provider", "lab"]);

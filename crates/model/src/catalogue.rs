@@ -116,17 +116,27 @@ pub fn entries() -> Result<&'static [Entry]> {
     }
 }
 
-/// The entry called `name`, with or without `local:` before it.
+/// The entry called `name`; with `local:` before it, that chat model.
 ///
 /// # Errors
 /// [`Error::Unknown`] with the nearest names when there is none.
 pub fn find(name: &str) -> Result<&'static Entry> {
-    let entries = entries()?;
-    let bare = name.strip_prefix("local:").unwrap_or(name);
-    let found = entries.iter().find(|entry| entry.name == bare);
+    let (prefix, bare) = match name.strip_prefix("local:") {
+        Some(bare) => ("local:", bare),
+        None => ("", name),
+    };
+    let mut entries = entries()?
+        .iter()
+        .filter(|entry| prefix.is_empty() || entry.kind == Kind::Chat);
+    let found = entries.clone().find(|entry| entry.name == bare);
     found.ok_or_else(|| Error::Unknown {
         name: name.to_owned(),
-        hint: nearest(bare, entries.iter().map(|entry| entry.name.as_str())),
+        hint: nearest(
+            prefix,
+            bare,
+            entries.by_ref().map(|entry| entry.name.as_str()),
+            "plumb models",
+        ),
     })
 }
 
@@ -150,17 +160,51 @@ pub fn largest_chat(memory_bytes: u64) -> Result<&'static Entry> {
     fits.or(chat.first()).copied().ok_or_else(broken)
 }
 
-/// A hint that names what is most like `name`.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let near: Vec<&str> = ranked(name, known)
+/// The most names that a hint lists where none is like the one given.
+const MOST_NAMES: usize = 30;
+
+/// A hint that says what is like `name`, else what there is. Each name is shown with `prefix` before it;
+/// `command` lists all of them.
+pub fn nearest<'a>(
+    prefix: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    command: &str,
+) -> String {
+    let known: Vec<&str> = known.collect();
+    let near: Vec<&str> = ranked(name, known.iter().copied())
         .into_iter()
-        .take(2)
+        .filter(|(distance, candidate)| is_near(name, candidate, *distance))
         .map(|(_, candidate)| candidate)
+        .take(2)
         .collect();
-    match near.is_empty() {
-        true => "plumb models lists what there is".to_owned(),
-        false => format!("did you mean {}? plumb models lists all", near.join(" or ")),
+    let shown = |names: &[&str], between: &str| {
+        let names = names.iter().map(|name| format!("{prefix}{name}"));
+        names.collect::<Vec<_>>().join(between)
+    };
+    match (near.is_empty(), known.len()) {
+        (false, _) => format!("did you mean {}? {command} lists all", shown(&near, " or ")),
+        (true, 1..=MOST_NAMES) => format!("there are {}", shown(&known, ", ")),
+        (true, _) => format!("{command} lists what there is"),
     }
+}
+
+/// Whether a name can be meant by another one at that distance: few letters differ or only their order does,
+/// or one is a part of the other.
+fn is_near(name: &str, candidate: &str, distance: usize) -> bool {
+    let longer = name.chars().count().max(candidate.chars().count());
+    let (name, candidate) = (name.to_lowercase(), candidate.to_lowercase());
+    let part = |short: &str, long: &str| short.len() > 2 && long.contains(short);
+    // Letters in another order are far apart, and easily typed.
+    let letters = |name: &str| {
+        let mut letters: Vec<char> = name.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    distance * 2 < longer
+        || letters(&name) == letters(&candidate)
+        || part(&name, &candidate)
+        || part(&candidate, &name)
 }
 
 /// What is so much like `name` that it can be what was meant: at most half of its letters differ.
@@ -227,8 +271,32 @@ mod tests {
 
     #[test]
     fn an_unknown_name_gives_the_nearest() {
-        let error = find("qwen2.5-coder-1.5").unwrap_err().to_string();
-        assert!(error.contains("did you mean qwen2.5-coder-1.5b"), "{error}");
+        for (name, expected) in [
+            (
+                "qwen2.5-coder-1.5",
+                "did you mean qwen2.5-coder-1.5b or qwen2.5-coder-0.5b?",
+            ),
+            (
+                "local:smollm",
+                "did you mean local:smollm2-135m? plumb models lists all",
+            ),
+            // What is not alike is not proposed, nor what is no chat model.
+            (
+                "local:minilm-int8",
+                "there are local:qwen2.5-coder-1.5b, local:qwen2.5-coder-0.5b",
+            ),
+        ] {
+            let error = find(name).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let many: Vec<String> = (0..50).map(|number| format!("model-{number}")).collect();
+        let hint = nearest(
+            "lab:",
+            "other",
+            many.iter().map(String::as_str),
+            "plumb models",
+        );
+        assert_eq!(hint, "plumb models lists what there is");
         assert_eq!(
             closest("modle", ["tools", "Model"].into_iter()),
             Some("Model")

@@ -47,8 +47,8 @@ pub enum Error {
         /// The environment variable that holds its key.
         variable: String,
     },
-    /// The user: the provider does not accept the key.
-    #[error("{provider} does not accept the key ({status}): {message}\nhint: {}", key_hint(variable.as_deref()))]
+    /// The user: the provider does not accept the key, wants one, or does not allow this.
+    #[error("{provider} {} ({status}): {message}\nhint: {}", denied(variable.as_deref(), *status), key_hint(variable.as_deref()))]
     Denied {
         /// The provider.
         provider: String,
@@ -99,6 +99,14 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// Nobody: the provider has failed again and again, and is left alone for a while.
+    #[error("{provider} has failed again and again and is not asked for another {} s\nhint: try again then, or name a second model after a comma", wait_ms.div_ceil(1000))]
+    Resting {
+        /// The provider.
+        provider: String,
+        /// How long it is still left alone, in milliseconds.
+        wait_ms: u64,
+    },
     /// The operator: the provider does not answer in time.
     #[error("{provider} was silent for {} s {}\nhint: try again, name a second model after a comma, or allow more time with [timeouts] in plumb.toml", after_ms.div_ceil(1000), if *started { "within its answer" } else { "before its answer" })]
     TimedOut {
@@ -141,9 +149,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// The operator: the provider is down, overloaded or out of reach.
+    /// The operator: the provider is down, out of reach, or does not answer as it should.
     #[error(
-        "{provider} cannot be reached: {message}\nhint: try again when it is up, or name a second model after a comma"
+        "{provider} failed: {message}\nhint: try again when it is up, or name a second model after a comma"
     )]
     Unreachable {
         /// The provider's address.
@@ -217,15 +225,29 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Error::Busy { .. } | Error::Unreachable { .. } | Error::TimedOut { .. }
+            Error::Busy { .. }
+                | Error::Resting { .. }
+                | Error::Unreachable { .. }
+                | Error::TimedOut { .. }
         )
+    }
+}
+
+fn denied(variable: Option<&str>, status: u16) -> &'static str {
+    match (status, variable) {
+        (401, None) => "wants a key",
+        (401, Some(_)) => "does not accept the key",
+        _ => "does not allow this",
     }
 }
 
 fn key_hint(variable: Option<&str>) -> String {
     match variable {
         Some(variable) => format!("check the key in {variable}, and what it may be used for"),
-        None => "it wants a key: name the variable that holds it in plumb.toml".to_owned(),
+        None => {
+            "no key was sent: name the variable that holds it in plumb.toml, as `key` of the server"
+                .to_owned()
+        }
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn another_may(error: &Error) -> bool {
         | Error::Overflow { .. }
         | Error::TooLong { .. }
         | Error::Busy { .. }
+        | Error::Resting { .. }
         | Error::TimedOut { .. }
         | Error::Denied { .. }
         | Error::Refused { .. }

@@ -39,7 +39,7 @@ impl Header {
     /// Reads the header of the file at `path`.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read, [`Error::Engine`] when it is no GGUF file.
+    /// [`Error::File`] when it cannot be read, [`Error::Setting`] when it is no GGUF file.
     pub fn read(path: &Path) -> Result<Header> {
         let io = |error| file_error(path, error);
         let file = File::open(path).map_err(io)?;
@@ -50,8 +50,9 @@ impl Header {
         };
         match reader.header() {
             Ok(values) => Ok(Header { bytes, values }),
-            Err(message) => Err(Error::Engine {
+            Err(message) => Err(Error::Setting {
                 message: format!("{} is no GGUF file: {message}", path.display()),
+                hint: "fetch it again, or name another file".to_owned(),
             }),
         }
     }

@@ -63,7 +63,7 @@ impl Http {
         crate::offline::check(&base_url)?;
         let Ok(base) = reqwest::Url::parse(&format!("{base_url}/")) else {
             return Err(Error::Setting {
-                message: "the address of the server is none".to_owned(),
+                message: format!("the address of {provider} is none"),
                 hint: "write it like http://127.0.0.1:8080/v1".to_owned(),
             });
         };
@@ -159,6 +159,9 @@ impl Http {
         while let Some(error) = cause {
             message = error.to_string();
             cause = error.source();
+        }
+        if error.is_connect() {
+            message = format!("it cannot be reached: {message}");
         }
         self.unreachable(message)
     }

@@ -80,11 +80,11 @@ impl Gate {
     /// Waits until a request of about `tokens` may be made.
     ///
     /// # Errors
-    /// [`Error::Busy`] while the provider is left alone.
+    /// [`Error::Resting`] while the provider is left alone.
     pub(crate) async fn enter(&self, tokens: u64) -> Result<Place<'_>> {
         self.refuse_while_resting()?;
         let Ok(permit) = self.places.acquire().await else {
-            return Err(self.busy(Duration::ZERO));
+            return Err(self.resting(Duration::ZERO));
         };
         let _next = self.queue.lock().await;
         loop {
@@ -157,17 +157,15 @@ impl Gate {
         let until = self.state().rests_until;
         let left = until.map(|until| until.duration_since(Instant::now()));
         match left.filter(|left| !left.is_zero()) {
-            Some(left) => Err(self.busy(left)),
+            Some(left) => Err(self.resting(left)),
             None => Ok(()),
         }
     }
 
-    fn busy(&self, left: Duration) -> Error {
-        Error::Busy {
+    fn resting(&self, left: Duration) -> Error {
+        Error::Resting {
             provider: self.provider.clone(),
-            status: 503,
-            wait_ms: u64::try_from(left.as_millis()).ok(),
-            message: "it has failed again and again and is left alone for a while".to_owned(),
+            wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         }
     }
 

@@ -11,9 +11,13 @@ pub(crate) fn check(address: &str) -> Result<()> {
 }
 
 fn check_as(address: &str, forbidden: bool) -> Result<()> {
-    let Ok(url) = reqwest::Url::parse(address) else {
+    // `host:8080` is read as an address whose scheme is `host`.
+    let url = reqwest::Url::parse(address).ok();
+    let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
         return Err(Error::Setting {
-            message: "the address of the server is none".to_owned(),
+            message:
+                "the address of a server begins with http:// or https://, and this one does not"
+                    .to_owned(),
             hint: "write it like http://127.0.0.1:8080/v1".to_owned(),
         });
     };
@@ -45,6 +49,8 @@ mod tests {
             assert_eq!(check_as(address, true).is_ok(), here, "{address}");
             assert!(check_as(address, false).is_ok(), "{address}");
         }
-        assert!(check_as("nowhere", false).is_err());
+        for none in ["nowhere", "localhost:8080/v1", "127.0.0.1:8080"] {
+            assert!(check_as(none, false).is_err(), "{none}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod say;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,7 +17,7 @@ use crate::http::{Failure, Http};
 use crate::learned::Learned;
 use crate::providers::Key;
 use crate::remote::Wire;
-use crate::{DeltaSink, Embedded, Model, Request, Response, Result};
+use crate::{Delta, DeltaSink, Embedded, Model, Request, Response, Result};
 
 use dialect::Dialect;
 use events::Events;
@@ -108,18 +109,33 @@ impl OpenAi {
         let broken = |message: String| self.http.unreachable(message);
         let response = self.http.send(Some(&body), "chat/completions").await?;
         let mut events = Events::default();
+        let pass = |pieces: Vec<Delta>| {
+            let Some(sink) = sink else { return };
+            for piece in pieces {
+                // Whoever reads the stream may have gone; the answer still comes whole.
+                let _ = sink.send(piece);
+            }
+        };
+        // Some servers do not know streams and answer whole.
+        let is_whole = is_json(response.headers());
         let mut stream = response.bytes_stream();
         while let Some(bytes) = stream.next().await {
             let bytes = bytes.map_err(|error| self.http.broken(&error))?;
-            for piece in events.take(&bytes).map_err(broken)? {
-                if let Some(sink) = sink {
-                    // Whoever reads the stream may have gone; the answer still comes whole.
-                    let _ = sink.send(piece);
-                }
+            match is_whole {
+                true => events.keep(&bytes).map_err(broken)?,
+                false => pass(events.take(&bytes).map_err(broken)?),
             }
+        }
+        if is_whole {
+            pass(events.whole().map_err(broken)?);
         }
         Ok(events.finish().map_err(broken)?)
     }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
 impl Model for OpenAi {

@@ -101,13 +101,29 @@ impl Refusal<'_> {
         let text = inner
             .iter()
             .find_map(|pointer| said.pointer(pointer)?.as_str());
-        let text = text.unwrap_or(self.body);
+        let text = text.map_or_else(|| without_tags(self.body), str::to_owned);
         let text = match self.key {
-            Some(key) => key.hidden_in(text),
-            None => text.to_owned(),
+            Some(key) => key.hidden_in(&text),
+            None => text,
         };
-        text.chars().take(LONGEST_MESSAGE).collect()
+        match text.trim() {
+            "" => "it says no more".to_owned(),
+            text => text.chars().take(LONGEST_MESSAGE).collect(),
+        }
     }
+}
+
+/// The words of a page, which what stands before a provider answers with; other text as it is.
+fn without_tags(body: &str) -> String {
+    let body = body.trim();
+    if !body.starts_with('<') {
+        return body.to_owned();
+    }
+    let texts = body.split('<').filter_map(|part| part.split_once('>'));
+    let words: Vec<&str> = texts
+        .flat_map(|(_, text)| text.split_whitespace())
+        .collect();
+    words.join(" ")
 }
 
 /// The code that a provider gives to an error.

@@ -122,18 +122,26 @@ impl Models {
     pub fn open(&self, name: &str) -> Result<Arc<dyn Model>> {
         let mut opened = Vec::new();
         let mut first_error = None;
-        for name in name.split(',').map(str::trim) {
-            match self.open_one(name) {
+        // From the last, so that each knows whether there is another one after it.
+        for one in name.rsplit(',').map(str::trim) {
+            if one.is_empty() && !name.trim().is_empty() {
+                return Err(Error::Unknown {
+                    name: name.to_owned(),
+                    hint: "there is no name beside one of its commas".to_owned(),
+                });
+            }
+            match self.open_one(one, !opened.is_empty()) {
                 Ok(model) => opened.push(model),
                 // A misspelt name is never passed over in silence.
                 Err(error @ Error::Unknown { .. }) => return Err(error),
                 Err(error) if !fallback::another_may(&error) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(model = name, %error, "left out");
-                    first_error.get_or_insert(error);
+                    tracing::warn!(model = one, %error, "left out");
+                    first_error = Some(error);
                 }
             }
         }
+        opened.reverse();
         let mut opened = opened.into_iter();
         match (opened.next(), first_error) {
             (Some(first), None) if opened.len() == 0 => Ok(first),
@@ -143,7 +151,8 @@ impl Models {
         }
     }
 
-    fn open_one(&self, name: &str) -> Result<Arc<dyn Model>> {
+    /// Opens one model; `others` says that another one is asked where this one fails.
+    fn open_one(&self, name: &str, others: bool) -> Result<Arc<dyn Model>> {
         let Some((provider, model)) = name.split_once(':').filter(|pair| !pair.1.is_empty()) else {
             return Err(unknown(name));
         };
@@ -152,7 +161,8 @@ impl Models {
         }
         let way = self.way(name, provider)?;
         let address = way.address.clone();
-        let checked: Arc<dyn Model> = Arc::new(Checked::new(Arc::new(self.remote(way, model)?)));
+        let checked: Arc<dyn Model> =
+            Arc::new(Checked::new(Arc::new(self.remote(way, model, others)?)));
         match &self.settings.keeping {
             Some(keeping) => Ok(Arc::new(Kept::new(
                 checked,
@@ -172,7 +182,7 @@ impl Models {
             return Err(unknown(name));
         };
         let way = self.way(name, provider)?;
-        Ok(Arc::new(self.remote(way, model)?))
+        Ok(Arc::new(self.remote(way, model, false)?))
     }
 
     /// The names of the models that a provider or a server of the user's offers, asked of it.
@@ -184,13 +194,14 @@ impl Models {
         way.wire("")?.names().await
     }
 
-    fn remote(&self, way: Way, model: &str) -> Result<Remote> {
+    fn remote(&self, way: Way, model: &str, others: bool) -> Result<Remote> {
         let (provider, settings) = (way.provider.clone(), &self.settings);
         let provider = provider.as_str();
         let manner = Manner {
             retry: settings.retry,
             patience: settings.timeouts.get(provider).copied().unwrap_or_default(),
             hedging: settings.hedging.get(provider).copied(),
+            others,
         };
         Ok(Remote::new(way.wire(model)?, self.gate(provider), manner))
     }
@@ -362,9 +373,25 @@ mod tests {
             ("antropic:claude", "did you mean anthropic"),
             ("local:", "a model is called provider:name"),
             #[cfg(feature = "local")]
-            ("local:qwen2.5-coder", "did you mean qwen2.5-coder-0.5b"),
+            (
+                "local:qwen2.5-coder",
+                "did you mean local:qwen2.5-coder-0.5b",
+            ),
             #[cfg(feature = "local")]
-            ("local:/no/such/model.gguf", "/no/such/model.gguf"),
+            (
+                "local:/no/such/model.gguf",
+                "there is no file /no/such/model.gguf",
+            ),
+            #[cfg(feature = "local")]
+            ("local:models/weights.bin", "ends in .gguf"),
+            #[cfg(feature = "local")]
+            ("local:minilm-int8", "there are local:qwen2.5-coder-1.5b,"),
+            ("nosuch:x", "hint: there are local, anthropic,"),
+            (
+                "opena:x",
+                "did you mean openai or openai-responses? plumb models lists all",
+            ),
+            ("local:qwen2.5-coder-0.5b,", "beside one of its commas"),
         ] {
             let error = models.open(name).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");

@@ -24,6 +24,9 @@ pub(crate) trait Wire: Model {
     fn embed<'a>(&'a self, texts: &'a [String]) -> BoxFuture<'a, Result<Embedded>>;
 }
 
+/// The longest that a provider is waited for where another model can be asked.
+const LONGEST_BEFORE_ANOTHER: Duration = Duration::from_secs(10);
+
 /// When to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,27 +64,31 @@ impl Default for Retry {
 
 impl Retry {
     /// How long to wait after the try `attempt`, counted from 1, failed with `error`; `None` when
-    /// trying again is no use. `chance` is any number.
-    fn wait(&self, attempt: u32, error: &Error, chance: u64) -> Option<Duration> {
+    /// trying again is no use. `chance` is any number; `others` says that another model is asked then.
+    fn wait(&self, attempt: u32, error: &Error, chance: u64, others: bool) -> Option<Duration> {
         if attempt >= self.tries || !error.may_pass() {
             return None;
         }
+        let longest = match others {
+            true => self.longest_wait.min(LONGEST_BEFORE_ANOTHER),
+            false => self.longest_wait,
+        };
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
-        let most = self
-            .first_wait
-            .saturating_mul(doubled)
-            .min(self.longest_wait);
+        let most = self.first_wait.saturating_mul(doubled).min(longest);
         let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         let jitter = Duration::from_millis(chance % most_ms.saturating_add(1).max(1));
         match error {
             Error::Busy {
                 wait_ms: Some(asked),
                 ..
-            } => {
+            }
+            | Error::Resting { wait_ms: asked, .. } => {
                 let asked = Duration::from_millis(*asked);
                 // Never earlier than asked, and not all at that moment.
-                (asked <= self.longest_wait).then(|| asked + jitter.mul_f64(0.25))
+                (asked <= longest).then(|| asked + jitter.mul_f64(0.25))
             }
+            // Each silence takes minutes.
+            Error::TimedOut { .. } => (attempt == 1 && !others).then_some(jitter),
             _ => Some(jitter),
         }
     }
@@ -93,6 +100,8 @@ pub(crate) struct Manner {
     pub retry: Retry,
     pub patience: Patience,
     pub hedging: Option<Hedging>,
+    /// Whether another model is asked where this one fails.
+    pub others: bool,
 }
 
 /// A model of a provider with everything around it.
@@ -168,7 +177,8 @@ impl Remote {
     /// Waits before the next try; gives the error back where there is none.
     async fn pause(&self, attempt: &mut u32, error: Error, seen: bool) -> Result<()> {
         let chance = RandomState::new().build_hasher().finish();
-        let wait = self.manner.retry.wait(*attempt, &error, chance);
+        let manner = &self.manner;
+        let wait = manner.retry.wait(*attempt, &error, chance, manner.others);
         // What was seen cannot be taken back.
         let Some(wait) = wait.filter(|_| !seen) else {
             return Err(self.explained(error).await);
@@ -197,7 +207,12 @@ impl Remote {
         }
         let hint = match names.is_empty() {
             true => hint,
-            false => catalogue::nearest(model, names.iter().map(String::as_str)),
+            false => catalogue::nearest(
+                &format!("{provider}:"),
+                model,
+                names.iter().map(String::as_str),
+                &format!("plumb models --provider {provider}"),
+            ),
         };
         Error::Unknown { name, hint }
     }

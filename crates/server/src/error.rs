@@ -134,6 +134,10 @@ impl From<Error> for ApiError {
                 retry_after: wait_ms.map(|wait_ms| wait_ms.div_ceil(1000)),
                 ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
             },
+            Error::Resting { wait_ms, .. } => ApiError {
+                retry_after: Some(wait_ms.div_ceil(1000)),
+                ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_error", message)
+            },
             Error::TimedOut { .. } => {
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", message)
             }
@@ -165,6 +169,18 @@ pub(crate) async fn no_such_path(uri: axum::http::Uri) -> ApiError {
                 "there is no {}: this server has /v1/models, /v1/chat/completions, /v1/responses, /v1/responses/compact and /v1/embeddings",
                 uri.path()
             ),
+        )
+    }
+}
+
+/// For methods that a path does not have.
+pub(crate) async fn no_such_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
+    ApiError {
+        code: Some("method_not_allowed"),
+        ..ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request_error",
+            format!("{} does not take {method}", uri.path()),
         )
     }
 }

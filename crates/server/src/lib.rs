@@ -69,6 +69,7 @@ pub fn router(server: Server) -> Router {
         )
         .route("/v1/embeddings", post(openai::embeddings::embed))
         .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&server),

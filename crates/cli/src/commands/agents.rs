@@ -91,8 +91,12 @@ impl Workshop {
     /// Whether there is a model of this name, on this machine or elsewhere. None is opened and nobody asked.
     pub fn knows(&self, name: &str) -> Result<()> {
         match name.split_once(':') {
-            Some(("local", path)) if path.ends_with(".gguf") => Ok(()),
-            Some(("local", _)) => Ok(model::catalogue::find(name).map(drop)?),
+            Some(("local", path)) if path.contains(".gguf") => Ok(()),
+            // Which adapters lie beside a model is seen where it is opened.
+            Some(("local", _)) => {
+                let base = name.split_once('+').map_or(name, |(base, _)| base);
+                Ok(model::catalogue::find(base).map(drop)?)
+            }
             Some((provider, model)) if !model.is_empty() => {
                 let providers = self.models.providers();
                 if providers.iter().any(|known| known.name == provider) {

@@ -164,6 +164,12 @@ fn line(provider: &ListedProvider, asked: &Asked) -> String {
         Some(Ok(names)) => format!("reachable, {} models", names.len()),
         // It has no list of its models; whether it answers is not known.
         Some(Err(model::Error::Unsupported { .. })) => "cannot be asked".to_owned(),
+        Some(Err(model::Error::Denied { .. })) if provider.key_variable.is_some() => {
+            "key not accepted".to_owned()
+        }
+        Some(Err(model::Error::Denied { .. })) => "wants a key".to_owned(),
+        Some(Err(model::Error::TimedOut { .. })) => "does not answer".to_owned(),
+        Some(Err(model::Error::Busy { .. })) => "too busy".to_owned(),
         Some(Err(_)) => "not reachable".to_owned(),
     };
     let name = format!("{}:...", provider.name);
@@ -172,12 +178,20 @@ fn line(provider: &ListedProvider, asked: &Asked) -> String {
 
 /// One provider: whether it answers, what it offers, and what is known of that.
 async fn list_provider(models: &Models, name: &str, json: bool) -> Result<()> {
+    if name == "local" {
+        let listed = models.list()?;
+        if json {
+            return view::print_json(&json!({"catalogue": listed}));
+        }
+        let chat = listed.iter().filter(|entry| entry.kind == Kind::Chat);
+        return view::print(&chat.map(local).collect::<String>());
+    }
     let providers = models.providers();
     let Some(provider) = providers.iter().find(|provider| provider.name == name) else {
         let names = providers.iter().map(|provider| provider.name.as_str());
         anyhow::bail!(
             "there is no provider {name}\nhint: {}",
-            catalogue::nearest(name, names)
+            catalogue::nearest("", name, names.chain(["local"]), "plumb models")
         );
     };
     let asked = ask(models, provider).await;

@@ -94,8 +94,8 @@ async fn a_provider_that_fails_again_and_again_is_left_alone_for_a_while() {
     }
     assert!(matches!(
         gate.enter(1).await,
-        Err(Error::Busy {
-            wait_ms: Some(30_000),
+        Err(Error::Resting {
+            wait_ms: 30_000,
             ..
         })
     ));

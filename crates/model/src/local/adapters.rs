@@ -69,7 +69,7 @@ fn load(
     file: &Path,
     architecture: &str,
 ) -> std::result::Result<LlamaLoraAdapter, String> {
-    let header = Header::read(file).map_err(|error| error.to_string())?;
+    let header = Header::read(file).map_err(|error| error.without_hint())?;
     if !header.is_adapter() {
         return Err(format!("{} is no adapter", file.display()));
     }

@@ -21,6 +21,8 @@ pub(super) struct Events {
     usage: Usage,
     stop: Stop,
     ended: bool,
+    /// Whether there was any event.
+    begun: bool,
     length: usize,
 }
 
@@ -65,13 +67,56 @@ impl Events {
         Ok(pieces)
     }
 
+    /// Takes bytes of an answer that a server gives whole, though it was asked for a stream.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.buffer.extend_from_slice(bytes);
+        match self.buffer.len() > 2 * LONGEST_ANSWER {
+            true => Err("the answer does not end".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// The pieces of the answer that was kept.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what the server says went wrong.
+    pub(super) fn whole(&mut self) -> Result<Vec<Delta>, String> {
+        let body = std::mem::take(&mut self.buffer);
+        let mut answer: Value = serde_json::from_slice(&body)
+            .map_err(|error| format!("the answer is not JSON: {error}"))?;
+        let has_failed = !answer["error"].is_null();
+        // What an event calls `delta` is called `message` here.
+        let choice = answer.pointer_mut("/choices/0");
+        match choice.and_then(Value::as_object_mut) {
+            Some(choice) if choice.contains_key("message") => {
+                let message = choice.remove("message").unwrap_or_default();
+                choice.insert("delta".to_owned(), message);
+            }
+            // What went wrong is said as in a stream.
+            _ if has_failed => {}
+            _ => return Err("the answer is no chat completion".to_owned()),
+        }
+        let mut pieces = Vec::new();
+        self.take_event(&answer, &mut pieces)?;
+        self.ended = true;
+        Ok(pieces)
+    }
+
     fn event(&mut self, data: &str, pieces: &mut Vec<Delta>) -> Result<(), String> {
         let event: Value =
             serde_json::from_str(data).map_err(|e| format!("the stream is not JSON: {e}"))?;
+        self.take_event(&event, pieces)
+    }
+
+    fn take_event(&mut self, event: &Value, pieces: &mut Vec<Delta>) -> Result<(), String> {
+        self.begun = true;
         if let Some(message) = event["error"]["message"].as_str() {
             return Err(message.to_owned());
         }
-        if let Some(usage) = usage(&event) {
+        if let Some(usage) = usage(event) {
             self.usage = usage;
         }
         // Not by JSON pointers, which are taken apart anew each time.
@@ -154,6 +199,9 @@ impl Events {
     /// # Errors
     /// When the stream did not come to its end.
     pub(super) fn finish(self) -> Result<Response, String> {
+        if !self.begun && !self.ended {
+            return Err("it did not answer with a stream of events".to_owned());
+        }
         if !self.ended {
             return Err("the stream was cut off".to_owned());
         }

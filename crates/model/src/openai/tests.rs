@@ -450,3 +450,54 @@ async fn a_filtered_answer_is_a_refusal() {
         .unwrap_err();
     assert!(matches!(error, Error::Withheld { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_server_that_knows_no_streams_answers_whole() {
+    let json = |body: &Value| {
+        reply(
+            "200 OK",
+            "content-type: application/json\r\n",
+            &body.to_string(),
+        )
+    };
+    let call = json!({"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Bern\"}"}});
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": 2});
+    let whole = json!({"usage": usage, "choices": [{"finish_reason": "tool_calls",
+        "message": {"role": "assistant", "content": "Hm.", "tool_calls": [call]}}]});
+    let replies = vec![
+        json(&whole),
+        json(&json!({"error": {"message": "no memory left"}})),
+        json(&json!({"hello": 1})),
+        json(&json!([{"choices": "none"}])),
+        reply(
+            "200 OK",
+            "content-type: text/html\r\n",
+            "<html>hello</html>",
+        ),
+    ];
+    let (address, _) = server(replies).await;
+    let wire = wire(&address);
+    let request = request(Output::Text);
+    let (sink, mut pieces) = tokio::sync::mpsc::unbounded_channel();
+    let answer = wire.generate(&request, Some(sink)).await.unwrap();
+    assert_eq!(
+        (answer.text.as_str(), answer.usage.output_tokens),
+        ("Hm.", 2)
+    );
+    assert_eq!(answer.tool_calls[0].arguments, json!({"city": "Bern"}));
+    assert_eq!(
+        pieces.recv().await,
+        Some(Delta::Text {
+            text: "Hm.".to_owned()
+        })
+    );
+    for expected in [
+        "no memory left",
+        "the answer is no chat completion",
+        "the answer is no chat completion",
+        "with a stream of events",
+    ] {
+        let error = wire.generate(&request, None).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

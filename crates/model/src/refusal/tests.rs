@@ -47,7 +47,7 @@ fn who_must_act_is_told_from_status_and_code() {
             r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
             "here has too much to do (529): Overloaded",
         ),
-        (500, "oh", "here cannot be reached: oh (500)"),
+        (500, "oh", "here failed: oh (500)"),
         (
             404,
             r#"{"error":{"code":"model_not_found","message":"no"}}"#,
@@ -88,6 +88,25 @@ fn who_must_act_is_told_from_status_and_code() {
             400,
             r#"{"error":"model not loaded"}"#,
             "here refused the request (400): model not loaded",
+        ),
+    ] {
+        assert_eq!(error(status, body).without_hint(), expected);
+    }
+}
+
+#[test]
+fn what_stands_before_a_provider_is_understood_too() {
+    for (status, body, expected) in [
+        (500, " ", "here failed: it says no more (500)"),
+        (
+            502,
+            "<html>\r\n<h1>502 Bad\n Gateway</h1><hr>nginx</html>",
+            "here failed: 502 Bad Gateway nginx (502)",
+        ),
+        (
+            403,
+            "not in your country",
+            "here does not allow this (403): not in your country",
         ),
     ] {
         assert_eq!(error(status, body).without_hint(), expected);

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use super::Models;
+use crate::catalogue::Entry;
 use crate::local::{Local, adapters_beside};
-use crate::{Model, Result, capacity, catalogue};
+use crate::{Error, Model, Result, capacity, catalogue};
 
 impl Models {
     /// Opens a local model. One that is open already is shared, whatever the adapter, so that its weights
@@ -15,8 +16,14 @@ impl Models {
         let full = format!("local:{base}");
         let path = match is_file(base) {
             true => PathBuf::from(base),
-            false => catalogue::find(&full)?.verified()?,
+            false => named(&full, base)?.verified()?,
         };
+        if !path.is_file() {
+            return Err(Error::Unknown {
+                name: full,
+                hint: format!("there is no file {}", path.display()),
+            });
+        }
         let opened = self.opened(&full, &path)?;
         Ok(match adapter {
             None => Arc::new(opened),
@@ -43,6 +50,18 @@ impl Models {
         let opened = Local::load(name, path, options)?;
         engines.insert(path.to_owned(), opened.shared());
         Ok(opened)
+    }
+}
+
+/// The catalogued model of that name.
+fn named(full: &str, base: &str) -> Result<&'static Entry> {
+    match base.contains(['/', '\\']) {
+        true => Err(Error::Unknown {
+            name: full.to_owned(),
+            hint: "a model of your own is named by the path of its file, which ends in .gguf"
+                .to_owned(),
+        }),
+        false => catalogue::find(full),
     }
 }
 

@@ -59,7 +59,12 @@ impl Server {
                 message: format!(
                     "the server {name} speaks {protocol}, which is no provider's protocol"
                 ),
-                hint: catalogue::nearest(protocol, PROVIDERS.iter().map(|provider| provider.name)),
+                hint: catalogue::nearest(
+                    "",
+                    protocol,
+                    PROVIDERS.iter().map(|provider| provider.name),
+                    "plumb models",
+                ),
             }),
         }
     }
@@ -122,11 +127,7 @@ impl Models {
         let names: Vec<&str> = std::iter::once("local").chain(names).collect();
         Error::Unknown {
             name: name.to_owned(),
-            hint: format!(
-                "{}; there are {}",
-                catalogue::nearest(provider, names.iter().copied()),
-                names.join(", ")
-            ),
+            hint: catalogue::nearest("", provider, names.iter().copied(), "plumb models"),
         }
     }
 }

@@ -211,6 +211,47 @@ async fn the_wait_that_a_provider_asks_for_is_waited_and_a_long_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_another_model_can_be_asked_no_long_wait_is_waited() {
+    fn resting() -> Error {
+        Error::Resting {
+            provider: "here".to_owned(),
+            wait_ms: 30_000,
+        }
+    }
+    fn silent() -> Error {
+        crate::watch::timed_out("here:a", false, Duration::from_secs(300))
+    }
+    let acts = [
+        (Act::Fail(resting), true),
+        (Act::Fail(|| busy(Some(20_000))), true),
+        (Act::Fail(silent), true),
+        (Act::Fail(|| busy(Some(5_000))), false),
+    ];
+    for (fails, at_once) in acts {
+        for others in [false, true] {
+            let wire = Wire::new("here:a", vec![vec![fails.clone()], vec![Act::Say("Hi.")]]);
+            let mut remote = remote(&wire);
+            remote.manner.others = others;
+            let start = Instant::now();
+            let answer = remote.generate(&ask(), None).await;
+            let gives_up = others && at_once;
+            assert_eq!(wire.calls(), if gives_up { 1 } else { 2 });
+            assert_eq!(answer.is_err(), gives_up);
+            assert!(!gives_up || start.elapsed().is_zero());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_provider_is_asked_twice_at_most() {
+    let silent = vec![vec![Act::Wait(1000)], vec![Act::Wait(1000)]];
+    let wire = Wire::new("here:a", silent);
+    let error = remote(&wire).generate(&ask(), None).await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert_eq!(wire.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_succeed_and_what_was_seen_is_not_tried_again() {
     let wire = Wire::new("here:a", vec![vec![Act::Fail(refused)]]);
     assert!(matches!(
@@ -289,9 +330,9 @@ async fn a_model_that_there_is_not_has_its_nearest_names() {
     let wire = Wire::new("anthropic:claude-sonet-4-5", vec![vec![Act::Fail(unknown)]]);
     let error = remote(&wire).generate(&ask(), None).await.unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("did you mean claude-sonnet-4-5 or other"),
+        error.to_string().contains(
+            "did you mean anthropic:claude-sonnet-4-5? plumb models --provider anthropic lists all"
+        ),
         "{error}"
     );
 }
@@ -421,7 +462,7 @@ proptest! {
     #[test]
     fn waits_grow_are_bounded_and_never_shorter_than_asked(attempt in 1_u32..100, chance: u64, asked in prop::option::of(0_u64..200_000)) {
         let retry = Retry { tries: 50, ..Retry::default() };
-        let wait = retry.wait(attempt, &busy(asked), chance);
+        let wait = retry.wait(attempt, &busy(asked), chance, false);
         if attempt >= 50 {
             prop_assert_eq!(wait, None);
         } else if let Some(asked) = asked {
@@ -431,6 +472,6 @@ proptest! {
             let most = Duration::from_secs(1 << (attempt - 1).min(6)).min(Duration::from_secs(60));
             prop_assert!(wait.unwrap() <= most);
         }
-        prop_assert_eq!(retry.wait(attempt, &refused(), chance), None);
+        prop_assert_eq!(retry.wait(attempt, &refused(), chance, false), None);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn complete(
         calls: 0,
     };
     if asked.stream {
-        return Ok(stream::respond(model, request, answer));
+        return stream::respond(model, request, answer).await;
     }
     let response = model.generate(&request, None).await?;
     Ok(Json(answer.whole(&response)).into_response())
@@ -53,11 +53,12 @@ fn read(body: Value) -> Result<Asked, ApiError> {
     let Some(messages) = fields.take("messages") else {
         return Err(ApiError::parameter("messages", "messages is missing"));
     };
+    let tools = options::tools(fields.take("tools"), true)?;
     let request = Request {
         messages: content::messages(messages)?,
         output: options::output(fields.take("response_format"), true, "response_format")?,
-        tools: options::tools(fields.take("tools"), true)?,
-        tool_choice: options::tool_choice(fields.take("tool_choice"), true)?,
+        tool_choice: options::tool_choice(fields.take("tool_choice"), true, &tools)?,
+        tools,
         max_tokens: 1,
         temperature: fields.temperature()?,
         seed: fields.seed()?,

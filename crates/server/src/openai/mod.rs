@@ -20,6 +20,9 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
+/// The most that is said of what is wrong with a body, in characters.
+const LONGEST_REASON: usize = 300;
+
 /// A body of JSON, refused with an error in this API's form.
 pub(crate) struct Body(pub(crate) Value);
 
@@ -34,7 +37,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> ApiError {
-        ApiError::invalid(rejection.body_text())
+        // Where the body goes wrong deep within itself, the way there is as long as the body.
+        let text = rejection.body_text();
+        let said: String = text.chars().take(LONGEST_REASON).collect();
+        ApiError::invalid(match said.len() == text.len() {
+            true => said,
+            false => format!("{said}..."),
+        })
     }
 }
 

@@ -229,7 +229,27 @@ pub(crate) fn tools(tools: Option<Value>, nested: bool) -> Result<Vec<Tool>, Api
 }
 
 /// Whether tools are to be called; `nested` as in [`tools`].
-pub(crate) fn tool_choice(choice: Option<Value>, nested: bool) -> Result<ToolChoice, ApiError> {
+pub(crate) fn tool_choice(
+    choice: Option<Value>,
+    nested: bool,
+    tools: &[Tool],
+) -> Result<ToolChoice, ApiError> {
+    let choice = read_choice(choice, nested)?;
+    let wrong = |message: String| Err(ApiError::parameter("tool_choice", message));
+    match &choice {
+        ToolChoice::Required if tools.is_empty() => {
+            wrong("tool_choice requires a call, and tools has no tool".to_owned())
+        }
+        ToolChoice::Named(name) if !tools.iter().any(|tool| tool.name == *name) => wrong(format!(
+            "tool_choice names {name}, and tools has no such tool"
+        )),
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_) => {
+            Ok(choice)
+        }
+    }
+}
+
+fn read_choice(choice: Option<Value>, nested: bool) -> Result<ToolChoice, ApiError> {
     let wrong = || {
         ApiError::parameter(
             "tool_choice",

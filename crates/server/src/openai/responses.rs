@@ -30,7 +30,7 @@ pub(crate) async fn respond(
     let stream = asked.stream;
     let (model, request, frame) = asked.open(&server).await?;
     if stream {
-        return Ok(stream::respond(model, request, Events::new(frame)));
+        return stream::respond(model, request, Events::new(frame)).await;
     }
     let response = model.generate(&request, None).await?;
     let output = items(&response);
@@ -100,11 +100,12 @@ fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
         .take("reasoning")
         .map(|mut reasoning| reasoning["effort"].take());
     let effort = effort.filter(|effort| !effort.is_null());
+    let tools = options::tools(fields.take("tools"), false)?;
     let request = Request {
         messages,
         output: options::output(format, false, "text.format")?,
-        tools: options::tools(fields.take("tools"), false)?,
-        tool_choice: options::tool_choice(fields.take("tool_choice"), false)?,
+        tool_choice: options::tool_choice(fields.take("tool_choice"), false, &tools)?,
+        tools,
         max_tokens: 1,
         temperature: fields.temperature()?,
         seed: fields.seed()?,

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use model::{Delta, Model, Request, Response};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -14,6 +16,9 @@ use crate::error::ApiError;
 
 /// Events that wait for a slow reader.
 const QUEUE: usize = 256;
+/// How long the status of an answer waits for its first piece. A model that reads a long prompt takes longer,
+/// and its caller should see meanwhile that the connection is alive.
+const HEAD_WAITS: Duration = Duration::from_secs(10);
 
 /// Writes the events of one dialect.
 pub(crate) trait Writer: Send + 'static {
@@ -31,24 +36,89 @@ pub(crate) trait Writer: Send + 'static {
     fn last(&self) -> Option<&'static str>;
 }
 
+/// A call of a model, and what is heard of it.
+pub(crate) struct Call {
+    answer: BoxFuture<'static, model::Result<Response>>,
+    deltas: mpsc::UnboundedReceiver<Delta>,
+    /// What was heard already and not taken.
+    first: Option<News>,
+    /// The answer, while pieces of it are left.
+    ended: Option<model::Result<Response>>,
+}
+
+/// What is heard of a call.
+enum News {
+    Delta(Delta),
+    End(model::Result<Response>),
+}
+
+impl Call {
+    /// Asks `model`.
+    pub(crate) fn begin(model: Arc<dyn Model>, request: Request) -> Call {
+        let (sink, deltas) = mpsc::unbounded_channel();
+        Call {
+            answer: Box::pin(async move { model.generate(&request, Some(sink)).await }),
+            deltas,
+            first: None,
+            ended: None,
+        }
+    }
+
+    /// The next of it. Must not be asked again after its end.
+    async fn news(&mut self) -> News {
+        if let Some(first) = self.first.take() {
+            return first;
+        }
+        let ended = match self.ended.take() {
+            Some(ended) => ended,
+            None => tokio::select! {
+                biased;
+                // First, so that what it says is heard in the same moment and not at the next waking.
+                answered = &mut self.answer => answered,
+                Some(delta) = self.deltas.recv() => return News::Delta(delta),
+            },
+        };
+        // What came with the end.
+        match self.deltas.try_recv() {
+            Ok(delta) => {
+                self.ended = Some(ended);
+                News::Delta(delta)
+            }
+            Err(_) => News::End(ended),
+        }
+    }
+}
+
 /// Answers with a stream. The work is done where the stream is read: when the caller goes away, it ends,
 /// and no event waits for another thread.
-pub(crate) fn respond(
+///
+/// # Errors
+/// What goes wrong before anything of the answer has come, in its first [`HEAD_WAITS`]: clients go by the
+/// status to try again or not. What goes wrong later is an event of the stream.
+pub(crate) async fn respond(
     model: Arc<dyn Model>,
     request: Request,
     mut writer: impl Writer,
-) -> HttpResponse {
+) -> Result<HttpResponse, ApiError> {
+    let mut call = Call::begin(model, request);
+    match tokio::time::timeout(HEAD_WAITS, call.news()).await {
+        Ok(News::End(Err(error))) => return Err(error.into()),
+        Ok(news) => call.first = Some(news),
+        Err(_) => {}
+    }
     let (names, last) = (writer.names_events(), writer.last());
     let (events, received) = mpsc::channel(QUEUE);
     let work = async move {
-        produce(model, request, &mut writer, &events).await;
+        produce(call, &mut writer, &events).await;
     };
     let values = futures::stream::unfold((received, Some(Box::pin(work))), next);
     let events = values.map(move |value| event(&value, names));
     let last = futures::stream::iter(last.map(|last| Event::default().data(last)));
-    Sse::new(events.chain(last).map(Ok::<Event, Infallible>).boxed())
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    Ok(
+        Sse::new(events.chain(last).map(Ok::<Event, Infallible>).boxed())
+            .keep_alive(KeepAlive::default())
+            .into_response(),
+    )
 }
 
 /// The next event, with the work done that it takes.
@@ -77,36 +147,24 @@ fn event(value: &Value, named: bool) -> Event {
     }
 }
 
-/// Asks the model and sends the events of its answer; gives the answer, unless it broke off.
+/// Sends the events of a call's answer; gives the answer, unless it broke off.
 pub(crate) async fn produce(
-    model: Arc<dyn Model>,
-    request: Request,
+    mut call: Call,
     writer: &mut impl Writer,
     events: &mpsc::Sender<Value>,
 ) -> Option<Response> {
-    let (sink, mut deltas) = mpsc::unbounded_channel();
     send(events, writer.begin()).await;
-    let answer = async move { model.generate(&request, Some(sink)).await };
-    tokio::pin!(answer);
-    let answered = loop {
-        tokio::select! {
-            biased;
-            answered = &mut answer => break answered,
-            Some(delta) = deltas.recv() => send(events, writer.delta(delta)).await,
-        }
-    };
-    // What came with the end.
-    while let Ok(delta) = deltas.try_recv() {
-        send(events, writer.delta(delta)).await;
-    }
-    match answered {
-        Ok(response) => {
-            send(events, writer.end(&response)).await;
-            Some(response)
-        }
-        Err(error) => {
-            send(events, writer.failed(&ApiError::from(error))).await;
-            None
+    loop {
+        match call.news().await {
+            News::Delta(delta) => send(events, writer.delta(delta)).await,
+            News::End(Ok(response)) => {
+                send(events, writer.end(&response)).await;
+                return Some(response);
+            }
+            News::End(Err(error)) => {
+                send(events, writer.failed(&ApiError::from(error))).await;
+                return None;
+            }
         }
     }
 }

@@ -73,6 +73,12 @@ impl Model for Puppet {
                         message: "it went away".into(),
                     });
                 }
+                "rest" => {
+                    return Err(Error::Resting {
+                        provider: "upstream".into(),
+                        wait_ms: 1500,
+                    });
+                }
                 "think" => return Ok(thinking(tell)),
                 "for ever" => {
                     let _guard = OnDrop(Arc::clone(&self.dropped));
@@ -267,6 +273,13 @@ async fn without_the_token_there_is_nothing() {
         (status, body["error"]["code"].as_str()),
         (404, Some("unknown_url"))
     );
+    let request = client
+        .http
+        .get(format!("{}/v1/chat/completions", client.address));
+    let response = request.bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(response.status(), 405);
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "method_not_allowed", "{body}");
 }
 
 #[tokio::test]
@@ -567,6 +580,12 @@ async fn what_cannot_be_honoured_is_refused_with_its_name() {
         ),
         ("tools", json!([{"type": "web_search"}]), "tools[0]"),
         ("tool_choice", json!("maybe"), "tool_choice"),
+        ("tool_choice", json!("required"), "tool_choice"),
+        (
+            "tool_choice",
+            json!({"type": "function", "function": {"name": "none"}}),
+            "tool_choice",
+        ),
         ("response_format", json!({"type": "xml"}), "response_format"),
     ] {
         let (status, body) = client
@@ -592,7 +611,15 @@ async fn what_cannot_be_honoured_is_refused_with_its_name() {
         .body("{");
     let response = response.send().await.unwrap();
     assert_eq!(response.status(), 400);
-    assert!(response.json::<Value>().await.unwrap()["error"]["message"].is_string());
+    let said: Value = response.json().await.unwrap();
+    assert!(said["error"]["message"].is_string());
+    let request = client.http.post(format!("{}/v1/responses", client.address));
+    let deep = request
+        .bearer_auth(TOKEN)
+        .header("content-type", "application/json");
+    let deep = deep.body("[".repeat(100_000)).send().await.unwrap();
+    assert_eq!(deep.status(), 400);
+    assert!(deep.text().await.unwrap().len() < 500);
 }
 
 #[tokio::test]
@@ -605,6 +632,25 @@ async fn what_goes_wrong_is_said_whole_and_in_the_stream() {
     );
     let (status, _) = client.post("/v1/chat/completions", ask("break")).await;
     assert_eq!(status, 502);
+    let resting = client.request("/v1/chat/completions", &ask("rest"));
+    let resting = resting.send().await.unwrap();
+    assert_eq!(
+        (resting.status().as_u16(), &resting.headers()["retry-after"]),
+        (503, &"2".parse().unwrap())
+    );
+    // Before anything of the answer has come, a client may go by the status here too.
+    for (path, body) in [
+        ("/v1/chat/completions", ask("too long")),
+        ("/v1/responses", json!({"input": "too long"})),
+    ] {
+        let (status, body) = client.post(path, with(body, "stream", true.into())).await;
+        let code = body["error"]["code"].as_str();
+        assert_eq!(
+            (status, code),
+            (400, Some("context_length_exceeded")),
+            "{path}"
+        );
+    }
     let chunks = client
         .events(
             "/v1/chat/completions",

@@ -53,7 +53,9 @@ pub fn attach(path: &Path, model: &str) -> Result<Part> {
             let content = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
             match String::from_utf8(content) {
                 Ok(text) if !text.contains('\0') => Ok(as_text(path, &text)),
-                _ => bail!("{name} is neither text nor a picture nor a PDF"),
+                _ => bail!(
+                    "{name} is neither text nor a picture nor a PDF\nhint: turn it into one of these"
+                ),
             }
         }
     }

@@ -8,7 +8,8 @@ mod input;
 pub mod markdown;
 mod screen;
 
-use std::path::Path;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ async fn start(
     // What has a colon is a model.
     let (pinned, folder, model) = match with.filter(|with| !with.contains(':')) {
         Some(called) => {
-            let file = agent::directory::find(Path::new(called), project.root())?;
+            let file = found(called, project)?;
             let pinned = Pinned::read_in(&file, Some(project.root()))?;
             let pinned = pinned.with_servers(workshop.servers())?;
             let model = workshop.model_name(arguments.model.clone(), &pinned)?;
@@ -134,6 +135,14 @@ async fn start(
     new.definition = pinned.to_text();
     new.budget = definition.budget;
     Ok(journal.start(new).await?)
+}
+
+/// The file of an agent; who named none may have meant a model.
+fn found(called: &str, project: &Project) -> Result<PathBuf> {
+    let found = agent::directory::find(Path::new(called), project.root());
+    found.map_err(|error| {
+        anyhow::anyhow!("{error}; a model is called provider:name, and plumb models lists them")
+    })
 }
 
 /// Takes a conversation up again.
@@ -261,7 +270,11 @@ impl Talk {
             view::say(&format!("go on with: plumb chat --resume {}", self.id));
             self.learn().await;
         }
-        Ok(ExitCode::SUCCESS)
+        // A person has seen it; a program goes by the status.
+        match self.screen.has_failed() && !std::io::stdin().is_terminal() {
+            true => Ok(ExitCode::from(1)),
+            false => Ok(ExitCode::SUCCESS),
+        }
     }
 
     /// Learns from what was said so far, where the agent does that. It may never be taken up again.

@@ -38,6 +38,8 @@ struct State {
     block: String,
     /// Whether any piece of this turn's answer has been shown.
     streamed: bool,
+    /// Whether a turn could not be answered.
+    failed: bool,
 }
 
 impl Screen {
@@ -54,6 +56,7 @@ impl Screen {
             calls: Vec::new(),
             block: String::new(),
             streamed: false,
+            failed: false,
         }))
     }
 
@@ -64,6 +67,11 @@ impl Screen {
     /// The model that a turn has switched to last.
     pub fn model(&self) -> Option<String> {
         self.lock().model.clone()
+    }
+
+    /// Whether a turn could not be answered.
+    pub fn has_failed(&self) -> bool {
+        self.lock().failed
     }
 
     /// The person is asked: from now on everything is new.
@@ -222,7 +230,11 @@ impl State {
         if !self.live {
             return;
         }
+        self.failed = true;
         self.finish_block();
+        if self.terminal.is_none() && self.streamed && !self.json {
+            self.write("\n");
+        }
         if self.json {
             self.write(&format!(
                 "{}\n",

@@ -13,7 +13,7 @@ use model::Role;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::super::stream;
+use super::super::stream::{self, Call};
 use super::events::Events;
 use super::{Past, read};
 use crate::error::ApiError;
@@ -110,7 +110,8 @@ async fn answer(
     {
         conversation.remove(0);
     }
-    let response = stream::produce(model, request, &mut Events::new(frame), events).await;
+    let call = Call::begin(model, request);
+    let response = stream::produce(call, &mut Events::new(frame), events).await;
     Ok(response.map(|response| {
         conversation.push(response.message());
         Past { id, conversation }
