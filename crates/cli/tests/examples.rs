@@ -192,9 +192,9 @@ fn goods_are_classified_once_the_person_has_said_what_they_are_of() {
             &json!({"task": "What are the cups made of?"}),
             |told| {
                 assert_eq!(told, "Porcelain.");
-                json!({"goods": "cups", "chapter": "69 ceramic products", "reason": "porcelain"})
-                    .to_string()
-                    .into()
+                let class = json!({"material": "porcelain or other ceramics", "kind": "other goods",
+                    "chapter": "69 ceramic products"});
+                json!({"goods": "cups", "class": class}).to_string().into()
             },
         )
     });
@@ -216,7 +216,7 @@ fn goods_are_classified_once_the_person_has_said_what_they_are_of() {
     );
     let answer = project.json(&["resume", id, "--json", "--base-url", &address]);
     assert_eq!(
-        answer["answer"]["chapter"], "69 ceramic products",
+        answer["answer"]["class"]["chapter"], "69 ceramic products",
         "{answer}"
     );
 }

@@ -9,7 +9,8 @@
 
 mod support;
 
-use std::process::Child;
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -76,7 +77,11 @@ impl Desk {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
             let open = self.0.json(&["questions", "--json"]);
-            if let Some(question) = open.as_array().unwrap().first() {
+            let mut open = open.as_array().unwrap().iter();
+            // What a conversation waits for between its turns is none.
+            let is_asked =
+                |question: &&Value| !question["path"].as_str().unwrap().ends_with("/user[0]");
+            if let Some(question) = open.find(is_asked) {
                 return question.clone();
             }
             assert!(Instant::now() < until, "nothing is asked");
@@ -167,26 +172,28 @@ fn a_call_is_replayed_without_its_server() {
     assert_eq!(desk.wrote("calls"), calls);
 }
 
-/// Whoever kills Plumb outright leaves a server to itself; that its input has ended is what ends it.
+/// Whoever kills Plumb outright leaves nobody behind either: not a server that ends when its input does, not one that
+/// does not care, and not those that they have started.
 #[test]
-fn a_server_ends_when_plumb_is_killed() {
-    let desk = Desk::new("hangs");
-    let mut calling = desk.0.spawn(&["mcp", "call", "notes/look"]);
-    let until = Instant::now() + Duration::from_secs(20);
-    while desk.wrote("pids").is_empty() {
-        assert!(Instant::now() < until, "the server does not start");
-        std::thread::yield_now();
+fn nobody_is_left_behind_when_plumb_is_killed() {
+    for how in ["hangs", "deaf"] {
+        let desk = Desk::new(how);
+        // Those of the approval are gone.
+        let earlier = desk.wrote("pids").len();
+        let mut calling = desk.0.spawn(&["mcp", "call", "notes/look"]);
+        let until = Instant::now() + Duration::from_secs(60);
+        while desk.wrote("pids").len() < earlier + 2 {
+            assert!(Instant::now() < until, "the server does not start");
+            std::thread::yield_now();
+        }
+        calling.kill().unwrap();
+        calling.wait().unwrap();
+        let pids = desk.wrote("pids");
+        while let Some(left) = pids.iter().find(|pid| is_there(pid)) {
+            assert!(Instant::now() < until, "{how}: {left} of {pids:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
-    calling.kill().unwrap();
-    calling.wait().unwrap();
-    // The second is one that the server itself leaves behind.
-    let pids = desk.wrote("pids");
-    while is_there(&pids[0]) {
-        assert!(Instant::now() < until, "{pids:?}");
-        std::thread::yield_now();
-    }
-    let left = pids[1..].iter();
-    left.for_each(|pid| drop(std::process::Command::new("kill").arg(pid).status()));
 }
 
 fn is_there(pid: &String) -> bool {
@@ -467,4 +474,132 @@ fn an_agent_calls_a_server_and_its_run_is_replayed_without_it() {
     error: clerk.md:4: the tool mcp:post/send: there is no MCP server `post`
     hint: there are notes; plumb.toml describes them
     ");
+}
+
+/// A conversation with an agent that sends what it is told, and then says what the server made of it.
+fn chat(desk: &Desk, arguments: &[&str]) -> Command {
+    let agent = "---\nname: clerk\nmodel: openai:test\ntools: [\"mcp:notes/*\"]\npolicy: clerk.cedar\n---\nYou keep notes.\n";
+    std::fs::write(desk.0.path("clerk.md"), agent).unwrap();
+    let policy = "@id(\"irreversible\")\npermit (principal, action, resource) when { context.effect == \"irreversible\" };\n";
+    std::fs::write(desk.0.path("clerk.cedar"), policy).unwrap();
+    let model = support::server(|body| {
+        let last = body["messages"].as_array().unwrap().last().unwrap();
+        let said = last["content"].as_str().unwrap_or_default();
+        match (last["role"].as_str(), said) {
+            (Some("tool"), said) => json!({"content": format!("It says {said}.")}),
+            (_, "Thanks.") => json!({"content": "You are welcome."}),
+            _ => json!({"tool_calls": [{"index": 0, "id": "c1", "type": "function",
+                "function": {"name": "notes_send", "arguments": "{\"text\": \"hello\"}"}}]}),
+        }
+    });
+    let mut command = desk.0.command(&["chat"]);
+    command
+        .args(arguments)
+        .args(["--base-url", &model])
+        .env("OPENAI_API_KEY", "not-a-real-key");
+    command
+}
+
+/// What a conversation without a terminal printed: a line for each turn.
+fn turns(shown: &str) -> Vec<Value> {
+    let lines = shown.lines();
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+const ACCEPTED: &str =
+    "It says {\"action\": \"accept\", \"content\": {\"copies\": 1, \"to\": \"Ada\"}}.";
+
+#[test]
+fn a_question_in_a_conversation_is_answered_from_elsewhere() {
+    let desk = Desk::new("asks");
+    let mut command = chat(&desk, &["clerk.md", "--json"]);
+    let mut talking = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut typed = talking.stdin.take().unwrap();
+    typed.write_all(b"Say hello.\nThanks.\n").unwrap();
+    drop(typed);
+    let question = desk.question();
+    assert_eq!(question["path"], "turn[0]/notes.send-asks[0]/question[0]");
+    assert_eq!(question["text"], "the MCP server notes asks: To whom?");
+    desk.answer(&question, &json!({"to": "Ada"}));
+    let said = finish(talking);
+    let turns = turns(&said);
+    assert_eq!(turns.len(), 2, "{said}");
+    assert_eq!(turns[0]["answer"], ACCEPTED, "{said}");
+    assert_eq!(turns[1]["answer"], "You are welcome.", "{said}");
+    assert_eq!(desk.wrote("calls"), ["send"]);
+    let run = question["run"].as_str().unwrap();
+    let replay = desk.0.json(&["replay", run, "--json"]);
+    assert_eq!(replay["ends_at"], "turn[2]/user[0]", "{replay}");
+}
+
+#[test]
+fn a_question_in_a_conversation_is_asked_at_its_terminal() {
+    let desk = Desk::new("asks");
+    let talking = chat(&desk, &["clerk.md"]);
+    let lines = json!([
+        ["> ", "Say hello."],
+        ["to, text> ", "Ada"],
+        // Left out: the server has a default for it.
+        ["copies, integer> ", ""],
+        ["\"copies\": 1", "Thanks."],
+        ["You are welcome.", "/exit"],
+    ]);
+    let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/terminal.py");
+    let mut terminal = Command::new("python3");
+    terminal
+        .args([helper, &lines.to_string()])
+        .arg(talking.get_program())
+        .args(talking.get_args())
+        .current_dir(desk.0.root())
+        .env("TERM", "xterm");
+    for (name, value) in talking.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    let output = terminal.output().unwrap();
+    let said = shown(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("the MCP server notes asks: To whom?"),
+        "{said}"
+    );
+    assert!(said.contains("\"to\": \"Ada\""), "{said}");
+    assert_eq!(desk.wrote("calls"), ["send"]);
+}
+
+#[test]
+fn a_conversation_that_waits_for_an_answer_is_taken_up_with_it() {
+    let desk = Desk::new("wants");
+    let talk = |arguments: &[&str], said: &str| {
+        let mut command = chat(&desk, arguments);
+        let mut talking = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut typed = talking.stdin.take().unwrap();
+        typed.write_all(said.as_bytes()).unwrap();
+        drop(typed);
+        finish(talking)
+    };
+    let waits = talk(&["clerk.md", "--json"], "Say hello.\n");
+    assert!(
+        waits.starts_with("exit 1") && waits.contains("To whom?"),
+        "{waits}"
+    );
+    assert!(desk.wrote("calls").is_empty(), "nothing stays open");
+    let question = desk.question();
+    let run = question["run"].as_str().unwrap();
+    assert!(
+        waits.contains(&format!("go on with: plumb chat --resume {run}")),
+        "{waits}"
+    );
+    desk.answer(&question, &json!({"to": "Ada"}));
+    let done = talk(&["--resume", run, "--json"], "Thanks.\n");
+    let turns = turns(&done);
+    assert_eq!(turns.len(), 2, "{done}");
+    let answer = turns[0]["answer"].as_str().unwrap();
+    assert!(answer.contains("\"to\": \"Ada\""), "{done}");
+    assert_eq!(turns[1]["answer"], "You are welcome.", "{done}");
+    assert_eq!(desk.wrote("calls"), ["send"]);
 }

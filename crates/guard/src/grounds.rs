@@ -304,6 +304,48 @@ mod tests {
     }
 
     #[test]
+    fn a_minus_sign_belongs_to_its_number() {
+        let grounds = |said: &str| {
+            let mut grounds = Grounds::default();
+            grounds.add(said);
+            grounds
+        };
+        let none = json!({});
+        for said in [
+            "Set it to -20.",
+            "Set it to \u{2212}20.",
+            "the balance (-20,00)",
+            "Book -$20.00",
+            "Book $-20",
+            "{\"delta\":-20}",
+            "[5,-20]",
+            "Set it to minus 20.",
+        ] {
+            let heard = grounds(said);
+            for argument in [json!(-20), json!(-20.0), json!("-20"), json!("\u{2212}20")] {
+                let found = heard.invented(&json!({ "delta": argument }), &none);
+                assert_eq!(found, [], "{argument} of {said:?}");
+            }
+            // What was owed may be paid.
+            assert_eq!(heard.invented(&json!({"amount": 20}), &none), [], "{said}");
+        }
+        // A dash is no sign, and a sign is nothing to be made up.
+        for said in [
+            "Take 20 chairs.",
+            "Cancel A-20.",
+            "10-20 chairs",
+            "10\u{2013}20 chairs",
+            "- 20 chairs",
+            "The shop of 3-4-20 is terminus 20.",
+        ] {
+            let found = grounds(said).invented(&json!({"delta": -20}), &none);
+            assert_eq!(found, [super::invented("delta", "-20")], "{said}");
+        }
+        let percent = grounds("The price changes by -15%.");
+        assert_eq!(percent.invented(&json!({"by": [-0.15, -15]}), &none), []);
+    }
+
+    #[test]
     fn an_identifier_may_begin_like_a_currency() {
         let mut grounds = Grounds::default();
         grounds.add("Cancel GBP-00 and EUR-17, and pay CHF 20.");

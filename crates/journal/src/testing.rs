@@ -41,7 +41,10 @@ use self::checks::{Checks, Reference};
 use crate::records::{Page, RunRecord};
 use crate::{Engine, Journal, Moment, NewRun, OpenQuestion, Options};
 
-type MakeEngine = Arc<dyn Fn(Journal) -> Engine + Send + Sync>;
+type MakeEngine = Arc<dyn Fn(Journal, &Path) -> Engine + Send + Sync>;
+/// Where a workflow keeps what is outside of the journal, in the folder of a kill.
+const OUTSIDE: &str = "outside";
+
 type Answers = Arc<dyn Fn(&OpenQuestion) -> Option<Value> + Send + Sync>;
 
 /// A workflow to be tried, and what it needs to come to its end.
@@ -60,8 +63,19 @@ impl Scenario {
     /// The workflow must be deterministic: the same result each time, but for its steps' times.
     pub fn new(
         test: &str,
-        mut new: NewRun,
+        new: NewRun,
         engine: impl Fn(Journal) -> Engine + Send + Sync + 'static,
+    ) -> Scenario {
+        Scenario::in_folder(test, new, move |journal, _| engine(journal))
+    }
+
+    /// The same for a workflow that works on something outside of the journal, such as files or other processes:
+    /// the engine is made with the folder in which that is kept. It is empty at first, a new one for each kill,
+    /// and the same one before the kill and after it.
+    pub fn in_folder(
+        test: &str,
+        mut new: NewRun,
+        engine: impl Fn(Journal, &Path) -> Engine + Send + Sync + 'static,
     ) -> Scenario {
         new.id = Some("crashed".to_string());
         Scenario {
@@ -70,6 +84,10 @@ impl Scenario {
             engine: Arc::new(engine),
             answers: Arc::new(|_| None),
         }
+    }
+
+    fn engine(&self, journal: Journal, folder: &Path) -> Engine {
+        (self.engine)(journal, &folder.join(OUTSIDE))
     }
 
     /// Answers the questions that the runs ask.
@@ -179,7 +197,7 @@ fn run_unbroken(scenario: &Scenario) -> Checked<Reference> {
     let folder = Folder::new(place)?;
     let journal = open(folder.path(), None).map_err(|error| Violation::new(place, error))?;
     block_on(async {
-        let engine = (scenario.engine)(journal.clone());
+        let engine = scenario.engine(journal.clone(), folder.path());
         start(&journal, scenario)
             .await
             .map_err(|error| Violation::new(place, error))?;
@@ -271,7 +289,8 @@ impl Folder {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("plumb-crash-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).map_err(|error| Violation::new(place, error))?;
+        std::fs::create_dir_all(path.join(OUTSIDE))
+            .map_err(|error| Violation::new(place, error))?;
         Ok(Folder(path))
     }
 

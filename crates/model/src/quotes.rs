@@ -112,10 +112,25 @@ pub fn check(schema: &Value, text: &str) -> Result<(), String> {
             format!("at {path}: {error}")
         });
     }
-    check_quotes(schema, &value)
+    check_quotes(schema, schema, &value)
 }
 
-fn check_quotes(schema: &Value, value: &Value) -> Result<(), String> {
+/// Whether a value fits a branch of `root`, whose definitions the branch may refer to. A branch that refers to anything
+/// else of it cannot be told by itself, and may fit.
+fn fits(root: &Value, branch: &Value, value: &Value) -> bool {
+    let mut branch = without_extensions(branch);
+    if let Some(fields) = branch.as_object_mut() {
+        for name in ["$defs", "definitions"] {
+            if let Some(definitions) = root.get(name) {
+                let definitions = without_extensions(definitions);
+                fields.entry(name).or_insert(definitions);
+            }
+        }
+    }
+    jsonschema::validator_for(&branch).map_or(true, |validator| validator.is_valid(value))
+}
+
+fn check_quotes(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     if let (Some(quotes), Some(text)) = (Quotes::of(schema), value.as_str()) {
         return match quotes.allow(text) {
             true => Ok(()),
@@ -126,10 +141,10 @@ fn check_quotes(schema: &Value, value: &Value) -> Result<(), String> {
         };
     }
     if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
-        let fitting = branches
-            .iter()
-            .filter(|b| jsonschema::is_valid(&without_extensions(b), value));
-        let outcomes: Vec<_> = fitting.map(|branch| check_quotes(branch, value)).collect();
+        let fitting = branches.iter().filter(|branch| fits(root, branch, value));
+        let outcomes: Vec<_> = fitting
+            .map(|branch| check_quotes(root, branch, value))
+            .collect();
         return match outcomes.iter().any(Result::is_ok) {
             true => Ok(()),
             false => outcomes.into_iter().next().unwrap_or(Ok(())),
@@ -137,12 +152,12 @@ fn check_quotes(schema: &Value, value: &Value) -> Result<(), String> {
     }
     if let (Some(properties), Some(object)) = (schema.get("properties"), value.as_object()) {
         for (name, value) in object {
-            check_quotes(properties.get(name).unwrap_or(&Value::Null), value)?;
+            check_quotes(root, properties.get(name).unwrap_or(&Value::Null), value)?;
         }
     }
     if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
         for value in values {
-            check_quotes(items, value)?;
+            check_quotes(root, items, value)?;
         }
     }
     Ok(())
@@ -186,6 +201,17 @@ mod tests {
             assert!(check(&object, wrong).is_err(), "{wrong}");
         }
         assert_eq!(quotes.json_regex(), r#""(A\.( B\.)?|B\.( C\.)?|C\.|D\.)""#);
+        // A branch may refer to what the whole schema defines, or to the whole.
+        let either = json!({"type": "object", "$defs": {"colour": {"enum": ["red", "blue"]}}, "properties": {"car": {"anyOf": [
+            {"type": "object", "properties": {"colour": {"$ref": "#/$defs/colour"}}, "required": ["colour"]},
+            {"type": "object", "properties": {"in": {"$ref": "#"}}, "required": ["in"]}]}}});
+        for (text, is_right) in [
+            (r#"{"car":{"colour":"red"}}"#, true),
+            (r#"{"car":{"in":{"car":{"colour":"blue"}}}}"#, true),
+            (r#"{"car":{"colour":"new"}}"#, false),
+        ] {
+            assert_eq!(check(&either, text).is_ok(), is_right, "{text}");
+        }
         let first = Quotes {
             first: true,
             ..quotes

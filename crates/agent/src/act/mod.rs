@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use journal::Run;
-use model::{Delta, Message, Model, Output, Response, Role, Stop, ToolCall, ToolChoice};
+use model::{Delta, Message, Model, Output, Part, Response, Role, Stop, ToolCall, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ pub(crate) use thinking::think;
 
 use crate::remarks::Remarks;
 use crate::team::Member;
-use crate::{Error, Result};
+use crate::{Error, Result, Way};
 
 /// What the loop works with.
 #[derive(Clone)]
@@ -204,21 +204,45 @@ impl Acting {
             guard: Guarding::default(),
         }
     }
+
+    /// The names under which it may ask a person.
+    fn people(&self) -> Vec<&str> {
+        let team = self.team.iter();
+        let people = team.filter(|member| matches!(member.agent.way, Way::Person));
+        people.map(|member| member.spec.name.as_str()).collect()
+    }
 }
 
 /// The longest question that is said once more, in bytes.
 const AGAIN_BYTES: usize = 500;
 
 /// What is said to a model that has called enough: small ones go on calling otherwise, in words, or say what a tool has
-/// answered in place of what it means for the question.
-fn answer_now(conversation: &Conversation, output: &Output) -> Message {
+/// answered in place of what it means for the question. What `people` have answered meanwhile belongs to the question.
+fn answer_now(conversation: &Conversation, output: &Output, people: &[&str]) -> Message {
     let form = match output {
         Output::Text | Output::Given(_) => "in words",
         Output::Json(_) => "in the form of the JSON schema",
     };
-    let mut messages = conversation.messages().iter().rev();
-    let asked = messages.find(|message| message.role == Role::User);
-    let asked = asked.map(|message| message.text().trim().to_owned());
+    let messages = conversation.messages();
+    let asked = messages
+        .iter()
+        .rposition(|message| message.role == Role::User);
+    let asked = asked.and_then(|place| messages.get(place..)).map(|since| {
+        let parts = since.iter().flat_map(Message::parts);
+        let of_people = parts.filter_map(|part| match part {
+            Part::ToolResult(told) if people.contains(&told.name.as_str()) => Some(told),
+            _ => None,
+        });
+        let answers = of_people.filter(|told| !told.is_error);
+        let mut asked = since
+            .first()
+            .map_or_else(String::new, |message| message.text().trim().to_owned());
+        for told in answers {
+            asked.push('\n');
+            asked.push_str(told.content.trim());
+        }
+        asked
+    });
     Message::user(match asked.filter(|asked| asked.len() <= AGAIN_BYTES) {
         Some(asked) if !asked.is_empty() => format!("Answer now, {form}: {asked}"),
         _ => format!("Answer now, {form}."),
@@ -248,7 +272,7 @@ pub(crate) async fn act_or_hand_off(
         with.hear(run, conversation).await?;
         let (choice, form) = match state.closing {
             Some(_) => {
-                conversation.made(answer_now(conversation, &with.output))?;
+                conversation.made(answer_now(conversation, &with.output, &with.people()))?;
                 (ToolChoice::None, with.output.clone())
             }
             None if with.must_call() && state.rounds == 0 => (ToolChoice::Required, with.form()),

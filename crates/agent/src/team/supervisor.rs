@@ -87,7 +87,7 @@ pub async fn supervise(
     };
     let (mut turns, mut calls) = (0, 0);
     let mut closing = None;
-    let mut last: Option<(String, String, String)> = None;
+    let mut before: Vec<(String, String, String)> = Vec::new();
     let acted = loop {
         decider.hear(run, &mut said).await?;
         let form = Output::Json(form(with, turns, closing));
@@ -124,7 +124,9 @@ pub async fn supervise(
         turns += 1;
         calls += 1;
         let this = (who, task, heard);
-        closing = if last.as_ref() == Some(&this) {
+        // At once again, or for the third time: between two of them another member may have changed something.
+        let times = before.iter().filter(|one| **one == this).count();
+        closing = if before.last() == Some(&this) || times >= 2 {
             Some(End::Loop)
         } else if turns >= with.turns {
             Some(End::Rounds)
@@ -133,7 +135,7 @@ pub async fn supervise(
         };
         let (who, _, heard) = &this;
         said.made(Message::user(format!("{who} says:\n{heard}")))?;
-        last = Some(this);
+        before.push(this);
     };
     *conversation.heard_mut() = said.heard().clone();
     conversation.push(Message::assistant(&acted.text))?;

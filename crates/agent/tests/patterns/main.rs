@@ -1,5 +1,5 @@
 //! The patterns `team`, `code` and `workflow`, the watcher, and what holds for all patterns: their flows exactly with
-//! scripted models, their crashes at every event, and seeds that decide what goes wrong when.
+//! scripted models, their crashes at every event, seeds that decide what goes wrong when, and servers that die.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,6 +8,8 @@
 )]
 
 mod coding;
+mod dying;
+mod every;
 mod members;
 mod seeds;
 mod support;

@@ -166,6 +166,31 @@ async fn a_member_that_goes_round_ends_and_so_does_its_caller() {
     assert_eq!((over.acted().end, over.acted().calls), (End::Loop, 2));
 }
 
+#[tokio::test]
+async fn what_a_person_answered_belongs_to_the_question_that_is_asked_once_more() {
+    fn asks() -> Agent {
+        let asks = agent(|request| match told(request).is_empty() {
+            true => calls(&[
+                ("ask", json!({"task": "Of what?"})),
+                ("lookup", json!({"what": "cups"})),
+            ]),
+            false => says(&asked(request)),
+        });
+        let mut person = agent(|_| says("never asked"));
+        person.way = Way::Person;
+        let lookup = reader().acting.tools;
+        let mut asks = asks.member(Member::new("ask", "Asks.", person)).unwrap();
+        asks.acting.tools = lookup;
+        asks.acting.limits.rounds = 1;
+        asks
+    }
+    let over = answered(asks, "500 cups", |_| json!("They are of porcelain.")).await;
+    assert_eq!(
+        over.acted().text,
+        "Answer now, in words: 500 cups\nThey are of porcelain."
+    );
+}
+
 #[test]
 fn names_are_names_and_each_there_once() {
     let named = |name: &str| editor().member(Member::new(name, "?", reader())).err();

@@ -14,16 +14,12 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use journal::{Effect, Journal, ManualClock, Options, Outcome, Run, RunStatus, WorkflowError};
 use model::{Model, Output, Request, Response, Scripted};
-use plumb_agent::act::{Acting, Guarding};
-use plumb_agent::code::{Interpreter, Limits};
-use plumb_agent::plan::Plans;
-use plumb_agent::reflect::{ModelCritic, Person};
-use plumb_agent::team::{Member, Way as TeamWay};
+use plumb_agent::act::Acting;
 use plumb_agent::watcher::Watcher;
-use plumb_agent::{Agent, Way};
 use serde_json::{Value, json};
 use tool::{Function, Tool};
 
+use crate::every::{self, PATTERNS};
 use crate::support::{asked, calls, ended, new, says, told, work};
 
 /// Which seeds are tried.
@@ -226,80 +222,11 @@ fn formed(schema: &str, said: &str) -> Value {
     }
 }
 
-/// The patterns, by name.
-const PATTERNS: &[&str] = &[
-    "act",
-    "reflect",
-    "person",
-    "plan",
-    "code",
-    "members",
-    "supervisor",
-    "sequence",
-    "hand_off",
-    "mixture",
-    "best_of",
-    "workflow",
-    "watcher",
-];
-
 fn flaky(world: &Arc<World>) -> Arc<dyn Model> {
     Arc::new(Flaky {
         script: Scripted::with_calls("scripted:seeds", |request| Ok(script(request))),
         world: Arc::clone(world),
     })
-}
-
-fn agent(pattern: &str, world: &Arc<World>) -> Agent {
-    let flaky = || flaky(world);
-    let plain = || {
-        let mut agent = Agent::new(flaky());
-        agent.acting.guard = Guarding::open();
-        agent
-    };
-    let with_tools = || {
-        let tools = tools(world).into_iter();
-        tools.fold(plain(), |agent, tool| agent.tool(tool).unwrap())
-    };
-    let critic = || {
-        Arc::new(ModelCritic {
-            acting: Acting::new(flaky()),
-            criteria: "short".to_owned(),
-        })
-    };
-    let of = |way: Way, mut agent: Agent| {
-        agent.way = way;
-        agent
-    };
-    let member = |name: &str, agent: Agent| {
-        let mut agent = agent;
-        agent.instructions = format!("You are {name}.");
-        Member::new(name, "Does things.", agent)
-    };
-    let team = |way: TeamWay, agent: Agent| {
-        let agent = agent.member(member("helper", with_tools())).unwrap();
-        of(
-            Way::Team(way),
-            agent.member(member("second", with_tools())).unwrap(),
-        )
-    };
-    match pattern {
-        "act" => with_tools(),
-        "reflect" => of(Way::Reflect(critic(), 2), with_tools()),
-        "person" => of(Way::Reflect(Arc::new(Person), 2), with_tools()),
-        "plan" => of(Way::Plan(Plans::default()), with_tools()),
-        "code" => of(
-            Way::Code(Interpreter::Here, Limits::default()),
-            with_tools(),
-        ),
-        "members" => plain().member(member("helper", with_tools())).unwrap(),
-        "supervisor" => team(TeamWay::Supervisor(4), plain()),
-        "sequence" => team(TeamWay::Sequence, plain()),
-        "hand_off" => team(TeamWay::HandOff(2), plain()),
-        "mixture" => team(TeamWay::Mixture, plain()),
-        "best_of" => of(Way::Team(TeamWay::BestOf(3, critic())), with_tools()),
-        other => panic!("{other}"),
-    }
 }
 
 async fn worked(
@@ -311,7 +238,10 @@ async fn worked(
     match pattern {
         "workflow" => crate::workflows::workflow(run).await,
         "watcher" => watched(&run, journal, &world).await,
-        _ => work(run, agent(pattern, &world)).await,
+        _ => {
+            let agent = every::agent(pattern, &|| flaky(&world), &tools(&world));
+            work(run, agent).await
+        }
     }
 }
 

@@ -206,6 +206,29 @@ async fn a_supervisor_says_who_is_next_until_it_answers() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_goes_from_one_to_the_other_and_back_ends() {
+    fn goes_round() -> Agent {
+        let decides = agent(|request| match &request.output {
+            Output::Json(schema) if schema["properties"]["answer"].is_object() => {
+                says(r#"{"next": "answer", "answer": "what I know"}"#)
+            }
+            _ if asked(request).starts_with("reader says") => {
+                says(r#"{"next": "ask", "who": "writer", "task": "it"}"#)
+            }
+            _ => says(r#"{"next": "ask", "who": "reader", "task": "it"}"#),
+        });
+        let members = vec![
+            member("reader", |_| says("nothing")),
+            member("writer", |_| says("a text")),
+        ];
+        team(Way::Supervisor(20), decides, members)
+    }
+    // The reader is asked for the third time and says the same for the third time.
+    let round = over(goes_round, "a book").await.acted();
+    assert_eq!((round.calls, round.end), (5, End::Loop));
+}
+
+#[tokio::test]
 async fn a_conversation_goes_to_who_is_right_for_it() {
     let over = over(hand_off, "An invoice.").await;
     let acted = over.acted();

@@ -85,8 +85,10 @@ async fn what_the_user_says_meanwhile_is_heard_and_replayed() {
     let standing = look(&journal, id.as_str()).await.unwrap();
     let sentence = standing.sentence();
     assert!(standing.is_over && standing.done == 5, "{standing:?}");
+    // How long it took is the machine's affair.
     assert!(
-        sentence.starts_with("It is over after 0 s (finished): 5 steps are done, at last model"),
+        sentence.starts_with("It is over after ")
+            && sentence.contains(" s (finished): 5 steps are done, at last model"),
         "{sentence}"
     );
 }

@@ -48,12 +48,14 @@ const NUMBERS: &[&str] = &[
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
     "eleven", "twelve",
 ];
+/// How a minus sign is written: with a hyphen, as typesetters do, and with a dash in place of it.
+const MINUS: [char; 3] = ['-', '\u{2212}', '\u{2013}'];
 /// A longer text's numbers count from so many digits on.
 const LONG_NUMBER: usize = 6;
 
 /// What a text argument names: itself, or, of a longer text, what stands in it.
 pub(super) fn named(text: &str) -> Vec<Named> {
-    let text = text.trim().to_lowercase();
+    let text = text.trim().to_lowercase().replace('\u{2212}', "-");
     let is_one = !text.contains(char::is_whitespace) || is_spaced_number(&text);
     match is_one {
         true => one(&text).into_iter().collect(),
@@ -164,22 +166,55 @@ pub(super) fn numbers(text: &str) -> Vec<String> {
         }
     }
     let is_part = |c: char| c.is_ascii_digit() || ".,'".contains(c);
-    for piece in lower.split(|c: char| !is_part(c)) {
-        let piece = piece.trim_matches(|c: char| ".,'".contains(c));
-        if piece.is_empty() {
+    let mut start = 0;
+    for piece in lower.split_inclusive(|c: char| !is_part(c)) {
+        let before = lower.get(..start).unwrap_or_default();
+        start += piece.len();
+        let piece = piece.trim_end_matches(|c: char| !is_part(c));
+        let bare = piece.trim_start_matches(|c: char| ".,'".contains(c));
+        let is_negative = bare.len() == piece.len() && ends_with_minus(before);
+        let bare = bare.trim_end_matches(|c: char| ".,'".contains(c));
+        if bare.is_empty() {
             continue;
         }
-        let read = canonical(piece);
-        if let Ok(percent) = read.parse::<f64>() {
-            found.push(canonical(&(percent / 100.0).to_string()));
+        for read in readings(bare) {
+            // With a sign or without: what is owed is an amount that can be paid.
+            if is_negative {
+                found.push(format!("-{read}"));
+            }
+            found.push(read);
         }
-        found.push(read);
-        // A comma alone may stand for thousands or for a fraction.
-        found.push(canonical(&piece.replace([',', '\''], "")));
-        found.push(canonical(&piece.replace(['.', '\''], "").replace(',', ".")));
-        // And a list may be written without spaces.
-        found.extend(piece.split([',', '\'']).map(canonical));
     }
+    found
+}
+
+/// Whether the number that follows is negative: there is a minus, which does not join it to something before, or
+/// the word. An amount of money may have its currency between the two.
+fn ends_with_minus(before: &str) -> bool {
+    let before = before.trim_end_matches(|c: char| "$€£¥".contains(c));
+    if let Some(rest) = before.strip_suffix(MINUS) {
+        return !rest.ends_with(|c: char| c.is_alphanumeric() || MINUS.contains(&c));
+    }
+    let rest = before.trim_end().strip_suffix("minus");
+    rest.is_some_and(|rest| !rest.ends_with(char::is_alphanumeric))
+}
+
+/// In what ways a number without a sign can be read.
+fn readings(number: &str) -> Vec<String> {
+    let read = canonical(number);
+    let percent = read.parse::<f64>().ok();
+    let mut found: Vec<String> = percent
+        .map(|percent| canonical(&(percent / 100.0).to_string()))
+        .into_iter()
+        .collect();
+    found.push(read);
+    // A comma alone may stand for thousands or for a fraction.
+    found.push(canonical(&number.replace([',', '\''], "")));
+    found.push(canonical(
+        &number.replace(['.', '\''], "").replace(',', "."),
+    ));
+    // And a list may be written without spaces.
+    found.extend(number.split([',', '\'']).map(canonical));
     found
 }
 
@@ -193,9 +228,17 @@ pub(super) fn literals(program: &str) -> Vec<String> {
         .collect()
 }
 
-/// A number in one form: `1.234,50` and `1'234.5` are `1234.5`.
+/// A number in one form: `1.234,50` and `1'234.5` are `1234.5`, `-05` is `-5`.
 pub(super) fn canonical(number: &str) -> String {
-    let number = number.trim().replace('\'', "");
+    let number = number.trim();
+    if let Some(positive) = number.strip_prefix('-') {
+        let positive = canonical(positive);
+        return match positive.as_str() {
+            "0" => positive,
+            _ => format!("-{positive}"),
+        };
+    }
+    let number = number.replace('\'', "");
     let last = |c: char| number.rfind(c);
     let plain = match (last('.'), last(',')) {
         (Some(dot), Some(comma)) if comma > dot => number.replace('.', "").replace(',', "."),

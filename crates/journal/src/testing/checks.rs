@@ -152,7 +152,7 @@ impl<'a> Checks<'a> {
             .into_iter()
             .partition(|(_, step)| step.status != StepStatus::Started);
         let settled = self.settle(&journal, &open_steps, &before).await?;
-        let engine = (self.scenario.engine)(journal.clone());
+        let engine = self.scenario.engine(journal.clone(), self.folder);
         let record = to_the_end(&engine, self.scenario, self.place).await?;
         self.check_result(&journal, &record).await?;
         let after = log(self.folder);

@@ -53,7 +53,7 @@ pub(super) fn act(scenario: &Scenario, role: &Role) -> ! {
             block_on(async {
                 let failed = |error| super::Violation::new("child", error);
                 start(&journal, scenario).await.map_err(failed)?;
-                let engine = (scenario.engine)(journal.clone());
+                let engine = scenario.engine(journal.clone(), &role.folder);
                 to_the_end(&engine, scenario, "child").await
             })
         });

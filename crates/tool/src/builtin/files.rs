@@ -29,7 +29,7 @@ pub struct Files(Arc<Dir>, Source);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct List {
-    /// The folder, such as notes/2026; the outermost one where not given.
+    /// The folder; the outermost one where not given.
     folder: Option<String>,
 }
 
@@ -37,7 +37,7 @@ struct List {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Reading {
-    /// The file, such as notes/today.md.
+    /// The file, by the name that the user or files.list gives it.
     file: String,
     /// The byte to begin at, to read on in a long file; 0 where not given.
     from: Option<u64>,
@@ -47,7 +47,7 @@ struct Reading {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Writing {
-    /// The file, such as notes/today.md. Its folder has to exist; what it had before is replaced.
+    /// The file, by its name alone or with its folder, which has to exist. What it had before is replaced.
     file: String,
     /// All of its new text.
     text: String,
@@ -139,7 +139,10 @@ impl Files {
 
     fn read(&self, file: &str, from: u64) -> Result<String> {
         use std::io::{Seek as _, SeekFrom};
-        let mut opened = self.0.open(file).map_err(about(file))?;
+        let mut opened = self
+            .0
+            .open(file)
+            .map_err(|error| self.missing(file, error))?;
         let metadata = opened.metadata().map_err(about(file))?;
         if !metadata.is_file() {
             return Err(format!("{file} is no file").into());
@@ -163,6 +166,18 @@ impl Files {
             ));
         }
         Ok(text)
+    }
+
+    /// A file that cannot be opened: where it was looked for in a wrong folder, which one it is.
+    fn missing(&self, file: &str, error: std::io::Error) -> Error {
+        let name = Path::new(file).file_name().map(Path::new);
+        let is_elsewhere = |name: &&Path| *name != Path::new(file) && self.0.is_file(name);
+        match name.filter(is_elsewhere) {
+            Some(name) if error.kind() == std::io::ErrorKind::NotFound => {
+                format!("there is no {file}, but there is {}", name.display()).into()
+            }
+            _ => about(file)(error),
+        }
     }
 
     /// The new text stands under another name until it is whole.
@@ -229,6 +244,10 @@ mod tests {
     fn files_are_listed_read_and_written() {
         let (folder, files) = world();
         assert_eq!(files.read("notes/today.md", 4), Ok("chairs.\n".to_owned()));
+        // Small models put files into folders that they have seen somewhere.
+        std::fs::write(folder.path().join("root/plan.md"), "Sell chairs.\n").unwrap();
+        let wrong = said(files.read("notes/plan.md", 0));
+        assert_eq!(wrong, "there is no notes/plan.md, but there is plan.md");
         let written = files.write("notes/new.md", "New.").unwrap();
         assert_eq!(written, "notes/new.md is written, 4 bytes");
         // Twice is once.

@@ -1,6 +1,7 @@
 //! The process of a server: started in a group of its own, and stopped with all that it has started.
 
 use std::collections::VecDeque;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,9 +38,27 @@ const GRACE: Duration = Duration::from_millis(400);
 /// How often it is looked whether it has ended, while a call is under way.
 const LOOKS: Duration = Duration::from_millis(50);
 
+/// What the keeper of a server runs. Its input ends when Plumb has ended, in whatever way: then it stops the server and
+/// those that it has started, unless they have ended by themselves. A process that has got the server's number since,
+/// and so began at another time, is left alone.
+const KEEPER: &str = r#"
+trap '' HUP INT TERM
+began() { ps -o lstart= -p "$0" 2>/dev/null; }
+first=$(began)
+read -r line
+sleep 1
+last=$(began)
+[ -z "$last" ] || [ "$first" = "$last" ] || exit 0
+kill -s TERM -- "-$0" 2>/dev/null || exit 0
+sleep 1
+kill -s KILL -- "-$0" 2>/dev/null
+"#;
+
 /// A server's process.
 pub(super) struct Process {
     child: Mutex<Child>,
+    /// Stops the server when Plumb is killed and can stop nobody itself. Its input is open as long as this is.
+    keeper: Option<std::process::Child>,
     group: Option<Pid>,
     tail: Arc<Mutex<VecDeque<u8>>>,
 }
@@ -102,6 +121,7 @@ pub(super) fn start(name: &str, config: &ServerConfig, project: &Path) -> Result
     });
     let process = Process {
         child: Mutex::new(child),
+        keeper: group.and_then(keep),
         group,
         tail,
     };
@@ -110,6 +130,22 @@ pub(super) fn start(name: &str, config: &ServerConfig, project: &Path) -> Result
         output,
         input,
     })
+}
+
+/// Starts the keeper of a group. Without one, where there is no shell, a server is as well off as its own care for the
+/// end of its input makes it.
+fn keep(group: Pid) -> Option<std::process::Child> {
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", KEEPER, &group.as_raw_nonzero().to_string()])
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // What is typed at the terminal to stop Plumb is not meant for it.
+        .process_group(0);
+    command.spawn().ok()
 }
 
 impl Process {
@@ -195,5 +231,10 @@ impl Drop for Process {
         }
         self.signal(Signal::KILL);
         self.ends_within(GRACE);
+        if let Some(mut keeper) = self.keeper.take() {
+            // Nobody is left for it to stop. Where it has ended itself, that is as well.
+            let _ = keeper.kill();
+            let _ = keeper.wait();
+        }
     }
 }

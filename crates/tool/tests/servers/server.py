@@ -6,6 +6,7 @@ call that was carried out; `pids`, its own number and that of a child that it le
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ def send(message):
 def read():
     line = sys.stdin.readline()
     if not line:
+        while how() == "deaf":
+            time.sleep(1)  # Neither that its input has ended nor a request to end moves it.
         sys.exit(0)
     return json.loads(line)
 
@@ -68,7 +71,7 @@ def call(request):
         sys.stderr.write("out of paper\n")
         sys.stderr.flush()
         os._exit(7)
-    if word == "hangs":
+    if word in ("hangs", "deaf"):
         # Until it is told that nobody waits.
         while True:
             message = read()
@@ -122,6 +125,8 @@ def answer(request):
     return {"error": {"code": -32601, "message": "Method not found"}}
 
 
+if how() == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if how() == "does not start":
     sys.stderr.write("no configuration: set NOTES_KEY\n")
     sys.exit(3)
