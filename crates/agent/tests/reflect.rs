@@ -24,7 +24,7 @@ fn acting(verdict: fn(&str) -> Value) -> Acting {
         let last = request.messages.last().unwrap().text().into_owned();
         Ok(match &request.output {
             Output::Json(_) => verdict(&last).to_string(),
-            Output::Text => {
+            Output::Text | Output::Given(_) => {
                 let said = request
                     .messages
                     .iter()
