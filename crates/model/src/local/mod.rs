@@ -228,13 +228,14 @@ impl Local {
         &self,
         request: &Request,
         prompt: Vec<LlamaToken>,
+        given: Option<Vec<LlamaToken>>,
         matcher: Option<Matcher>,
         sink: Option<DeltaSink>,
     ) -> Result<Decoded> {
         let (reply, answer) = oneshot::channel();
         self.loaded.engine.submit(Job {
             prompt,
-            given: self.given(request),
+            given,
             adapter: self.adapter,
             matcher,
             max_tokens: request.max_tokens,
@@ -258,7 +259,13 @@ impl Local {
     ) -> Result<Response> {
         let (inner, mut pieces) = tokio::sync::mpsc::unbounded_channel();
         let mut sieve = Sieve::new();
-        let decoding = self.decode(request, prompt, matcher, sink.is_some().then_some(inner));
+        let decoding = self.decode(
+            request,
+            prompt,
+            None,
+            matcher,
+            sink.is_some().then_some(inner),
+        );
         tokio::pin!(decoding);
         let mut pass = |delta: Delta| {
             if let (Delta::Text { text }, Some(sink)) = (delta, &sink) {
@@ -378,7 +385,8 @@ impl Model for Local {
             let prompt = template.tokens(model, &request.messages, shown)?;
             let context = self.context_tokens().unwrap_or(0);
             let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-            let answer = match self.given(request) {
+            let given = self.given(request);
+            let answer = match &given {
                 Some(given) => u32::try_from(given.len()).unwrap_or(u32::MAX),
                 None => request.max_tokens,
             };
@@ -390,10 +398,10 @@ impl Model for Local {
                 });
             }
             let matcher = self.constraint(request, &tools)?;
-            if !tools.is_empty() {
+            if !tools.is_empty() && given.is_none() {
                 return self.with_calls(request, prompt, matcher, sink).await;
             }
-            let decoded = self.decode(request, prompt, matcher, sink).await?;
+            let decoded = self.decode(request, prompt, given, matcher, sink).await?;
             let choices = match &request.output {
                 Output::Text | Output::Given(_) => Vec::new(),
                 Output::Json(schema) => choices::choices(schema, &decoded.text, &decoded.sampled),
