@@ -202,6 +202,14 @@ impl Output {
         schema.remove("title");
         Output::Json(schema.to_value())
     }
+
+    /// The JSON schema of an answer in this form: a string, where it is text.
+    pub fn schema(&self) -> Value {
+        match self {
+            Output::Text | Output::Given(_) => serde_json::json!({"type": "string"}),
+            Output::Json(schema) => schema.clone(),
+        }
+    }
 }
 
 /// A piece of an answer, as it arrives.

@@ -230,10 +230,7 @@ impl<'a> Work<'a> {
 
     /// The form of what comes next: first a program, in the end an answer, between them either.
     fn form(&self) -> Value {
-        let answer = match &self.with.acting.output {
-            Output::Text | Output::Given(_) => json!({"type": "string"}),
-            Output::Json(schema) => schema.clone(),
-        };
+        let answer = self.with.acting.output.schema();
         let answer = branch("answer", answer);
         let lines = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
         let program = branch("program", lines.clone());

@@ -193,10 +193,7 @@ fn form(with: &Supervising, turns: u32, closing: Option<End>) -> Value {
         "required": ["next", "who", "task"],
         "additionalProperties": false,
     });
-    let answer = match &with.supervisor.output {
-        Output::Text | Output::Given(_) => json!({"type": "string"}),
-        Output::Json(schema) => schema.clone(),
-    };
+    let answer = with.supervisor.output.schema();
     let answer = json!({
         "type": "object",
         "properties": {"next": {"const": "answer"}, "answer": answer},
