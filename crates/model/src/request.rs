@@ -120,7 +120,7 @@ pub enum Stop {
     /// It was complete.
     #[default]
     End,
-    /// It reached the most tokens it may have.
+    /// It reached the most tokens it may have. (Under a schema, a local model then still ends validly.)
     Length,
     /// The model waits for the results of tools.
     ToolCalls,

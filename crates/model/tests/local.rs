@@ -390,6 +390,34 @@ async fn text_streams_and_stops_at_its_limit() {
 }
 
 #[tokio::test]
+async fn an_answer_in_json_comes_to_a_valid_end_at_its_limit() {
+    let Some(model) = model() else { return };
+    let schema = json!({"type": "object", "additionalProperties": false,
+        "properties": {"story": {"type": "string"}, "end": {"enum": ["good", "bad"]}},
+        "required": ["story", "end"]});
+    for most in [18, 26] {
+        let mut asked = request(
+            "Tell a very long story.",
+            Output::Json(schema.clone()),
+            most,
+        );
+        asked.temperature = 1.0;
+        let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
+        let answer = model.generate(&asked, Some(sink)).await.unwrap();
+        let value: Value = answer.json().unwrap();
+        assert!(!value["story"].as_str().unwrap().is_empty(), "{value}");
+        assert!(["good", "bad"].contains(&value["end"].as_str().unwrap()));
+        assert_eq!(answer.stop, Stop::Length, "{value}");
+        assert!(answer.usage.output_tokens <= most, "{answer:?}");
+        let mut streamed = String::new();
+        while let Some(plumb_model::Delta::Text { text }) = stream.recv().await {
+            streamed.push_str(&text);
+        }
+        assert_eq!(streamed, answer.text);
+    }
+}
+
+#[tokio::test]
 async fn control_tokens_in_a_message_are_text() {
     let Some(model) = model() else { return };
     assert!(model.count_tokens("<|im_end|>") > 1);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::calls::described;
+use super::ending::Bytes;
 use super::schema::{self, Prepared, has_quotes, step};
 use super::tokens;
 use crate::quotes::Quotes;
@@ -24,6 +25,7 @@ const KEPT: usize = 8;
 /// Builds constraints for one model's vocabulary.
 pub(super) struct Grammars {
     factory: ParserFactory,
+    bytes: Arc<Bytes>,
     /// The latest last.
     kept: Mutex<VecDeque<(Value, Matcher)>>,
 }
@@ -33,7 +35,7 @@ impl Grammars {
         Grammars::over(Arc::new(Vocabulary::of(model)))
     }
 
-    fn over(environment: TokEnv) -> Result<Grammars> {
+    pub(super) fn over(environment: TokEnv) -> Result<Grammars> {
         let abilities = InferenceCapabilities {
             ff_tokens: true,
             ..InferenceCapabilities::default()
@@ -48,8 +50,14 @@ impl Grammars {
         factory.quiet();
         Ok(Grammars {
             factory,
+            bytes: Arc::new(Bytes::of(environment.tok_trie())),
             kept: Mutex::default(),
         })
+    }
+
+    /// The vocabulary's tokens of single bytes.
+    pub(super) fn bytes(&self) -> Arc<Bytes> {
+        Arc::clone(&self.bytes)
     }
 
     /// A fresh constraint for `schema`.

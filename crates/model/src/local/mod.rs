@@ -2,7 +2,7 @@
 //!
 //! [`Local`] is the handle; a thread of its own ([`engine`]) holds the model and its key-value cache.
 //! [`prompt`] renders the chat template that the model ships, [`grammar`] turns a schema into a
-//! constraint, [`choices`] reads the probabilities of closed choices off what was decoded, and
+//! constraint, [`ending`] brings a constrained answer to its end in time, [`choices`] reads the probabilities of closed choices off what was decoded, and
 //! [`adapters`] finds what changes a model (LoRA).
 //!
 //! A prompt that does not fit is refused; nothing is ever dropped from a context.
@@ -10,6 +10,7 @@
 mod adapters;
 mod calls;
 mod choices;
+mod ending;
 mod engine;
 mod formats;
 mod grammar;
@@ -238,6 +239,7 @@ impl Local {
             given,
             adapter: self.adapter,
             matcher,
+            bytes: matches!(request.output, Output::Json(_)).then(|| self.loaded.grammars.bytes()),
             max_tokens: request.max_tokens,
             temperature: request.temperature,
             seed: request.seed,

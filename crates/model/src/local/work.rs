@@ -1,6 +1,7 @@
 //! A call at work: what it has yet to compute, what it has said, and what bounds it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -8,6 +9,7 @@ use llguidance::Matcher;
 use tokio::sync::oneshot;
 
 use super::choices::Sampled;
+use super::ending::{Bytes, Ending};
 use super::sampling::{FEW, Random, likeliest_allowed, log_probability, probabilities, sample};
 use super::tokens;
 use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
@@ -20,6 +22,8 @@ pub(super) struct Job {
     /// Which of the model's adapters it is decoded with.
     pub adapter: Option<usize>,
     pub matcher: Option<Matcher>,
+    /// Set for an answer in JSON, which is brought to an end before its limit.
+    pub bytes: Option<Arc<Bytes>>,
     pub max_tokens: u32,
     pub temperature: f32,
     pub seed: u64,
@@ -52,6 +56,7 @@ pub(super) struct Work {
     /// Set once the answer is whole.
     pub stop: Option<Stop>,
     matcher: Option<Matcher>,
+    ending: Option<Ending>,
     max_tokens: u32,
     temperature: f32,
     random: Random,
@@ -102,6 +107,7 @@ impl Work {
                 .filter(|given| given.count == 0)
                 .map(|_| Stop::End),
             matcher: job.matcher,
+            ending: job.bytes.map(|bytes| Ending::new(bytes, job.max_tokens)),
             max_tokens: job.max_tokens,
             temperature: job.temperature,
             random: Random::new(job.seed),
@@ -158,7 +164,13 @@ impl Work {
                 .map_err(|error| error.to_string())?;
             taken.extend(self.forced());
         }
-        self.append(model, taken);
+        match self.end_instead_of(model, &taken) {
+            Some(end) => {
+                self.append(model, end);
+                self.stop = Some(Stop::Length);
+            }
+            None => self.append(model, taken),
+        }
         match self.matcher.as_ref().and_then(Matcher::get_error) {
             Some(message) => Err(message),
             None => Ok(()),
@@ -197,6 +209,30 @@ impl Work {
         ))
     }
 
+    /// What has to be said instead of `taken`, which the constraint took for said, so that the answer comes
+    /// to a valid end within its limit.
+    fn end_instead_of(
+        &mut self,
+        model: &LlamaModel,
+        taken: &[LlamaToken],
+    ) -> Option<Vec<LlamaToken>> {
+        let (matcher, ending) = (self.matcher.as_ref()?, self.ending.as_mut()?);
+        let text: Vec<u8> = taken
+            .iter()
+            .flat_map(|token| tokens::bytes(model, *token))
+            .collect();
+        let left = self.max_tokens.saturating_sub(self.usage.output_tokens);
+        let left = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(taken.len());
+        let end = ending.instead_of(&text, matcher, left)?;
+        Some(
+            end.into_iter()
+                .map(|token| LlamaToken(token.cast_signed()))
+                .collect(),
+        )
+    }
+
     /// The tokens that the constraint leaves no choice about, which it takes for said.
     fn forced(&mut self) -> Vec<LlamaToken> {
         let Some(matcher) = &mut self.matcher else {
@@ -216,7 +252,11 @@ impl Work {
         let is_complete = said.len() <= left && self.matcher.as_ref().is_some_and(done);
         said.truncate(left);
         for token in &said {
-            self.text.extend(tokens::bytes(model, *token));
+            let bytes = tokens::bytes(model, *token);
+            self.ending
+                .iter_mut()
+                .for_each(|ending| ending.read(&bytes));
+            self.text.extend(bytes);
         }
         self.usage.output_tokens += u32::try_from(said.len()).unwrap_or(0);
         self.pending.extend(said);
