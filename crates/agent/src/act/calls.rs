@@ -42,6 +42,7 @@ pub(crate) async fn carry_out(
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
+    let people = with.people();
     let (mut tried, mut any_wrong) = (0, false);
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
@@ -50,7 +51,9 @@ pub(crate) async fn carry_out(
     let mut from = Vec::new();
     for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
         let tool = with.tools.find(&call.name);
-        let earlier = same_before(calls, index).filter(|_| tool.is_some_and(only_reads));
+        // A person is asked a question once, too.
+        let may_share = tool.is_some_and(only_reads) || people.contains(&call.name.as_str());
+        let earlier = same_before(calls, index).filter(|_| may_share);
         if let Some(place) = earlier.and_then(|earlier| from.get(earlier)).copied() {
             from.push(place);
             continue;

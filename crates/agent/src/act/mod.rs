@@ -233,15 +233,18 @@ fn answer_now(conversation: &Conversation, output: &Output, people: &[&str]) -> 
             Part::ToolResult(told) if people.contains(&told.name.as_str()) => Some(told),
             _ => None,
         });
-        let answers = of_people.filter(|told| !told.is_error);
-        let mut asked = since
+        let asked = since
             .first()
-            .map_or_else(String::new, |message| message.text().trim().to_owned());
-        for told in answers {
-            asked.push('\n');
-            asked.push_str(told.content.trim());
+            .map(|message| message.text().trim().to_owned());
+        let mut said = vec![asked.unwrap_or_default()];
+        for told in of_people.filter(|told| !told.is_error) {
+            let answer = told.content.trim().to_owned();
+            // What was asked twice has one answer.
+            if !said.contains(&answer) {
+                said.push(answer);
+            }
         }
-        asked
+        said.join("\n")
     });
     Message::user(match asked.filter(|asked| asked.len() <= AGAIN_BYTES) {
         Some(asked) if !asked.is_empty() => format!("Answer now, {form}: {asked}"),

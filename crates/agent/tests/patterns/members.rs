@@ -1,6 +1,7 @@
 //! Agents as tools of another.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use journal::testing::{Scenario, crash_everywhere};
 use plumb_agent::act::End;
@@ -188,6 +189,36 @@ async fn what_a_person_answered_belongs_to_the_question_that_is_asked_once_more(
     assert_eq!(
         over.acted().text,
         "Answer now, in words: 500 cups\nThey are of porcelain."
+    );
+}
+
+#[tokio::test]
+async fn a_person_is_asked_the_same_once_in_one_answer() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    fn asks() -> Agent {
+        let question = ("ask", json!({"task": "Of what?"}));
+        let other = ("ask", json!({"task": "For whom?"}));
+        let asks = agent(move |request| match told(request).is_empty() {
+            true => calls(&[question.clone(), other.clone(), question.clone()]),
+            false => says(&format!("{:?} {}", told(request), asked(request))),
+        });
+        let mut person = agent(|_| says("never asked"));
+        person.way = Way::Person;
+        let mut asks = asks.member(Member::new("ask", "Asks.", person)).unwrap();
+        asks.acting.limits.rounds = 1;
+        asks
+    }
+    let answer = |question: &str| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        json!(format!("To \"{}\": yes.", question.trim()))
+    };
+    let over = answered(asks, "500 cups", answer).await;
+    assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    let text = over.acted().text;
+    assert_eq!(
+        text.matches("Of what").count(),
+        3,
+        "told twice, once in short: {text}"
     );
 }
 
