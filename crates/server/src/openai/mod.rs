@@ -6,6 +6,7 @@
 pub(crate) mod chat;
 pub(crate) mod content;
 pub(crate) mod embeddings;
+mod gather;
 pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod responses;

@@ -12,6 +12,7 @@ use model::{Delta, Model, Request, Response};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::gather::gathered;
 use crate::error::ApiError;
 
 /// Events that wait for a slow reader.
@@ -114,11 +115,9 @@ pub(crate) async fn respond(
     let values = futures::stream::unfold((received, Some(Box::pin(work))), next);
     let events = values.map(move |value| event(&value, names));
     let last = futures::stream::iter(last.map(|last| Event::default().data(last)));
-    Ok(
-        Sse::new(events.chain(last).map(Ok::<Event, Infallible>).boxed())
-            .keep_alive(KeepAlive::default())
-            .into_response(),
-    )
+    let events = events.chain(last).map(Ok::<Event, Infallible>).boxed();
+    let events = Sse::new(events).keep_alive(KeepAlive::default());
+    Ok(gathered(events.into_response()))
 }
 
 /// The next event, with the work done that it takes.
