@@ -202,7 +202,12 @@ fn part(part: &Value, place: &str) -> Result<Part, ApiError> {
             let url = part["image_url"]["url"]
                 .as_str()
                 .or(part["image_url"].as_str());
-            media(url.ok_or_else(|| missing("image_url"))?, "image/*", None)
+            media(
+                url.ok_or_else(|| missing("image_url"))?,
+                "image/*",
+                None,
+                place,
+            )
         }
         Some("file" | "input_file") => {
             let file = if part["file"].is_object() {
@@ -213,7 +218,7 @@ fn part(part: &Value, place: &str) -> Result<Part, ApiError> {
             let data = file["file_data"]
                 .as_str()
                 .ok_or_else(|| missing("file_data"))?;
-            media(data, "application/pdf", file["filename"].as_str())
+            media(data, "application/pdf", file["filename"].as_str(), place)
         }
         Some("input_audio") => {
             let audio = &part["input_audio"];
@@ -221,7 +226,7 @@ fn part(part: &Value, place: &str) -> Result<Part, ApiError> {
                 .as_str()
                 .ok_or_else(|| missing("input_audio.data"))?;
             let format = audio["format"].as_str().unwrap_or("wav");
-            media(data, &format!("audio/{format}"), None)
+            media(data, &format!("audio/{format}"), None, place)
         }
         _ => {
             let message = format!("{place}: no part of the type {}", part["type"]);
@@ -231,16 +236,22 @@ fn part(part: &Value, place: &str) -> Result<Part, ApiError> {
 }
 
 /// A picture, document or sound: an address, a data URL, or base64 alone.
-fn media(text: &str, media_type: &str, name: Option<&str>) -> Result<Part, ApiError> {
-    let (media_type, source) = if let Some(data) = text.strip_prefix("data:") {
-        let (kind, data) = data
+fn media(text: &str, media_type: &str, name: Option<&str>, place: &str) -> Result<Part, ApiError> {
+    let wrong = |what: &str| ApiError::parameter(place, format!("{place}: {what}"));
+    let data = |data: &str| match STANDARD.decode(data) {
+        Ok(bytes) if !bytes.is_empty() => Ok(MediaSource::Data(data.to_owned())),
+        Ok(_) => Err(wrong("the data is empty")),
+        Err(error) => Err(wrong(&format!("the data is no base64: {error}"))),
+    };
+    let (media_type, source) = if let Some(after) = text.strip_prefix("data:") {
+        let (kind, encoded) = after
             .split_once(";base64,")
-            .ok_or_else(|| ApiError::invalid("a data: address is written data:TYPE;base64,DATA"))?;
-        (kind, MediaSource::Data(data.to_owned()))
+            .ok_or_else(|| wrong("a data: address is written data:TYPE;base64,DATA"))?;
+        (kind, data(encoded)?)
     } else if text.starts_with("http://") || text.starts_with("https://") {
         (media_type, MediaSource::Url(text.to_owned()))
     } else {
-        (media_type, MediaSource::Data(text.to_owned()))
+        (media_type, data(text)?)
     };
     Ok(Part::Media(Media {
         media_type: media_type.to_owned(),

@@ -578,6 +578,12 @@ async fn what_cannot_be_honoured_is_refused_with_its_name() {
             json!([{"role": "user", "content": [{"type": "video"}]}]),
             "messages[0].content[0]",
         ),
+        (
+            "messages",
+            json!([{"role": "user", "content": [{"type": "image_url",
+                "image_url": {"url": "data:image/png;base64,iVBOR w0="}}]}]),
+            "messages[0].content[0]",
+        ),
         ("tools", json!([{"type": "web_search"}]), "tools[0]"),
         ("tool_choice", json!("maybe"), "tool_choice"),
         ("tool_choice", json!("required"), "tool_choice"),
