@@ -134,7 +134,7 @@ fn facts_are_listed_shown_searched_reverted_and_forgotten() {
         plumb(&["memory"]),
         plumb(&["memory", "forget", "m1"]),
         plumb(&["memory", "forget", "m99"]),
-        plumb(&["memory"]),
+        plumb(&["memory", "list", "--all"]),
     ];
     insta::assert_snapshot!(shown.join("\n"));
     // The next run is told what is known, and what to do.

@@ -214,9 +214,10 @@ impl Entry {
         self.source.said_by.is_trusted() || self.accepted_by.is_some()
     }
 
-    /// Its subject, attribute and text as one sentence of a kind.
+    /// Its subject, attribute and text as one sentence of a kind; nothing once it is forgotten.
     pub fn sentence(&self) -> String {
         match self.kind {
+            _ if self.state == State::Forgotten => String::new(),
             MemoryKind::Semantic => format!("{}, {}: {}", self.subject, self.attribute, self.text),
             MemoryKind::Episodic | MemoryKind::Procedural => self.text.clone(),
         }

@@ -77,12 +77,11 @@ fn between_marks(answer: &str, tools: &[Tool]) -> Option<(String, Found)> {
         // An answer that was cut off, or that forgot its last mark.
         let (inside, after) = after.split_once(CLOSE).unwrap_or((after, ""));
         rest = after;
-        let value = serde_json::from_str(inside.trim());
-        match value.ok().and_then(|value| call(value, tools)) {
-            Some(call) => found.push(call),
+        match read(inside, tools).as_deref() {
+            Some([call]) => found.push(call.clone()),
             // The calls before the one that was cut off count.
-            None if after.is_empty() && !found.is_empty() => break,
-            None => return None,
+            _ if after.is_empty() && !found.is_empty() => break,
+            _ => return None,
         }
     }
     text.push_str(rest);
@@ -105,25 +104,49 @@ fn whole(answer: &str, tools: &[Tool]) -> Option<Found> {
                 inside
             }
             None => {
-                let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
-                values.next()?.ok()?;
-                let (inside, after) = rest.split_at(values.byte_offset());
+                let (_, after) = first(rest)?;
+                let (inside, after) = rest.split_at(rest.len() - after.len());
                 rest = after.trim_start();
                 inside
             }
         };
-        for value in serde_json::Deserializer::from_str(inside).into_iter() {
-            match value.ok()? {
-                Value::Array(values) => {
-                    for value in values {
-                        found.push(call(value, tools)?);
-                    }
-                }
-                value => found.push(call(value, tools)?),
-            }
-        }
+        found.extend(read(inside, tools)?);
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// A text that is nothing but objects that call, or arrays of them.
+fn read(mut text: &str, tools: &[Tool]) -> Option<Found> {
+    let mut found = Vec::new();
+    while !text.trim().is_empty() {
+        let (value, after) = first(text)?;
+        text = after;
+        match value {
+            Value::Array(values) => {
+                for value in values {
+                    found.push(call(value, tools)?);
+                }
+            }
+            value => found.push(call(value, tools)?),
+        }
+    }
+    Some(found)
+}
+
+/// The first value of a text, and what follows. The template of Qwen2.5-Coder shows a call with its outer braces
+/// twice, and the models go by it.
+fn first(text: &str) -> Option<(Value, &str)> {
+    let text = text.trim_start();
+    let inner = text
+        .strip_prefix('{')
+        .filter(|inner| inner.trim_start().starts_with('{'));
+    let mut values = serde_json::Deserializer::from_str(inner.unwrap_or(text)).into_iter();
+    let value = values.next()?.ok()?;
+    let after = inner.unwrap_or(text).get(values.byte_offset()..)?;
+    match inner {
+        Some(_) => Some((value, after.trim_start().strip_prefix('}')?)),
+        None => Some((value, after)),
+    }
 }
 
 /// An object that names a tool there is, with arguments.
@@ -264,6 +287,13 @@ mod tests {
             ),
             (format!("[{bern}, {time}]"), "", vec![call, "time {}"]),
             (bern.to_owned(), "", vec![call]),
+            (format!("{{{bern}}}"), "", vec![call]),
+            (format!("{{{bern}}}\n{{{time}}}"), "", vec![call, "time {}"]),
+            (
+                format!("<tool_call>\n{{{bern}}}\n</tool_call>"),
+                "",
+                vec![call],
+            ),
         ] {
             let calls: Vec<String> = calls.into_iter().map(str::to_owned).collect();
             assert_eq!(read(&answer), (text.to_owned(), calls), "{answer}");
@@ -279,6 +309,8 @@ mod tests {
             "{\"name\": \"unknown\", \"arguments\": {}}",
             "{\"name\": \"weather\", \"arguments\": \"Bern\"}",
             "{\"name\": \"weather\"}",
+            "{{\"name\": \"weather\", \"arguments\": {}}",
+            "{{\"name\": \"weather\", \"arguments\": {}}} is how it is called.",
             "{\"name\": \"weather\", \"arguments\": {}, \"more\": 1}",
             "<tool_call>weather(Bern)</tool_call>",
             "```python\nweather()\n```",
