@@ -42,7 +42,6 @@ pub(crate) async fn carry_out(
         step: "model".to_owned(),
         message: error.to_string(),
     })?;
-    let people = with.people();
     let (mut tried, mut any_wrong) = (0, false);
     // A step's address is settled when it is made, so this order is always the same, whatever the order
     // in which the tools answer.
@@ -51,9 +50,7 @@ pub(crate) async fn carry_out(
     let mut from = Vec::new();
     for (index, (call, problem)) in calls.iter().zip(problems).enumerate() {
         let tool = with.tools.find(&call.name);
-        // A person is asked a question once, too.
-        let may_share = tool.is_some_and(only_reads) || people.contains(&call.name.as_str());
-        let earlier = same_before(calls, index).filter(|_| may_share);
+        let earlier = same_before(calls, index).filter(|_| may_share(with, call));
         if let Some(place) = earlier.and_then(|earlier| from.get(earlier)).copied() {
             from.push(place);
             continue;
@@ -111,8 +108,10 @@ fn same_before(calls: &[ToolCall], index: usize) -> Option<usize> {
     calls.iter().take(index).position(same)
 }
 
-fn only_reads(tool: &Arc<dyn Tool>) -> bool {
-    matches!(tool.spec().effect, Effect::Pure | Effect::Read)
+/// Whether one answer is enough for several such calls: what reads, and questions to a person.
+fn may_share(with: &Acting, call: &ToolCall) -> bool {
+    let reads = |tool: &Arc<dyn Tool>| matches!(tool.spec().effect, Effect::Pure | Effect::Read);
+    with.tools.find(&call.name).is_some_and(reads) || with.people().contains(&call.name.as_str())
 }
 
 /// Calls a tool as a step of the run because the program says so, not a model: no policy is asked, and the
