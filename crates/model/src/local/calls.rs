@@ -47,11 +47,11 @@ pub(super) fn written(call: &ToolCall) -> String {
 }
 
 /// The text of an answer, and the calls in it. `number` is of this answer, and makes the calls' names.
-pub(super) fn parse(answer: &str, tools: &[Tool], number: u64) -> (String, Vec<ToolCall>) {
-    let found = between_marks(answer, tools);
+pub(super) fn parse(answer: &str, number: u64) -> (String, Vec<ToolCall>) {
+    let found = between_marks(answer);
     let (text, found) = match found {
         Some(found) => found,
-        None => match whole(answer, tools) {
+        None => match whole(answer) {
             Some(found) => (String::new(), found),
             None => return (answer.to_owned(), Vec::new()),
         },
@@ -69,7 +69,7 @@ pub(super) fn parse(answer: &str, tools: &[Tool], number: u64) -> (String, Vec<T
 type Found = Vec<(String, Value)>;
 
 /// Calls between marks, and the text around them. `None` where there are none that can be read.
-fn between_marks(answer: &str, tools: &[Tool]) -> Option<(String, Found)> {
+fn between_marks(answer: &str) -> Option<(String, Found)> {
     let (mut text, mut found) = (String::new(), Vec::new());
     let mut rest = answer;
     while let Some((before, after)) = rest.split_once(OPEN) {
@@ -77,7 +77,7 @@ fn between_marks(answer: &str, tools: &[Tool]) -> Option<(String, Found)> {
         // An answer that was cut off, or that forgot its last mark.
         let (inside, after) = after.split_once(CLOSE).unwrap_or((after, ""));
         rest = after;
-        match read(inside, tools).as_deref() {
+        match read(inside).as_deref() {
             Some([call]) => found.push(call.clone()),
             // The calls before the one that was cut off count.
             _ if after.is_empty() && !found.is_empty() => break,
@@ -89,7 +89,7 @@ fn between_marks(answer: &str, tools: &[Tool]) -> Option<(String, Found)> {
 }
 
 /// An answer that is nothing but calls: objects, an array of them, each bare or in a code fence.
-fn whole(answer: &str, tools: &[Tool]) -> Option<Found> {
+fn whole(answer: &str) -> Option<Found> {
     let mut found = Vec::new();
     let mut rest = answer.trim();
     while !rest.is_empty() {
@@ -110,13 +110,13 @@ fn whole(answer: &str, tools: &[Tool]) -> Option<Found> {
                 inside
             }
         };
-        found.extend(read(inside, tools)?);
+        found.extend(read(inside)?);
     }
     (!found.is_empty()).then_some(found)
 }
 
 /// A text that is nothing but objects that call, or arrays of them.
-fn read(mut text: &str, tools: &[Tool]) -> Option<Found> {
+fn read(mut text: &str) -> Option<Found> {
     let mut found = Vec::new();
     while !text.trim().is_empty() {
         let (value, after) = first(text)?;
@@ -124,10 +124,10 @@ fn read(mut text: &str, tools: &[Tool]) -> Option<Found> {
         match value {
             Value::Array(values) => {
                 for value in values {
-                    found.push(call(value, tools)?);
+                    found.push(call(value)?);
                 }
             }
-            value => found.push(call(value, tools)?),
+            value => found.push(call(value)?),
         }
     }
     Some(found)
@@ -149,15 +149,16 @@ fn first(text: &str) -> Option<(Value, &str)> {
     }
 }
 
-/// An object that names a tool there is, with arguments.
-fn call(value: Value, tools: &[Tool]) -> Option<(String, Value)> {
+/// An object that names a tool, with arguments. It need not be one that there is: who carries the calls out says so
+/// to the model, which a user could not do.
+fn call(value: Value) -> Option<(String, Value)> {
     let Value::Object(mut fields) = value else {
         return None;
     };
     let name = fields.remove("name")?.as_str()?.to_owned();
     let arguments = fields.remove("arguments")?;
-    let is_call =
-        fields.is_empty() && arguments.is_object() && tools.iter().any(|tool| tool.name == name);
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    let is_call = fields.is_empty() && arguments.is_object() && name.chars().all(is_name);
     is_call.then_some((name, arguments))
 }
 
@@ -229,22 +230,11 @@ impl Sieve {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
-    fn tools() -> Vec<Tool> {
-        ["weather", "time"]
-            .map(|name| Tool {
-                name: name.to_owned(),
-                description: String::new(),
-                parameters: json!({"type": "object"}),
-            })
-            .to_vec()
-    }
-
     fn read(answer: &str) -> (String, Vec<String>) {
-        let (text, calls) = parse(answer, &tools(), 1);
+        let (text, calls) = parse(answer, 1);
         let calls = calls
             .iter()
             .map(|call| format!("{} {}", call.name, call.arguments));
@@ -287,6 +277,11 @@ mod tests {
             ),
             (format!("[{bern}, {time}]"), "", vec![call, "time {}"]),
             (bern.to_owned(), "", vec![call]),
+            (
+                "```json\n{\"name\": \"mkdir\", \"arguments\": {}}\n```".to_owned(),
+                "",
+                vec!["mkdir {}"],
+            ),
             (format!("{{{bern}}}"), "", vec![call]),
             (format!("{{{bern}}}\n{{{time}}}"), "", vec![call, "time {}"]),
             (
@@ -306,7 +301,7 @@ mod tests {
             "The weather is fine.",
             "Call it with {\"name\": \"weather\", \"arguments\": {}}",
             "```json\n{\"name\": \"weather\", \"arguments\": {}}\n```\nThat is how it is called.",
-            "{\"name\": \"unknown\", \"arguments\": {}}",
+            "{\"name\": \"Ada Keller\", \"arguments\": {}}",
             "{\"name\": \"weather\", \"arguments\": \"Bern\"}",
             "{\"name\": \"weather\"}",
             "{{\"name\": \"weather\", \"arguments\": {}}",
@@ -347,7 +342,7 @@ mod tests {
             let (sink, mut stream) = tokio::sync::mpsc::unbounded_channel();
             let mut sieve = Sieve::new();
             pieces.iter().for_each(|piece| sieve.take(piece, &sink));
-            let (_, found) = parse(&pieces.concat(), &tools(), 1);
+            let (_, found) = parse(&pieces.concat(), 1);
             sieve.end(&found, &sink);
             drop(sink);
             let (mut text, mut told) = (String::new(), 0);

@@ -285,7 +285,7 @@ impl Local {
             pass(delta);
         }
         let number = self.loaded.answers.fetch_add(1, Ordering::Relaxed);
-        let (text, tool_calls) = calls::parse(&decoded.text, &request.tools, number);
+        let (text, tool_calls) = calls::parse(&decoded.text, number);
         if let Some(sink) = &sink {
             sieve.end(&tool_calls, sink);
         }

@@ -311,7 +311,7 @@ fn whatever_a_required_call_comes_to_is_a_call_that_fits() {
     let answers: Vec<String> = (0..150).filter_map(|seed| wander(&matcher, seed)).collect();
     assert!(answers.len() > 100, "only {} ended", answers.len());
     for answer in &answers {
-        let (text, calls) = super::super::calls::parse(answer, &tools, 1);
+        let (text, calls) = super::super::calls::parse(answer, 1);
         assert!(text.is_empty() && !calls.is_empty(), "{answer}");
         for call in calls {
             let tool = tools.iter().find(|tool| tool.name == call.name).unwrap();
