@@ -18,6 +18,8 @@ use crate::{Context, Effect, Error, Function, Result, Source, Tool};
 const MOST_READ_BYTES: usize = 20_000;
 /// The most entries of a folder that are listed.
 const MOST_ENTRIES: usize = 500;
+/// Names that are said where a file is not there.
+const MOST_NAMED: usize = 20;
 /// The longest text that is written, in bytes.
 const MOST_WRITTEN_BYTES: usize = 1_000_000;
 
@@ -168,16 +170,37 @@ impl Files {
         Ok(text)
     }
 
-    /// A file that cannot be opened: where it was looked for in a wrong folder, which one it is.
+    /// A file that cannot be opened: where it was looked for in a wrong folder, which one it is, else which
+    /// there are. Small models make names up, and the same again when they hear no other.
     fn missing(&self, file: &str, error: std::io::Error) -> Error {
-        let name = Path::new(file).file_name().map(Path::new);
-        let is_elsewhere = |name: &&Path| *name != Path::new(file) && self.0.is_file(name);
-        match name.filter(is_elsewhere) {
-            Some(name) if error.kind() == std::io::ErrorKind::NotFound => {
-                format!("there is no {file}, but there is {}", name.display()).into()
-            }
-            _ => about(file)(error),
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return about(file)(error);
         }
+        let path = Path::new(file);
+        let is_elsewhere = |name: &&Path| *name != path && self.0.is_file(name);
+        if let Some(name) = path.file_name().map(Path::new).filter(is_elsewhere) {
+            return format!("there is no {file}, but there is {}", name.display()).into();
+        }
+        let mut folders = path.ancestors().skip(1);
+        let folder = folders.find(|folder| self.0.is_dir(folder));
+        let folder = folder.map(Path::to_string_lossy);
+        let there = self
+            .list(folder.as_deref().unwrap_or("."))
+            .unwrap_or_default();
+        let mut names: Vec<&str> = there.iter().map(|entry| entry.name.as_str()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        let more = if names.len() > MOST_NAMED {
+            ", ..."
+        } else {
+            ""
+        };
+        names.truncate(MOST_NAMED);
+        format!(
+            "there is no {file}; {} has: {}{more}",
+            folder.as_deref().unwrap_or("the folder"),
+            names.join(", ")
+        )
+        .into()
     }
 
     /// The new text stands under another name until it is whole.
@@ -248,6 +271,10 @@ mod tests {
         std::fs::write(folder.path().join("root/plan.md"), "Sell chairs.\n").unwrap();
         let wrong = said(files.read("notes/plan.md", 0));
         assert_eq!(wrong, "there is no notes/plan.md, but there is plan.md");
+        let wrong = said(files.read("notes/old/later.md", 0));
+        assert_eq!(wrong, "there is no notes/old/later.md; notes has: today.md");
+        let wrong = said(files.read("read.md", 0));
+        assert_eq!(wrong, "there is no read.md; the folder has: notes, plan.md");
         let written = files.write("notes/new.md", "New.").unwrap();
         assert_eq!(written, "notes/new.md is written, 4 bytes");
         // Twice is once.
