@@ -157,8 +157,8 @@ fn call(value: Value) -> Option<(String, Value)> {
     };
     let name = fields.remove("name")?.as_str()?.to_owned();
     let arguments = fields.remove("arguments")?;
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-    let is_call = fields.is_empty() && arguments.is_object() && name.chars().all(is_name);
+    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+    let is_call = fields.is_empty() && arguments.is_object() && is_name;
     is_call.then_some((name, arguments))
 }
 
