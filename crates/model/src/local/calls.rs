@@ -230,7 +230,6 @@ impl Sieve {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn read(answer: &str) -> (String, Vec<String>) {
