@@ -36,6 +36,8 @@ const DEEPEST: usize = 100;
 /// Nothing that was written goes deeper: a list stands in an input, and its items count for themselves.
 /// What is read is held to it, so that no file can exhaust the stack of whoever reads it.
 pub(crate) const MOST_DEPTH: usize = 256;
+/// Bytes that quotes and escaped characters of a string are expected to add.
+const ESCAPES: usize = 64;
 /// The key of a reference. Keys of the user that look like it get one more `$`.
 const REFERENCE: &str = "$plumb";
 
@@ -118,7 +120,8 @@ pub(crate) fn encode<'a>(
         lists,
         ..Encoded::default()
     };
-    let mut text = vec![b'{'];
+    let mut text = Vec::with_capacity(INLINE_BYTES);
+    text.push(b'{');
     for (index, (key, value)) in body.iter().enumerate() {
         if index > 0 {
             text.push(b',');
@@ -178,6 +181,8 @@ impl Encoded<'_> {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => serde_json::to_writer(out, value)?,
             Value::String(text) => {
+                // It is written in many pieces: from one escaped character to the next.
+                out.reserve(text.len() + ESCAPES);
                 serde_json::to_writer(&mut *out, text)?;
                 self.cut(start, INLINE_STRING_BYTES, out);
             }

@@ -46,7 +46,7 @@ pub(super) fn last_of(connection: &Connection, key: i64) -> rusqlite::Result<Opt
 }
 
 /// What the events of a run add up to that its row does not count yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Uncounted {
     /// Steps begun.
     pub(super) begun: i64,
@@ -56,6 +56,29 @@ pub(super) struct Uncounted {
     pub(super) at_ms: Option<i64>,
     /// The number of the last of them.
     pub(super) last: Option<i64>,
+}
+
+impl Uncounted {
+    /// Adds an event that has been written.
+    pub(super) fn add(&mut self, seq: i64, kind: Kind, at_ms: i64) {
+        match kind {
+            Kind::StepStarted => self.begun += 1,
+            Kind::StepFinished | Kind::StepFailed => self.ended += 1,
+            _ => {}
+        }
+        self.at_ms = self.at_ms.max(Some(at_ms));
+        self.last = Some(seq);
+    }
+
+    /// Both together, `later` being of later events.
+    pub(super) fn and(self, later: Uncounted) -> Uncounted {
+        Uncounted {
+            begun: self.begun + later.begun,
+            ended: self.ended + later.ended,
+            at_ms: self.at_ms.max(later.at_ms),
+            last: self.last.max(later.last),
+        }
+    }
 }
 
 /// Adds up what the row of a run does not count yet.
@@ -84,12 +107,7 @@ pub(super) fn uncounted(connection: &Connection, key: i64) -> rusqlite::Result<U
                 })
             },
         )?;
-        sum = Uncounted {
-            begun: sum.begun + found.begun,
-            ended: sum.ended + found.ended,
-            at_ms: sum.at_ms.max(found.at_ms),
-            last: sum.last.max(found.last),
-        };
+        sum = sum.and(found);
     }
     Ok(sum)
 }

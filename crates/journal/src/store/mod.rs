@@ -3,6 +3,7 @@
 //! Start at [`Store`]. `writer` owns every write, `read` every query, `schema` the file's version.
 //! It knows events and payload nodes; what a step means is `run`'s business.
 
+mod answers;
 mod blocks;
 mod chronicle;
 mod event;
@@ -25,10 +26,11 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use answers::Answers;
 pub(crate) use event::{EventRow, Kind, Notice, status_code, status_from_code};
 pub(crate) use read::{Outcome, Payloads, Reader, Recorded};
 pub(crate) use staging::Staging;
-use writer::{Append, Command, Known, Writer};
+use writer::{Append, AppendReply, Command, Known, Writer};
 pub(crate) use writer::{Begin, Ground, QuestionChange, Take, Wait, Write, cancel_run, wake};
 
 use crate::budget::{Dimension, Entry};
@@ -46,6 +48,9 @@ const WATCH: usize = 4096;
 const READERS: usize = 4;
 /// Cache of each reader; negative means KiB. Hashes are spread over the whole index of payloads.
 const READER_CACHE_KIB: i64 = -16_384;
+
+/// Cache of the writer. It adds to the end, so more gains little; and the larger, the longer a commit.
+const WRITER_CACHE_KIB: i64 = -8_192;
 
 /// A random number that proves who took a lease.
 pub(crate) type Token = [u8; 16];
@@ -132,6 +137,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// The latest time that this process has seen.
     latest_ms: AtomicI64,
+    answers: Answers,
     lease_ms: u64,
     /// Told whenever a run may have become ready.
     ready: Arc<Notify>,
@@ -225,7 +231,7 @@ impl Place {
             .pragma_update(None, "synchronous", synchronous)
             .map_err(at)?;
         connection
-            .pragma_update(None, "cache_size", -32_768)
+            .pragma_update(None, "cache_size", WRITER_CACHE_KIB)
             .map_err(at)?;
         connection
             .pragma_update(None, "journal_size_limit", 64 << 20)
@@ -278,7 +284,15 @@ impl Store {
         let work_probe = options.work_probe.clone();
         let running = Arc::new(Running::default());
         let (lease_ms, inline) = (options.lease_ms, options.inline);
-        let mut writer = Writer::new(connection, Arc::clone(&known), holder.clone(), options)?;
+        let answers = Answers::default();
+        let commit_time = answers.commit_time();
+        let mut writer = Writer::new(
+            connection,
+            Arc::clone(&known),
+            holder.clone(),
+            options,
+            commit_time,
+        )?;
         writer.tell(events.clone(), Arc::clone(&ready), Arc::clone(&running));
         let (line, thread) = if inline {
             (Line::Inline(Box::new(Mutex::new(writer))), None)
@@ -298,6 +312,7 @@ impl Store {
             thread,
             clock,
             latest_ms: AtomicI64::new(i64::MIN),
+            answers,
             lease_ms,
             ready,
             running,
@@ -426,7 +441,9 @@ impl Store {
     pub(crate) async fn append(&self, run: &Arc<RunKey>, record: Record) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.queue(run, record, Some(reply)).await?;
-        answer.await.map_err(|_| Error::Gone)?
+        // What is left of the command is dropped here, where it was made: the writer has better to do.
+        let (result, _spent) = self.0.answers.wait_for(answer).await?;
+        result
     }
 
     /// Writes an event with the next group. Should that fail, the run's fate is sealed.
@@ -438,7 +455,7 @@ impl Store {
         &self,
         run: &Arc<RunKey>,
         record: Record,
-        reply: Option<oneshot::Sender<Result<()>>>,
+        reply: Option<AppendReply>,
     ) -> Result<()> {
         run.fate.check()?;
         let room = Arc::clone(&self.0.room)

@@ -18,7 +18,8 @@ use self::ending::delete_run;
 pub(crate) use self::ending::{cancel_run, wake};
 pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
 use self::pace::Pace;
-use self::rows::count_up;
+pub(crate) use self::pace::{CommitTime, has_one_processor};
+use self::rows::Tally;
 pub(crate) use self::rows::insert_event;
 use super::event::{EventRow, Notice};
 use super::{RunKey, Running, Token};
@@ -44,6 +45,11 @@ const UNCOUNTED: u32 = 512;
 const LINGER: Duration = Duration::from_millis(40);
 
 type Reply<T> = oneshot::Sender<Result<T>>;
+/// What became of an append, and what is left of it and of another: whoever made them has to take them
+/// apart, which takes the writer longer than answering.
+pub(crate) type AppendReply = oneshot::Sender<(Result<()>, [Option<Box<Append>>; 2])>;
+/// What is left of appends that have been answered, or that nobody waited for.
+type Spent = Vec<Box<Append>>;
 
 /// What the writer can be asked for.
 pub(crate) enum Command {
@@ -89,7 +95,7 @@ pub(crate) struct Append {
     pub(crate) question: Option<QuestionChange>,
     /// See [`Record`](super::Record).
     pub(crate) then: Option<Box<Append>>,
-    pub(crate) reply: Option<Reply<()>>,
+    pub(crate) reply: Option<AppendReply>,
     /// Its place in the queue, given back when the command is done.
     pub(crate) room: Option<OwnedSemaphorePermit>,
 }
@@ -164,8 +170,8 @@ pub(crate) struct Writer {
     owner: Token,
     /// The leases that this writer has given out.
     held: HashSet<Token>,
-    /// How many events have been written of runs since they were last counted up.
-    uncounted: HashMap<i64, u32>,
+    /// What has been written of runs that the sums in their rows leave out.
+    tallies: HashMap<i64, Tally>,
     /// Leases found to be ours when the database stood at `data_version`; empty after a failure.
     ours: HashSet<Token>,
     data_version: i64,
@@ -182,6 +188,7 @@ impl Writer {
         known: Arc<Known>,
         holder: Holder,
         options: Options,
+        commit_time: CommitTime,
     ) -> Result<Writer> {
         let collections = collections(&connection).map_err(|error| Error::store("read", error))?;
         known.begin(collections);
@@ -194,12 +201,12 @@ impl Writer {
             holder,
             owner: rand::random(),
             held: HashSet::new(),
-            uncounted: HashMap::new(),
+            tallies: HashMap::new(),
             ours: HashSet::new(),
             data_version: 0,
             collections,
             next_renewal: Instant::now() + Duration::from_millis(options.lease_ms / 3),
-            pace: Pace::default(),
+            pace: Pace::new(commit_time),
             options,
         })
     }
@@ -222,8 +229,7 @@ impl Writer {
         loop {
             let open = self.collect(receiver, &mut group);
             if !group.is_empty() {
-                self.pace.begin(&group);
-                self.commit(std::mem::take(&mut group));
+                self.write(std::mem::take(&mut group), Some(receiver));
             }
             if Instant::now() >= self.next_renewal {
                 self.renew();
@@ -262,7 +268,6 @@ impl Writer {
                     group.push(command);
                     take(receiver, group);
                     if group.iter().any(Command::urgent) {
-                        self.pace.gather(receiver, group);
                         return true;
                     }
                     if group.len() >= GROUP {
@@ -276,14 +281,18 @@ impl Writer {
     }
 
     /// Writes a group and answers its commands.
-    pub(crate) fn commit(&mut self, mut group: Vec<Command>) {
-        match self.attempt(&mut group) {
+    pub(crate) fn commit(&mut self, group: Vec<Command>) {
+        self.write(group, None);
+    }
+
+    /// Writes a group, with those that come `late`, and answers its commands.
+    fn write(&mut self, mut group: Vec<Command>, late: Option<&Receiver<Command>>) {
+        match self.attempt(&mut group, late) {
             Ok((outcomes, swept)) => {
                 let readies = group.iter().any(Command::readies);
-                // Taking them apart takes longer than answering them all.
-                let mut spent = Vec::with_capacity(group.len());
+                let mut spent = Spent::new();
                 for (command, outcome) in group.into_iter().zip(outcomes) {
-                    spent.extend(self.settle(command, outcome, swept));
+                    self.settle(command, outcome, swept, &mut spent);
                 }
                 if readies {
                     self.ready.notify_waiters();
@@ -298,8 +307,9 @@ impl Writer {
             Err(error) => {
                 let error = Error::store("write", error);
                 tracing::error!(%error, "the journal could not write");
+                let mut spent = Spent::new();
                 for command in group {
-                    self.settle(command, Err(error.clone()), false);
+                    self.settle(command, Err(error.clone()), false, &mut spent);
                 }
             }
         }
@@ -308,7 +318,8 @@ impl Writer {
     /// Gives what became of each command, and whether payloads were collected among them.
     fn attempt(
         &mut self,
-        commands: &mut [Command],
+        commands: &mut Vec<Command>,
+        late: Option<&Receiver<Command>>,
     ) -> rusqlite::Result<(Vec<Result<Written>>, bool)> {
         let (now_ms, expires_ms) = (self.now_ms(), self.expires_ms());
         let transaction = self
@@ -335,26 +346,36 @@ impl Writer {
         group.collections = self.collections;
         self.data_version = version;
         let mut outcomes = Vec::with_capacity(commands.len());
-        for command in commands {
-            outcomes.push(apply(&transaction, &lease, &mut group, command)?);
-        }
-        for (key, events) in &group.appended {
-            let uncounted = self.uncounted.entry(*key).or_default();
-            *uncounted += events;
-            if *uncounted >= UNCOUNTED {
-                count_up(&transaction, *key)?;
-                *uncounted = 0;
+        let (start, mut applied) = (Instant::now(), 0);
+        loop {
+            for command in &mut commands[applied..] {
+                outcomes.push(apply(&transaction, &lease, &mut group, command)?);
+            }
+            applied = commands.len();
+            match late {
+                Some(receiver) if self.pace.more(receiver, commands, start) => {}
+                _ => break,
             }
         }
-        for key in &group.counted {
-            self.uncounted.remove(key);
+        for (key, appended) in &mut group.appended {
+            let before = self.tallies.get(key).copied().unwrap_or_default();
+            *appended = before
+                .and(appended)
+                .count_up(&transaction, *key, UNCOUNTED)?;
         }
         probe(&self.options, Moment::Before, &outcomes)?;
         let start = Instant::now();
         transaction.commit()?;
-        self.pace.took(start.elapsed());
+        self.pace.took(start.elapsed(), commands);
         // After the commit, nothing can be taken back.
         let _ = probe(&self.options, Moment::After, &outcomes);
+        self.tallies.extend(group.appended);
+        for (key, counted) in group.taken {
+            self.tallies.insert(key, Tally::from(counted));
+        }
+        for key in group.left {
+            self.tallies.remove(&key);
+        }
         self.ours = group.ours;
         let swept = self.collections != group.collections;
         self.collections = group.collections;
@@ -363,18 +384,16 @@ impl Writer {
     }
 
     /// Tells everybody what became of a command. When payloads have been `swept` in its group, those
-    /// that it wrote may be gone already. Gives what is left of it.
+    /// that it wrote may be gone already. What is left of an append goes with its answer, or to the `spent`.
     fn settle(
         &mut self,
         command: Command,
         outcome: Result<Written>,
         swept: bool,
-    ) -> Option<Box<Append>> {
+        spent: &mut Spent,
+    ) {
         match command {
-            Command::Append(mut append) => {
-                self.settle_append(&mut append, outcome, swept);
-                return Some(append);
-            }
+            Command::Append(append) => self.settle_append(append, outcome, swept, spent),
             Command::Begin(begin, reply) => {
                 if outcome.is_ok() {
                     self.held.extend(begin.token);
@@ -407,7 +426,6 @@ impl Writer {
                 }
             }
         }
-        None
     }
 
     /// Gives the lease of a run back whose caller went away before it was started or taken up.
@@ -417,7 +435,13 @@ impl Writer {
         }
     }
 
-    fn settle_append(&mut self, append: &mut Append, outcome: Result<Written>, swept: bool) {
+    fn settle_append(
+        &mut self,
+        mut append: Box<Append>,
+        outcome: Result<Written>,
+        swept: bool,
+        spent: &mut Spent,
+    ) {
         match &outcome {
             Ok(_) => {
                 if !swept {
@@ -438,11 +462,14 @@ impl Writer {
                 self.held.remove(&append.run.token);
             }
         }
-        self.answer(outcome, |written| {
-            if let Some(reply) = append.reply.take() {
+        append.room = None;
+        self.answer(outcome, |written| match append.reply.take() {
+            Some(reply) => {
+                let left = [Some(append), spent.pop()];
                 // A step that was dropped meanwhile does not wait any more.
-                let _ = reply.send(written.map(|_| ()));
+                let _ = reply.send((written.map(|_| ()), left));
             }
+            None => spent.push(append),
         });
     }
 

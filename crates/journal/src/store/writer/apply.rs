@@ -9,7 +9,7 @@ use super::super::event::{status_code, status_from_code};
 use super::super::read::holder_of;
 use super::super::{RunKey, Token};
 use super::ending::end_run;
-use super::rows::{count_up, insert_event, insert_lease};
+use super::rows::{Tally, count_up, insert_event, insert_lease};
 use super::{Append, Begin, Command, Ground, QuestionChange, Take, ledger};
 use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunStatus};
@@ -40,10 +40,12 @@ pub(super) struct Group {
     /// Leases that are certainly ours: found so, and nobody else has written since.
     pub(super) ours: HashSet<Token>,
     ended: HashSet<i64>,
-    /// How many events have been written of which runs.
-    pub(super) appended: HashMap<i64, u32>,
-    /// The runs whose rows count all of their events.
-    pub(super) counted: Vec<i64>,
+    /// What has been written of which runs.
+    pub(super) appended: HashMap<i64, Tally>,
+    /// The runs that have been begun or taken up, with the last event that their rows count: all.
+    pub(super) taken: Vec<(i64, i64)>,
+    /// The runs that nobody writes any more, and whose rows count all of their events.
+    pub(super) left: Vec<i64>,
     /// How often payloads have been collected.
     pub(super) collections: i64,
 }
@@ -71,7 +73,7 @@ pub(super) fn apply(
         Command::Take(take, _) => {
             group.ours.clear();
             group.ended.remove(&take.key);
-            apply_take(transaction, lease, take)
+            apply_take(transaction, lease, group, take)
         }
         Command::Append(append) => apply_append(transaction, lease, group, append),
         Command::Write(write, _) => {
@@ -109,7 +111,7 @@ fn count_if_there(
     if is_there {
         count_up(transaction, key)?;
     }
-    group.counted.push(key);
+    group.left.push(key);
     Ok(())
 }
 
@@ -124,7 +126,7 @@ fn ground<'a>(transaction: &'a Transaction<'a>, lease: &Lease<'a>) -> Ground<'a>
 fn apply_begin(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &Group,
+    group: &mut Group,
     begin: &Begin,
 ) -> rusqlite::Result<Result<Written>> {
     let existing: Option<(i64, Option<i64>)> = transaction
@@ -162,6 +164,7 @@ fn apply_begin(
     transaction
         .prepare_cached("UPDATE run SET started_seq = ?2, counted_seq = ?2 WHERE key = ?1")?
         .execute(params![key, seq])?;
+    group.taken.push((key, seq));
     ledger::open(transaction, key, &begin.budget)?;
     if let Some(token) = begin.token {
         insert_lease(transaction, lease, key, token)?;
@@ -238,6 +241,7 @@ pub(super) fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result
 fn apply_take(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
+    group: &mut Group,
     take: &Take,
 ) -> rusqlite::Result<Result<Written>> {
     // It may have been collected since it was looked for, and its key given to another run.
@@ -276,6 +280,7 @@ fn apply_take(
             take.event.at_ms
         ])?;
     count_up(transaction, take.key)?;
+    group.taken.push((take.key, seq));
     let at_ms = take.event.at_ms;
     let event = Event {
         seq,
@@ -321,10 +326,11 @@ fn apply_append(
             .execute(params![key, append.event.path, seq, expires_ms])?;
     }
     let mut more = Vec::new();
-    *group.appended.entry(*key).or_default() += 1;
+    let appended = group.appended.entry(*key).or_default();
+    appended.add(seq, append.event.kind, append.event.at_ms);
     if append.event.kind.ending().is_some() {
         group.ended.insert(*key);
-        group.counted.push(*key);
+        group.left.push(*key);
         group.ours.clear();
         more = end_run(&ground(transaction, lease), append, seq)?;
     }

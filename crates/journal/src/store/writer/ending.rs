@@ -255,7 +255,8 @@ impl Ground<'_> {
 
     /// Brings what the row of a run sums up of its events up to date.
     pub(crate) fn count_up(&self, key: i64) -> rusqlite::Result<()> {
-        count_up(self.transaction, key)
+        count_up(self.transaction, key)?;
+        Ok(())
     }
 
     /// Parks a run whose lease this is, and gives the lease back.

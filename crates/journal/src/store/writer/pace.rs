@@ -1,10 +1,13 @@
 //! When the writer goes to sleep and when it commits: how long it waits for whom.
 //!
-//! Both waits are short beside the commit that they follow or precede. Without the first, a run by itself
-//! pays two switches of threads for each commit. Without the second, runs that all wait for the same commit
-//! come back while the first of them has begun the next one, and every commit has half of them: that is
-//! right only where they need longer to come back than the disk needs for another sync.
+//! All waits are short beside the commit that they follow or precede. Without the first, a run by itself
+//! pays two switches of threads for each commit. While a group is being applied, the next ones come: they
+//! are taken into it, so that they share its sync. Where a sync takes long they would still come just after
+//! it has begun, and every commit would have half of them; so it is waited a moment for each next one of
+//! those who waited for the last group too.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -12,10 +15,13 @@ use super::{Command, GROUP, take};
 
 /// How long to look for the next command before going to sleep, after commands that came soon.
 const LOOK: Duration = Duration::from_micros(60);
-/// How long to sleep while gathering. (Awake, the writer would keep a processor from those who are to come.)
-const NAP: Duration = Duration::from_micros(20);
-/// Groups that do not wait for company after it has not come in time.
-const IMPATIENCE: u32 = 16;
+/// Which part of the time of a commit may be waited for one more command.
+const QUIET: u32 = 16;
+/// Which part of the time of a commit may be waited in all.
+const PATIENCE: u32 = 2;
+
+/// How long the last commit took, in nanoseconds: for those who wait for the next one.
+pub(crate) type CommitTime = Arc<AtomicU64>;
 
 /// How the last group went.
 pub(super) struct Pace {
@@ -26,26 +32,27 @@ pub(super) struct Pace {
     soon: bool,
     /// Commands that somebody waited for, in the last group.
     company: usize,
-    /// How long company may be waited for: less than bringing it to the disk by itself would take.
-    patience: Duration,
-    /// How many groups do not wait for company.
-    impatient: u32,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        let alone = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
-        Pace {
-            look: if alone { Duration::ZERO } else { LOOK },
-            soon: false,
-            company: 0,
-            patience: Duration::ZERO,
-            impatient: 0,
-        }
-    }
+    /// How long the database took to commit it, its sync included.
+    took: Duration,
+    told: CommitTime,
 }
 
 impl Pace {
+    /// What it tells of its last commit is told there.
+    pub(super) fn new(told: CommitTime) -> Pace {
+        Pace {
+            look: if has_one_processor() {
+                Duration::ZERO
+            } else {
+                LOOK
+            },
+            soon: false,
+            company: 0,
+            took: Duration::ZERO,
+            told,
+        }
+    }
+
     /// Waits for the first command of a group. Where the last ones came at once, it looks for a moment
     /// before it sleeps.
     pub(super) fn first(
@@ -54,46 +61,63 @@ impl Pace {
         wait: Duration,
     ) -> Result<Command, RecvTimeoutError> {
         let start = Instant::now();
-        if self.soon {
-            while start.elapsed() < self.look {
-                match receiver.try_recv() {
-                    Ok(command) => return Ok(command),
-                    Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                    Err(TryRecvError::Empty) => std::hint::spin_loop(),
-                }
-            }
-        }
-        let command = receiver.recv_timeout(wait)?;
+        let look = if self.soon { self.look } else { Duration::ZERO };
+        let command = next(receiver, look, wait)?;
         self.soon = start.elapsed() < LOOK * 3;
         Ok(command)
     }
 
-    /// Waits for those who waited for the last group too, if they come soon enough.
-    pub(super) fn gather(&mut self, receiver: &Receiver<Command>, group: &mut Vec<Command>) {
-        if self.impatient > 0 {
-            self.impatient -= 1;
-            return;
+    /// Takes what has come for a group while it was being applied, since `start`; `false` when there is
+    /// nothing and the group is to be committed.
+    pub(super) fn more(
+        &self,
+        receiver: &Receiver<Command>,
+        group: &mut Vec<Command>,
+        start: Instant,
+    ) -> bool {
+        let before = group.len();
+        take(receiver, group);
+        let may_wait = group.len() == before
+            && group.len() < GROUP
+            && company(group) < self.company
+            && start.elapsed() < self.took / PATIENCE;
+        if may_wait {
+            let quiet = self.took / QUIET;
+            let look = quiet.min(self.look);
+            group.extend(next(receiver, look, quiet - look));
         }
-        let start = Instant::now();
-        while company(group) < self.company.min(GROUP) {
-            if start.elapsed() >= self.patience {
-                self.impatient = IMPATIENCE;
-                return;
-            }
-            std::thread::sleep(NAP);
-            take(receiver, group);
-        }
+        group.len() > before
     }
 
-    /// A group is about to be committed.
-    pub(super) fn begin(&mut self, group: &[Command]) {
+    /// The database took so long to commit a group, its sync included.
+    pub(super) fn took(&mut self, time: Duration, group: &[Command]) {
         self.company = company(group);
+        self.took = time;
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.told.store(nanos, Ordering::Relaxed);
     }
+}
 
-    /// The database took so long to commit it, its sync included.
-    pub(super) fn took(&mut self, time: Duration) {
-        self.patience = time / 2;
+/// Whether nothing happens while this thread looks for it.
+pub(crate) fn has_one_processor() -> bool {
+    std::thread::available_parallelism().is_ok_and(|count| count.get() == 1)
+}
+
+/// Waits for a command: awake, then asleep.
+fn next(
+    receiver: &Receiver<Command>,
+    awake: Duration,
+    asleep: Duration,
+) -> Result<Command, RecvTimeoutError> {
+    let start = Instant::now();
+    while start.elapsed() < awake {
+        match receiver.try_recv() {
+            Ok(command) => return Ok(command),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => std::hint::spin_loop(),
+        }
     }
+    receiver.recv_timeout(asleep)
 }
 
 /// How many commands somebody waits for.
@@ -114,22 +138,39 @@ mod tests {
     }
 
     #[test]
-    fn company_is_waited_for_where_there_was_some_and_not_again_after_it_stayed_away() {
+    fn who_waited_for_the_last_group_is_waited_for_and_nobody_else() {
         let (sender, receiver) = mpsc::channel();
-        let mut pace = Pace::default();
-        pace.took(Duration::from_millis(2));
+        let mut pace = Pace::new(Arc::default());
+        let long = Duration::from_secs(60);
         let mut group = vec![release()];
+        assert!(!pace.more(&receiver, &mut group, Instant::now()));
         (0..3).for_each(|_| sender.send(release()).unwrap());
-        pace.gather(&receiver, &mut group);
-        assert_eq!(group.len(), 1, "there was nobody before");
-        pace.begin(&[release(), release()]);
-        pace.gather(&receiver, &mut group);
+        assert!(pace.more(&receiver, &mut group, Instant::now()));
         assert_eq!(group.len(), 4);
+        // There were two before, and there are four: the next one is not waited for, or this would hang.
+        pace.took(long, &[release(), release()]);
+        assert!(!pace.more(&receiver, &mut group, Instant::now()));
         group.truncate(1);
-        pace.gather(&receiver, &mut group);
-        (0..3).for_each(|_| sender.send(release()).unwrap());
-        pace.gather(&receiver, &mut group);
-        assert_eq!(group.len(), 1, "they did not come in time the last time");
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            sender.send(release()).unwrap();
+        });
+        assert!(pace.more(&receiver, &mut group, Instant::now()));
+        assert_eq!(group.len(), 2);
+        later.join().unwrap();
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_not_waited_for_longer_than_a_part_of_a_commit() {
+        let (_sender, receiver) = mpsc::channel();
+        let mut pace = Pace::new(Arc::default());
+        pace.took(Duration::from_millis(16), &[release(), release()]);
+        let mut group = vec![release()];
+        let start = Instant::now();
+        assert!(!pace.more(&receiver, &mut group, start));
+        assert!(start.elapsed() >= Duration::from_millis(1));
+        let long_ago = start - Duration::from_millis(9);
+        assert!(!pace.more(&receiver, &mut group, long_ago));
     }
 
     #[test]
@@ -137,7 +178,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         sender.send(release()).unwrap();
         drop(sender);
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Arc::default());
         assert!(pace.first(&receiver, Duration::from_secs(60)).is_ok());
         let end = pace.first(&receiver, Duration::from_secs(60));
         assert_eq!(end.err(), Some(RecvTimeoutError::Disconnected));
