@@ -49,11 +49,12 @@ const BARE: &str =
     "CREATE TABLE event (seq INTEGER PRIMARY KEY, run INTEGER, at_ms INTEGER, body TEXT)";
 
 /// What the journal itself writes into.
-const JOURNAL: [&str; 4] = [
+const JOURNAL: [&str; 5] = [
     include_str!("../src/store/v1.sql"),
     include_str!("../src/store/v2.sql"),
     include_str!("../src/store/v3.sql"),
     include_str!("../src/store/v4.sql"),
+    include_str!("../src/store/v5.sql"),
 ];
 
 /// Rows of the same bytes as [`journaled`] writes, in as many commits: what SQLite itself can do.

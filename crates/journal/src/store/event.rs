@@ -1,6 +1,7 @@
 //! An event as it stands in its row.
 
 use serde_json::{Map, Value};
+use twox_hash::XxHash3_64;
 
 use crate::budget::Cost;
 use crate::list::Captured;
@@ -201,8 +202,19 @@ impl EventRow {
         Ok((row, encoded.nodes))
     }
 
-    /// What tells a damaged row: it covers every field and the run's id.
+    /// What tells a damaged row: XXH3 over every field and the run's id.
     pub(crate) fn digest(&self, run: &RunId) -> i64 {
+        XxHash3_64::oneshot(&self.digested(run)).cast_signed()
+    }
+
+    /// Whether the row is as it was when this digest was taken, by this version or an older one.
+    pub(crate) fn is_as_in(&self, digest: i64, run: &RunId) -> bool {
+        let text = self.digested(run);
+        XxHash3_64::oneshot(&text).cast_signed() == digest || digest_v1(&text) == digest
+    }
+
+    /// What a digest is taken of.
+    fn digested(&self, run: &RunId) -> Vec<u8> {
         // In one piece: a hasher is slow with many short ones.
         let mut text = Vec::with_capacity(256 + self.body.len());
         let mut field = |bytes: &[u8]| {
@@ -217,11 +229,17 @@ impl EventRow {
         field(&self.effect.map_or(-1, effect_code).to_le_bytes());
         field(self.fingerprint.as_ref().map_or(&[], Hash::as_slice));
         field(self.body.as_bytes());
-        let hash = blake3::hash(&text);
-        hash.as_bytes()
-            .first_chunk()
-            .map_or(0, |bytes| i64::from_le_bytes(*bytes))
+        text
     }
+}
+
+/// The digest of versions 1 to 4: safe against forgers as well, who could write a digest of their own all
+/// the same, and ten times slower.
+fn digest_v1(text: &[u8]) -> i64 {
+    let hash = blake3::hash(text);
+    hash.as_bytes()
+        .first_chunk()
+        .map_or(0, |bytes| i64::from_le_bytes(*bytes))
 }
 
 /// What a writer's command is to tell the watchers once it is on disk, and how a run's end reads.

@@ -19,7 +19,7 @@ fn the_file_is_synced_at_every_commit_and_marked() {
             .unwrap()
     };
     assert_eq!(text("journal_mode"), "Text(\"wal\")");
-    assert_eq!(text("user_version"), "Integer(4)");
+    assert_eq!(text("user_version"), "Integer(5)");
     assert_eq!(text("application_id"), format!("Integer({})", 0x706c_6d62));
     drop(store);
     assert!(Store::open(&path, Options::default()).is_ok());
@@ -40,7 +40,7 @@ fn newer_and_foreign_files_are_refused() {
             error,
             Error::Version {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),

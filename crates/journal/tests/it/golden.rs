@@ -442,6 +442,12 @@ fn version_4_reads_resumes_replays_and_imports() {
     reads_resumes_replays_and_imports("v4");
 }
 
+/// What differs from version 4 is how the digest of an event is taken.
+#[test]
+fn version_5_reads_resumes_replays_and_imports() {
+    reads_resumes_replays_and_imports("v5");
+}
+
 fn reads_resumes_replays_and_imports(version: &str) {
     let folder = folder(version);
     let (file, expected) = (folder.join("journal.db"), folder.join("expected.json"));

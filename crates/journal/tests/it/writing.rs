@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use journal::{Effect, Journal, List, Moment, Options, Run};
+use journal::{Effect, Journal, List, Moment, Options, Outcome, Question, Run, WorkflowError};
 use serde_json::{Value, json};
 
 use crate::caring::findings;
@@ -372,5 +372,52 @@ fn the_row_of_a_run_may_lag_and_what_is_told_of_it_does_not() {
         run.park("enough").await.unwrap();
         assert_eq!(journal.run("busy").await.unwrap().finished_steps, 400);
         assert_eq!(findings(&journal).await, []);
+    });
+}
+
+/// The writer keeps what the row of a run leaves out, so as not to read it again. An answer is an event of
+/// the run that it has not kept, whoever writes it.
+#[test]
+fn events_that_others_write_into_a_busy_run_are_counted_once() {
+    block_on(async {
+        for answered_here in [true, false] {
+            let bench = Bench::new();
+            let journal = bench.open();
+            let other = if answered_here {
+                journal.clone()
+            } else {
+                bench.open()
+            };
+            let run = journal.start(new_run("busy")).await.unwrap();
+            let workflow = async |run: Run| {
+                let question = Question::new("How many?", json!({"type": "integer"}));
+                let worker = run.scope("worker", 0);
+                let asked = async { run.ask::<u32>("ask", &question).await };
+                let worked = async {
+                    for step in 0..700 {
+                        if step == 100 {
+                            // Inside a step: a run that only waits is parked.
+                            let answer = async |_| {
+                                let said = other.answer("busy", "ask[0]", json!(7), "somebody");
+                                Ok(said.await.is_ok())
+                            };
+                            assert!(worker.step("answer", Effect::Read, &(), answer).await?);
+                        }
+                        say(&worker, "step").await?;
+                    }
+                    let told = journal.run("busy").await?;
+                    assert_eq!((told.steps, told.finished_steps), (702, 702));
+                    assert_eq!(findings(&journal).await, []);
+                    Ok(())
+                };
+                let (answer, ()) = futures::future::try_join(asked, worked).await?;
+                Ok::<_, WorkflowError>(json!(answer))
+            };
+            let outcome = run.execute(workflow).await.unwrap();
+            assert_eq!(outcome, Outcome::Finished(json!(7)));
+            let row = "SELECT finished_steps FROM run WHERE id = 'busy'";
+            assert_eq!(bench.number(row), 702);
+            assert_eq!(findings(&journal).await, []);
+        }
     });
 }

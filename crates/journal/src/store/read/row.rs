@@ -111,7 +111,7 @@ pub(super) fn event_columns(row: &Row<'_>, id: &RunId) -> Result<EventRow> {
     };
     // Columns of the wrong type are damage of this row, not a failure of the database.
     let (event, digest) = event_fields(row).map_err(|error| damaged(error.to_string()))?;
-    if event.digest(id) != digest {
+    if !event.is_as_in(digest, id) {
         return Err(damaged(
             "the event is not what was written (its digest differs)".to_string(),
         ));

@@ -187,7 +187,7 @@ impl Check<'_> {
             Some(path) => format!("step {path}, event {seq}"),
             None => format!("event {seq}"),
         };
-        if event.digest(id) != digest {
+        if !event.is_as_in(digest, id) {
             let what = "the event is not what was written (its digest differs)";
             self.find(Some(id), place.as_str(), what);
         }

@@ -1,0 +1,3 @@
+-- Version 5 of the journal: the digest of a new event is XXH3, where it was BLAKE3; those that are there stay
+-- as they are. No table changes, but an older program would take the new events for damaged. Described in
+-- docs/reference/journal-format.md.
