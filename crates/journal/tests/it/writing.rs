@@ -413,8 +413,11 @@ fn events_that_others_write_into_a_busy_run_are_counted_once() {
                 let (answer, ()) = futures::future::try_join(asked, worked).await?;
                 Ok::<_, WorkflowError>(json!(answer))
             };
-            let outcome = run.execute(workflow).await.unwrap();
-            assert_eq!(outcome, Outcome::Finished(json!(7)));
+            // Whether it hears of an answer from elsewhere before it has nothing else to do is left open.
+            match run.execute(workflow).await.unwrap() {
+                Outcome::Finished(answer) => assert_eq!(answer, json!(7)),
+                outcome => assert!(matches!(outcome, Outcome::Parked(_)) && !answered_here),
+            }
             let row = "SELECT finished_steps FROM run WHERE id = 'busy'";
             assert_eq!(bench.number(row), 702);
             assert_eq!(findings(&journal).await, []);
