@@ -30,7 +30,7 @@ use answers::Answers;
 pub(crate) use event::{EventRow, Kind, Notice, status_code, status_from_code};
 pub(crate) use read::{Outcome, Payloads, Reader, Recorded};
 pub(crate) use staging::Staging;
-use writer::{Append, AppendReply, Command, Known, Writer};
+use writer::{Append, Command, Known, Writer};
 pub(crate) use writer::{Begin, Ground, QuestionChange, Take, Wait, Write, cancel_run, wake};
 
 use crate::budget::{Dimension, Entry};
@@ -40,7 +40,7 @@ use crate::payload::Node;
 use crate::records::{Event, RunId};
 use crate::{Error, Options, Result, WorkProbe};
 
-/// Appends that may wait for the writer before the next one has to wait to be queued.
+/// Appends that nobody waits for and that may wait for the writer, before the next one waits to be queued.
 const QUEUE: usize = 4096;
 /// Events that a slow watcher may fall behind before it misses some.
 const WATCH: usize = 4096;
@@ -439,8 +439,11 @@ impl Store {
 
     /// Writes an event and comes back when it is on disk.
     pub(crate) async fn append(&self, run: &Arc<RunKey>, record: Record) -> Result<()> {
+        run.fate.check()?;
         let (reply, answer) = oneshot::channel();
-        self.queue(run, record, Some(reply)).await?;
+        let mut append = self.to_append(run, record)?;
+        append.reply = Some(reply);
+        self.send(Command::Append(Box::new(append)))?;
         // What is left of the command is dropped here, where it was made: the writer has better to do.
         let (result, _spent) = self.0.answers.wait_for(answer).await?;
         result
@@ -448,23 +451,10 @@ impl Store {
 
     /// Writes an event with the next group. Should that fail, the run's fate is sealed.
     pub(crate) async fn append_later(&self, run: &Arc<RunKey>, record: Record) -> Result<()> {
-        self.queue(run, record, None).await
-    }
-
-    async fn queue(
-        &self,
-        run: &Arc<RunKey>,
-        record: Record,
-        reply: Option<AppendReply>,
-    ) -> Result<()> {
         run.fate.check()?;
-        let room = Arc::clone(&self.0.room)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Gone)?;
+        let room = Arc::clone(&self.0.room).acquire_owned().await;
         let mut append = self.to_append(run, record)?;
-        append.reply = reply;
-        append.room = Some(room);
+        append.room = Some(room.map_err(|_| Error::Gone)?);
         self.send(Command::Append(Box::new(append)))
     }
 

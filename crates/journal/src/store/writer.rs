@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, oneshot};
 
-use self::apply::{Group, Lease, Written, apply};
+use self::apply::{Group, Lease, Sum, Written, apply};
 use self::ending::delete_run;
 pub(crate) use self::ending::{cancel_run, wake};
 pub(crate) use self::known::{Known, Nodes, Packed, insert_node, pack};
@@ -332,19 +332,20 @@ impl Writer {
             expires_ms,
             told: self.options.probe.is_some() || self.events.receiver_count() > 0,
         };
-        let mut group = Group::default();
         // Changes when another connection has written: then every lease is looked at again.
         let version = transaction
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
+        let mut sum = Sum::default();
         if version == self.data_version {
-            group.ours = std::mem::take(&mut self.ours);
+            sum.ours = std::mem::take(&mut self.ours);
         } else {
             self.ours.clear();
             self.collections = collections(&transaction)?;
         }
-        group.collections = self.collections;
+        sum.collections = self.collections;
         self.data_version = version;
+        let mut group = Group::new(&transaction, sum)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         let (start, mut applied) = (Instant::now(), 0);
         loop {
@@ -357,7 +358,8 @@ impl Writer {
                 _ => break,
             }
         }
-        for (key, appended) in &mut group.appended {
+        let mut sum = group.sum();
+        for (key, appended) in &mut sum.appended {
             let before = self.tallies.get(key).copied().unwrap_or_default();
             *appended = before
                 .and(appended)
@@ -369,18 +371,23 @@ impl Writer {
         self.pace.took(start.elapsed(), commands);
         // After the commit, nothing can be taken back.
         let _ = probe(&self.options, Moment::After, &outcomes);
-        self.tallies.extend(group.appended);
-        for (key, counted) in group.taken {
+        Ok((outcomes, self.keep(sum)))
+    }
+
+    /// Keeps what a group that has been committed adds up to. Gives whether payloads were collected in it.
+    fn keep(&mut self, sum: Sum) -> bool {
+        self.tallies.extend(sum.appended);
+        for (key, counted) in sum.taken {
             self.tallies.insert(key, Tally::from(counted));
         }
-        for key in group.left {
+        for key in sum.left {
             self.tallies.remove(&key);
         }
-        self.ours = group.ours;
-        let swept = self.collections != group.collections;
-        self.collections = group.collections;
+        self.ours = sum.ours;
+        let swept = self.collections != sum.collections;
+        self.collections = sum.collections;
         self.known.begin(self.collections);
-        Ok((outcomes, swept))
+        swept
     }
 
     /// Tells everybody what became of a command. When payloads have been `swept` in its group, those

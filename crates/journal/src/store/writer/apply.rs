@@ -9,7 +9,7 @@ use super::super::event::{status_code, status_from_code};
 use super::super::read::holder_of;
 use super::super::{RunKey, Token};
 use super::ending::end_run;
-use super::rows::{Tally, count_up, insert_event, insert_lease};
+use super::rows::{InsertEvent, Tally, count_up, insert_lease};
 use super::{Append, Begin, Command, Ground, QuestionChange, Take, ledger};
 use crate::lease::Holder;
 use crate::records::{Event, EventKind, RunStatus};
@@ -34,12 +34,18 @@ impl Written {
     }
 }
 
-/// What the commands of a group add up to.
+/// A group whose commands are being applied.
+pub(super) struct Group<'a> {
+    events: InsertEvent<'a>,
+    ended: HashSet<i64>,
+    sum: Sum,
+}
+
+/// What the commands of a group add up to: valid once it is committed.
 #[derive(Default)]
-pub(super) struct Group {
+pub(super) struct Sum {
     /// Leases that are certainly ours: found so, and nobody else has written since.
     pub(super) ours: HashSet<Token>,
-    ended: HashSet<i64>,
     /// What has been written of which runs.
     pub(super) appended: HashMap<i64, Tally>,
     /// The runs that have been begun or taken up, with the last event that their rows count: all.
@@ -48,6 +54,20 @@ pub(super) struct Group {
     pub(super) left: Vec<i64>,
     /// How often payloads have been collected.
     pub(super) collections: i64,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'_>, sum: Sum) -> rusqlite::Result<Group<'a>> {
+        Ok(Group {
+            events: InsertEvent::new(transaction)?,
+            ended: HashSet::new(),
+            sum,
+        })
+    }
+
+    pub(super) fn sum(self) -> Sum {
+        self.sum
+    }
 }
 
 /// A lease to be written.
@@ -65,22 +85,22 @@ pub(super) struct Lease<'a> {
 pub(super) fn apply(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     command: &mut Command,
 ) -> rusqlite::Result<Result<Written>> {
     match command {
         Command::Begin(begin, _) => apply_begin(transaction, lease, group, begin),
         Command::Take(take, _) => {
-            group.ours.clear();
+            group.sum.ours.clear();
             group.ended.remove(&take.key);
             apply_take(transaction, lease, group, take)
         }
         Command::Append(append) => apply_append(transaction, lease, group, append),
         Command::Write(write, _) => {
             // It may end runs or give leases back.
-            group.ours.clear();
+            group.sum.ours.clear();
             let outcome = (write.0)(&ground(transaction, lease))?;
-            group.collections = super::collections(transaction)?;
+            group.sum.collections = super::collections(transaction)?;
             Ok(outcome.map(|more| Written {
                 answer: 0,
                 event: None,
@@ -89,7 +109,7 @@ pub(super) fn apply(
         }
         Command::Release(key, token) => {
             let (key, token) = (*key, *token);
-            group.ours.remove(&token);
+            group.sum.ours.remove(&token);
             count_if_there(transaction, group, key)?;
             transaction
                 .prepare_cached("DELETE FROM lease WHERE run = ?1 AND token = ?2")?
@@ -102,7 +122,7 @@ pub(super) fn apply(
 /// Counts up a run that is let go; it may have been collected meanwhile.
 fn count_if_there(
     transaction: &Transaction<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     key: i64,
 ) -> rusqlite::Result<()> {
     let is_there = transaction
@@ -111,7 +131,7 @@ fn count_if_there(
     if is_there {
         count_up(transaction, key)?;
     }
-    group.left.push(key);
+    group.sum.left.push(key);
     Ok(())
 }
 
@@ -126,7 +146,7 @@ fn ground<'a>(transaction: &'a Transaction<'a>, lease: &Lease<'a>) -> Ground<'a>
 fn apply_begin(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     begin: &Begin,
 ) -> rusqlite::Result<Result<Written>> {
     let existing: Option<(i64, Option<i64>)> = transaction
@@ -154,17 +174,13 @@ fn apply_begin(
         return Ok(Err(Error::NotFound { id }));
     }
     let key = insert_run(transaction, begin)?;
-    begin.nodes.insert(transaction, group.collections)?;
-    let seq = insert_event(
-        transaction,
-        key,
-        &begin.event,
-        begin.event.digest(&begin.id),
-    )?;
+    begin.nodes.insert(transaction, group.sum.collections)?;
+    let digest = begin.event.digest(&begin.id);
+    let seq = group.events.insert(key, &begin.event, digest)?;
     transaction
         .prepare_cached("UPDATE run SET started_seq = ?2, counted_seq = ?2 WHERE key = ?1")?
         .execute(params![key, seq])?;
-    group.taken.push((key, seq));
+    group.sum.taken.push((key, seq));
     ledger::open(transaction, key, &begin.budget)?;
     if let Some(token) = begin.token {
         insert_lease(transaction, lease, key, token)?;
@@ -241,7 +257,7 @@ pub(super) fn ended(transaction: &Transaction<'_>, key: i64) -> rusqlite::Result
 fn apply_take(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     take: &Take,
 ) -> rusqlite::Result<Result<Written>> {
     // It may have been collected since it was looked for, and its key given to another run.
@@ -263,12 +279,8 @@ fn apply_take(
     }
     let before = last_of(transaction, take.key)?.unwrap_or_default();
     insert_lease(transaction, lease, take.key, take.token)?;
-    let seq = insert_event(
-        transaction,
-        take.key,
-        &take.event,
-        take.event.digest(&take.id),
-    )?;
+    let digest = take.event.digest(&take.id);
+    let seq = group.events.insert(take.key, &take.event, digest)?;
     transaction
         .prepare_cached(
             "UPDATE run SET status = ?2, reason = NULL, ended_seq = NULL, waiting = 0, \
@@ -280,7 +292,7 @@ fn apply_take(
             take.event.at_ms
         ])?;
     count_up(transaction, take.key)?;
-    group.taken.push((take.key, seq));
+    group.sum.taken.push((take.key, seq));
     let at_ms = take.event.at_ms;
     let event = Event {
         seq,
@@ -294,7 +306,7 @@ fn apply_take(
 fn apply_append(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     append: &Append,
 ) -> rusqlite::Result<Result<Written>> {
     let RunKey {
@@ -315,8 +327,8 @@ fn apply_append(
     if let Err(refusal) = ledger::enter(transaction, ledgers, &append.entry)? {
         return Ok(Err(refusal));
     }
-    append.nodes.insert(transaction, group.collections)?;
-    let seq = insert_event(transaction, *key, &append.event, append.digest)?;
+    append.nodes.insert(transaction, group.sum.collections)?;
+    let seq = group.events.insert(*key, &append.event, append.digest)?;
     if let Some(QuestionChange::Open { expires_ms }) = append.question {
         transaction
             .prepare_cached(
@@ -326,12 +338,12 @@ fn apply_append(
             .execute(params![key, append.event.path, seq, expires_ms])?;
     }
     let mut more = Vec::new();
-    let appended = group.appended.entry(*key).or_default();
+    let appended = group.sum.appended.entry(*key).or_default();
     appended.add(seq, append.event.kind, append.event.at_ms);
     if append.event.kind.ending().is_some() {
         group.ended.insert(*key);
-        group.left.push(*key);
-        group.ours.clear();
+        group.sum.left.push(*key);
+        group.sum.ours.clear();
         more = end_run(&ground(transaction, lease), append, seq)?;
     }
     if let Some(then) = &append.then {
@@ -354,7 +366,7 @@ fn apply_append(
 fn apply_then(
     transaction: &Transaction<'_>,
     lease: &Lease<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     then: &Append,
 ) -> rusqlite::Result<Option<Event>> {
     match apply_append(transaction, lease, group, then)? {
@@ -366,7 +378,7 @@ fn apply_then(
 /// Why a handle may not write to its run any more.
 fn may_not_write(
     transaction: &Transaction<'_>,
-    group: &mut Group,
+    group: &mut Group<'_>,
     run: &RunKey,
 ) -> rusqlite::Result<Option<Error>> {
     let RunKey {
@@ -384,7 +396,7 @@ fn may_not_write(
         let how = "ended".to_string();
         return Ok(Some(Error::Closed { run, how }));
     }
-    if !group.ours.contains(token) {
+    if !group.sum.ours.contains(token) {
         let found: Option<Token> = transaction
             .prepare_cached("SELECT token FROM lease WHERE run = ?1")?
             .query_row([key], |row| row.get(0))
@@ -393,7 +405,7 @@ fn may_not_write(
             let lost = Error::LeaseLost { run };
             return Ok(Some(ended(transaction, *key)?.unwrap_or(lost)));
         }
-        group.ours.insert(*token);
+        group.sum.ours.insert(*token);
     }
     Ok(None)
 }

@@ -1,25 +1,32 @@
 //! Rows of events and leases, and what the rows of runs sum up.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{CachedStatement, Transaction, params};
 
 use super::super::Token;
 use super::super::blocks::{Uncounted, uncounted};
 use super::super::event::{EventRow, Kind, effect_code};
 use super::apply::Lease;
 
-/// Writes an event; gives its number.
-pub(crate) fn insert_event(
-    transaction: &Transaction<'_>,
-    key: i64,
-    event: &EventRow,
-    digest: i64,
-) -> rusqlite::Result<i64> {
-    transaction
-        .prepare_cached(
+/// What writes events.
+pub(super) struct InsertEvent<'a>(CachedStatement<'a>);
+
+impl<'a> InsertEvent<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'_>) -> rusqlite::Result<InsertEvent<'a>> {
+        let statement = transaction.prepare_cached(
             "INSERT INTO event (run, kind, at_ms, path, effect, fingerprint, body, digest) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .insert(params![
+        )?;
+        Ok(InsertEvent(statement))
+    }
+
+    /// Writes an event; gives its number.
+    pub(super) fn insert(
+        &mut self,
+        key: i64,
+        event: &EventRow,
+        digest: i64,
+    ) -> rusqlite::Result<i64> {
+        self.0.insert(params![
             key,
             event.kind.code(),
             event.at_ms,
@@ -29,6 +36,17 @@ pub(crate) fn insert_event(
             event.body,
             digest
         ])
+    }
+}
+
+/// Writes an event; gives its number.
+pub(crate) fn insert_event(
+    transaction: &Transaction<'_>,
+    key: i64,
+    event: &EventRow,
+    digest: i64,
+) -> rusqlite::Result<i64> {
+    InsertEvent::new(transaction)?.insert(key, event, digest)
 }
 
 /// Gives a run to whoever has the token.
