@@ -15,6 +15,8 @@ use super::{Command, GROUP, take};
 
 /// How long to look for the next command before going to sleep, after commands that came soon.
 const LOOK: Duration = Duration::from_micros(60);
+/// What waking a thread may add to the time until a command is there.
+const WAKE: Duration = Duration::from_micros(30);
 /// Which part of the time of a commit may be waited for one more command.
 const QUIET: u32 = 16;
 /// Which part of the time of a commit may be waited in all.
@@ -63,7 +65,7 @@ impl Pace {
         let start = Instant::now();
         let look = if self.soon { self.look } else { Duration::ZERO };
         let command = next(receiver, look, wait)?;
-        self.soon = start.elapsed() < LOOK * 3;
+        self.soon = start.elapsed() < LOOK + WAKE;
         Ok(command)
     }
 
