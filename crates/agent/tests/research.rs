@@ -418,6 +418,54 @@ async fn an_empty_folder_is_no_answer_and_asks_the_model_little() {
     );
 }
 
+#[tokio::test]
+async fn a_question_for_yes_or_no_is_answered_with_the_sentence_that_says_so() {
+    let world = World::new(FILES);
+    let (model, asked) = scripted(|request| {
+        let user = user(request);
+        let says_so = user.contains("nothing else at all");
+        Ok(match purpose(request) {
+            "judge" if user.contains("Alder server") => json!({"answer": "no", "stated": "yes"}),
+            "judge" => json!({"answer": "yes", "stated": "no"}),
+            // It agrees to either answer, unless the sentence tells.
+            "verify" if says_so && user.ends_with("answer: Yes.") => json!({"stated": "no"}),
+            "verify" => json!({"stated": "yes"}),
+            _ => honest(request),
+        })
+    });
+    let question = "Does the Alder server speak SMTP?";
+    let report = world.research(question, Depth::Quick, model).await;
+    insta::assert_snapshot!(report.answer, @"No. It speaks plain HTTP and nothing else at all. [1]");
+    assert_eq!(
+        report.citations[0].quote,
+        "It speaks plain HTTP and nothing else at all."
+    );
+    assert!(report.citations[0].verified && report.unsupported == 0);
+    assert_eq!(purposes(&asked).get("note"), None);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_the_sentence_that_it_began() {
+    let long = "To reach the console press the red key, then the green one, and wait until the lamp above the door is lit.";
+    let world = World::new(&[(
+        "console.md",
+        &format!("# Console\n\nIt is grey. {long} It hums.\n"),
+    )]);
+    let (model, _) = scripted(move |request| {
+        let begun: Vec<&str> = long.split(' ').take(10).collect();
+        Ok(match purpose(request) {
+            "judge" => json!({"answer": begun.join(" "), "stated": "yes"}),
+            "note" => json!({"answer": "not stated"}),
+            "verify" => json!({"stated": "yes"}),
+            _ => honest(request),
+        })
+    });
+    let report = world
+        .research("How do I reach the console?", Depth::Quick, model)
+        .await;
+    assert_eq!(report.answer, format!("{long} [1]"));
+}
+
 /// The honest reader, but what it answers to the passage about Alder is `note`.
 fn reading_alder_as(note: Value) -> Arc<dyn Model> {
     let (model, _) = scripted(move |request| {

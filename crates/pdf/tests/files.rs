@@ -146,6 +146,17 @@ fn hyphens_of_line_ends_go_and_others_stay() {
 }
 
 #[test]
+fn a_name_that_is_broken_at_its_underscore_is_one_word() {
+    let pdf = read_sheets(&[sheet(&[
+        (72, 700, 10, "During development add -UNDEBUG to PKG_"),
+        (72, 688, 10, "CPPFLAGS and leave __"),
+        (72, 676, 10, "as it is."),
+    ])]);
+    let text = "During development add -UNDEBUG to PKG_CPPFLAGS and leave __ as it is.";
+    assert_eq!(pdf.pages[0].blocks[0].text(), text);
+}
+
+#[test]
 fn running_heads_and_page_numbers_are_set_apart() {
     let sheets: Vec<Sheet> = (1..=5)
         .map(|page| {

@@ -24,6 +24,20 @@ struct Corpus {
     folder: PathBuf,
     /// File names end with one of these.
     endings: Vec<String>,
+    /// Left out are files whose path in the folder begins with one of these.
+    #[serde(default)]
+    without: Vec<String>,
+    /// The files are manual pages, to be rendered to text.
+    #[serde(default)]
+    manual: bool,
+}
+
+impl Corpus {
+    /// Whether a file belongs to the corpus, by its path in the folder.
+    fn has(&self, path: &str) -> bool {
+        self.endings.iter().any(|ending| path.ends_with(ending))
+            && !self.without.iter().any(|start| path.starts_with(start))
+    }
 }
 
 #[derive(Deserialize)]
@@ -95,7 +109,7 @@ fn fetch(corpus: &Corpus, folder: &Path) -> Result<()> {
     warn_of_other_version(corpus, &package)?;
     workspace::output(Command::new("dpkg").arg("-x").arg(&package).arg(&unpacked))?;
     let source = unpacked.join(&corpus.folder);
-    let count = collect(&source, &collected, &corpus.endings)?;
+    let count = collect(&source, &collected, corpus)?;
     if count == 0 {
         bail!(
             "the package {} has no such documents in {}",
@@ -130,22 +144,68 @@ fn warn_of_other_version(corpus: &Corpus, package: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies files with one of the endings, links followed, and returns how many.
-fn collect(source: &Path, target: &Path, endings: &[String]) -> Result<usize> {
+/// Copies the files of a corpus, links followed, and returns how many.
+fn collect(source: &Path, target: &Path, corpus: &Corpus) -> Result<usize> {
     let mut count = 0;
     for path in workspace::files(source)? {
         let relative = path.strip_prefix(source)?;
-        let name = relative.to_string_lossy();
-        // A link may point out of the package.
-        if !path.exists() || !endings.iter().any(|ending| name.ends_with(ending)) {
+        // A link may point out of the package; among manual pages it is a second name of a page.
+        let wanted = path.exists() && !(corpus.manual && path.is_symlink());
+        if !wanted || !corpus.has(&relative.to_string_lossy()) {
             continue;
         }
         let copy = target.join(relative);
         if let Some(parent) = copy.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::copy(&path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
+        if corpus.manual {
+            std::fs::write(copy.with_extension("txt"), rendered(&path)?)?;
+        } else {
+            std::fs::copy(&path, &copy)
+                .with_context(|| format!("cannot copy {}", path.display()))?;
+        }
         count += 1;
     }
     Ok(count)
+}
+
+/// A manual page as text.
+fn rendered(page: &Path) -> Result<String> {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "man -l \"$1\" | col -b", "sh"])
+        .arg(page)
+        .envs([("MANWIDTH", "80"), ("LC_ALL", "C.UTF-8")]);
+    let text = workspace::output(&mut command)?;
+    if text.trim().is_empty() {
+        bail!(
+            "man printed nothing for {}; hint: apt-get install man-db bsdextrautils",
+            page.display()
+        );
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_told_by_the_start_of_its_path() {
+        let corpus = Corpus {
+            name: "manual".to_owned(),
+            package: "manual-doc".to_owned(),
+            version: "1".to_owned(),
+            folder: PathBuf::new(),
+            endings: vec![".html".to_owned()],
+            without: vec!["_modules/".to_owned(), "search.html".to_owned()],
+            manual: false,
+        };
+        for path in ["index.html", "reference/search.html", "elasticsearch.html"] {
+            assert!(corpus.has(path), "{path}");
+        }
+        for path in ["_modules/index.html", "search.html", "index.txt"] {
+            assert!(!corpus.has(path), "{path}");
+        }
+    }
 }

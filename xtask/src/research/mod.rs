@@ -135,6 +135,7 @@ impl Program {
             id: question.id.clone(),
             kind: question.kind.name(),
             split: question.split.name(),
+            wording: question.wording.name(),
             facts: question.facts.len(),
             file_rank: None,
             search_seconds: begin.elapsed().as_secs_f64(),

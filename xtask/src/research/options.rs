@@ -4,18 +4,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::questions::{Kind, Question, Split};
+use super::questions::{Kind, Question, Split, Wording};
 use crate::workspace;
 
 pub(super) const HELP: &str = "\
 Usage: cargo xtask eval-research [OPTIONS] [-- OPTIONS OF plumb research]
 
-Asks the built plumb the questions of evals/research/questions.toml and prints, per question and in
-total: facts found, citations verified, unanswerable questions recognised, the right file among the
-first five hits, seconds and tokens.
+Asks the built plumb the questions of questions.toml and terms.toml in evals/research and prints, per
+question and in total: facts found, citations verified, unanswerable questions recognised, the right
+file among the first five hits, seconds and tokens.
 
 Options:
   --split dev|test|all   which half of the questions [default: dev]
+  --wording everyday|terms|all
+                         the questions in everyday words (questions.toml), those in the terms of
+                         the product (terms.toml), or both [default: all]
   --kind KIND            only this kind: fact, comparison or unanswerable
   --only ID              only this question; may be repeated
   --model MODEL          as in plumb research
@@ -30,6 +33,7 @@ Options:
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) split: Option<Split>,
+    pub(super) wording: Option<Wording>,
     pub(super) kind: Option<Kind>,
     pub(super) only: Vec<String>,
     pub(super) model: Option<String>,
@@ -48,6 +52,7 @@ impl Options {
         let mut out = None;
         let mut options = Options {
             split: Some(Split::Dev),
+            wording: None,
             kind: None,
             only: Vec::new(),
             model: None,
@@ -68,6 +73,7 @@ impl Options {
             match argument.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--split" => split = Some(split_of(&value()?)?),
+                "--wording" => options.wording = wording_of(&value()?)?,
                 "--kind" => options.kind = Some(kind_of(&value()?)?),
                 "--only" => options.only.push(value()?),
                 "--model" => options.model = Some(value()?),
@@ -90,6 +96,9 @@ impl Options {
     /// Whether the question is to be asked.
     pub(super) fn selects(&self, question: &Question) -> bool {
         self.split.is_none_or(|split| split == question.split)
+            && self
+                .wording
+                .is_none_or(|wording| wording == question.wording)
             && self.kind.is_none_or(|kind| kind == question.kind)
             && (self.only.is_empty() || self.only.contains(&question.id))
     }
@@ -101,6 +110,15 @@ fn split_of(word: &str) -> Result<Option<Split>> {
         "test" => Ok(Some(Split::Test)),
         "all" => Ok(None),
         _ => bail!("--split {word}: write dev, test or all"),
+    }
+}
+
+fn wording_of(word: &str) -> Result<Option<Wording>> {
+    match word {
+        "everyday" => Ok(Some(Wording::Everyday)),
+        "terms" => Ok(Some(Wording::Terms)),
+        "all" => Ok(None),
+        _ => bail!("--wording {word}: write everyday, terms or all"),
     }
 }
 

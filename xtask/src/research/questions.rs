@@ -33,6 +33,9 @@ pub(crate) struct Question {
     /// What the documents would say somewhere if they answered the question.
     #[serde(default)]
     absent: Vec<String>,
+    /// In whose words it is asked; told by the file that it stands in.
+    #[serde(skip)]
+    pub(crate) wording: Wording,
 }
 
 /// A file that states a fact, and its words.
@@ -88,6 +91,37 @@ impl Split {
     }
 }
 
+/// In whose words a question is asked. Each wording has a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wording {
+    /// In everyday words, not those of the documents.
+    #[default]
+    Everyday,
+    /// In the terms of the product, as somebody asks who uses it.
+    Terms,
+}
+
+impl Wording {
+    /// All wordings.
+    pub(crate) const ALL: [Wording; 2] = [Wording::Everyday, Wording::Terms];
+
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Wording::Everyday => "everyday",
+            Wording::Terms => "terms",
+        }
+    }
+
+    /// The file of the questions, in `evals/research`.
+    fn file(self) -> &'static str {
+        match self {
+            Wording::Everyday => "questions.toml",
+            Wording::Terms => "terms.toml",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -96,22 +130,26 @@ struct File {
 
 /// Reads the set.
 pub(crate) fn read(root: &Path) -> Result<Vec<Question>> {
-    let path = root.join("evals/research/questions.toml");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File =
-        toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
+    let mut questions: Vec<Question> = Vec::new();
+    for wording in Wording::ALL {
+        let path = root.join("evals/research").join(wording.file());
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let file: File =
+            toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
+        let of_file = |question| Question {
+            wording,
+            ..question
+        };
+        questions.extend(file.question.into_iter().map(of_file));
+    }
     let mut ids = BTreeSet::new();
-    for question in &file.question {
+    for question in &questions {
         if !ids.insert(&question.id) {
-            bail!(
-                "{}: two questions are called {}",
-                path.display(),
-                question.id
-            );
+            bail!("two questions are called {}", question.id);
         }
     }
-    Ok(file.question)
+    Ok(questions)
 }
 
 /// A case-insensitive expression in which `.` spans lines.

@@ -52,6 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) kind: &'static str,
     /// Which half it belongs to.
     pub(crate) split: &'static str,
+    /// In whose words it is asked: everyday or terms.
+    pub(crate) wording: &'static str,
     /// Facts that a right answer has.
     pub(crate) facts: usize,
     /// The place of the first right file among the hits of a search, from 1.
@@ -163,8 +165,8 @@ fn locate(printed: &str, corpora: &Path) -> PathBuf {
     corpora.join(printed)
 }
 
-/// An answer without what could hide or feign a fact: citation numbers, Markdown's marks, and the
-/// commas in long numbers.
+/// An answer without what could hide or feign a fact: citation numbers, Markdown's marks, the
+/// backslashes that keep a character from being one, and the commas in long numbers.
 fn plain(answer: &str) -> String {
     let mut text = String::with_capacity(answer.len());
     let mut rest = answer;
@@ -178,7 +180,8 @@ fn plain(answer: &str) -> String {
             && text.ends_with(|c: char| c.is_ascii_digit())
             && rest.len() >= 3
             && rest.bytes().take(3).all(|byte| byte.is_ascii_digit());
-        if !in_number && !matches!(c, '*' | '`') {
+        let escapes = c == '\\' && rest.starts_with(|c: char| c.is_ascii_punctuation());
+        if !in_number && !escapes && !matches!(c, '*' | '`') {
             text.push(c);
         }
     }
@@ -203,6 +206,7 @@ mod tests {
             "It has 1600 columns, not 2000 ."
         );
         assert_eq!(plain("items 1,2 and [a] [10"), "items 1,2 and [a] [10");
+        assert_eq!(plain(r"\_A\_B\_ in C:\d, \[1\]"), r"_A_B_ in C:\d, [1]");
     }
 
     #[test]

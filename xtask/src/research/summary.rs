@@ -1,5 +1,6 @@
 //! The results as text: a line for each question, and totals beside the goals.
 
+use super::questions::Wording;
 use super::score::{Answer, Outcome};
 
 /// What the columns of a line mean.
@@ -59,12 +60,16 @@ pub(super) fn line(outcome: &Outcome) -> String {
 /// All results together.
 pub(super) fn totals(outcomes: &[Outcome]) -> String {
     let mut text = String::from("\n");
+    let all: Vec<&Outcome> = outcomes.iter().collect();
+    text.push_str(&right(&all, "fact", "single facts right", "80 %"));
+    text.push_str(&each_wording(outcomes, |part, title| {
+        right(part, "fact", title, "-")
+    }));
     for (kind, title, goal) in [
-        ("fact", "single facts right", "80 %"),
         ("comparison", "comparisons right", "-"),
         ("unanswerable", "unanswerable recognised", "80 %"),
     ] {
-        text.push_str(&right(outcomes, kind, title, goal));
+        text.push_str(&right(&all, kind, title, goal));
     }
     let answers: Vec<&Answer> = outcomes
         .iter()
@@ -83,18 +88,10 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
             "-",
         ));
     }
-    let searched: Vec<&Outcome> = outcomes
-        .iter()
-        .filter(|outcome| outcome.kind != "unanswerable")
-        .collect();
-    let in_top = |outcome: &&&Outcome| outcome.file_rank.is_some_and(|rank| rank <= TOP);
-    let found = searched.iter().filter(in_top).count();
-    text.push_str(&share(
-        "right file in the top 5",
-        found,
-        searched.len(),
-        "90 %",
-    ));
+    text.push_str(&in_top(&all, "right file in the top 5", "90 %"));
+    text.push_str(&each_wording(outcomes, |part, title| {
+        in_top(part, title, "-")
+    }));
     text.push_str(&times(outcomes, &answers));
     let errors = outcomes
         .iter()
@@ -108,8 +105,8 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
 
 /// How many questions of a kind were answered rightly; nothing if none was put to a model. An error
 /// counts as wrong: nothing is dropped from the denominator.
-fn right(outcomes: &[Outcome], kind: &str, title: &str, goal: &str) -> String {
-    let all: Vec<&Outcome> = outcomes
+fn right(outcomes: &[&Outcome], kind: &str, title: &str, goal: &str) -> String {
+    let all: Vec<&&Outcome> = outcomes
         .iter()
         .filter(|outcome| outcome.kind == kind)
         .collect();
@@ -119,8 +116,35 @@ fn right(outcomes: &[Outcome], kind: &str, title: &str, goal: &str) -> String {
     {
         return String::new();
     }
-    let is_right = |outcome: &&&Outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right);
-    share(title, all.iter().filter(is_right).count(), all.len(), goal)
+    let is_right = |outcome: &&Outcome| outcome.answer.as_ref().is_some_and(|answer| answer.right);
+    let count = all.iter().filter(|outcome| is_right(outcome)).count();
+    share(title, count, all.len(), goal)
+}
+
+/// For how many questions the right file is among the first hits; the unanswerable have none.
+fn in_top(outcomes: &[&Outcome], title: &str, goal: &str) -> String {
+    let searched = outcomes
+        .iter()
+        .filter(|outcome| outcome.kind != "unanswerable");
+    let found = searched
+        .clone()
+        .filter(|outcome| outcome.file_rank.is_some_and(|rank| rank <= TOP));
+    share(title, found.count(), searched.count(), goal)
+}
+
+/// The total above for the questions of each wording by themselves; nothing if there is only one.
+fn each_wording(outcomes: &[Outcome], total: impl Fn(&[&Outcome], &str) -> String) -> String {
+    let mut text = String::new();
+    for wording in Wording::ALL {
+        let part: Vec<&Outcome> = outcomes
+            .iter()
+            .filter(|outcome| outcome.wording == wording.name())
+            .collect();
+        if !part.is_empty() && part.len() < outcomes.len() {
+            text.push_str(&total(&part, &format!("  {}", wording.name())));
+        }
+    }
+    text
 }
 
 fn share(title: &str, part: usize, whole: usize, goal: &str) -> String {
@@ -178,4 +202,44 @@ fn spread(title: &str, mut values: Vec<f64>) -> String {
         at(0.9),
         at(1.0)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(wording: Wording, file_rank: Option<usize>) -> Outcome {
+        Outcome {
+            id: "id".to_owned(),
+            kind: "fact",
+            split: "dev",
+            wording: wording.name(),
+            facts: 1,
+            file_rank,
+            search_seconds: 1.0,
+            answer: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn each_wording_has_its_own_total_when_both_are_asked() {
+        let everyday = outcome(Wording::Everyday, None);
+        let terms = outcome(Wording::Terms, Some(2));
+        let lines = |outcomes: &[Outcome]| {
+            let text = totals(outcomes);
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            text.lines().map(words).collect::<Vec<_>>()
+        };
+        let both = lines(&[everyday, terms.clone()]);
+        for line in [
+            "right file in the top 5 1 of 2 50.0 % goal 90 %",
+            "everyday 0 of 1 0.0 % goal -",
+            "terms 1 of 1 100.0 % goal -",
+        ] {
+            assert!(both.iter().any(|found| found == line), "{line}: {both:?}");
+        }
+        let one = lines(&[terms]);
+        assert!(!one.iter().any(|line| line.starts_with("terms")), "{one:?}");
+    }
 }

@@ -106,20 +106,69 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Makes text stand for itself: what Markdown would read as markup or as HTML is escaped.
+/// Makes text stand for itself: what Markdown would read as markup or as HTML is escaped, and no more, so
+/// that a name like `log_selector` can be searched for and copied.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(
-            character,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '!'
-        ) {
+    let number = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    let mut left = text.len();
+    while let Some(character) = rest.next() {
+        let is_inside_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_markup = match character {
+            '\\' | '`' | '*' | '[' | ']' | '<' | '~' => true,
+            '_' => !(is_inside_word(before) && is_inside_word(rest.peek().copied())),
+            // These are markup at the start of a line alone: quotes, headings, lists, rules.
+            '>' => before.is_none(),
+            '#' | '-' | '+' => {
+                let next = rest.peek();
+                before.is_none() && next.is_none_or(|next| *next == ' ' || *next == character)
+            }
+            '.' | ')' => left == number.len() && before.is_some(),
+            _ => false,
+        };
+        if is_markup {
             out.push('\\');
         }
         match character {
             '&' => out.push_str("&amp;"),
             other => out.push(other),
         }
+        left -= character.len_utf8();
+        before = Some(character);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+    use super::*;
+
+    #[test]
+    fn names_stay_as_they_are() {
+        let names = "log_selector = +smtp_confirmation | Default: 0 (see foo.conf!)";
+        assert_eq!(escape(names), names);
+        assert_eq!(escape("_a_ *b* <i> `c`"), "\\_a\\_ \\*b\\* \\<i> \\`c\\`");
+        assert_eq!(escape("1. one - two"), "1\\. one - two");
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_one_paragraph_that_says_the_same(text in "[-+*_#>=.()\\[\\]<~`|!&;:/a-c1-3 \\\\]{0,40}|\\PC{0,40}") {
+            let text = one_line(&text);
+            let mut said = String::new();
+            for event in Parser::new_ext(&escape(&text), Options::all()) {
+                match event {
+                    Event::Text(part) => said.push_str(&part),
+                    Event::Start(Tag::Paragraph) | Event::End(TagEnd::Paragraph) => {}
+                    other => prop_assert!(false, "{other:?} in {text:?}"),
+                }
+            }
+            prop_assert_eq!(said, text);
+        }
+    }
 }

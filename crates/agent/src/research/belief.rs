@@ -29,18 +29,29 @@ pub(super) async fn stated(
     Ok(belief(&response))
 }
 
-/// The probability that the model gives "yes".
+/// The probability that the model gives "yes" for being stated.
 pub(super) fn belief(response: &Response) -> f32 {
+    yes(response, "stated")
+}
+
+/// The probability that the model gives "yes" where an answer has the property `name`.
+pub(super) fn yes(response: &Response, name: &str) -> f32 {
     let choice = response
         .choices
         .iter()
-        .find(|choice| choice.pointer == "/stated");
+        .find(|choice| choice.pointer.strip_prefix('/') == Some(name));
     match choice {
         Some(choice) if choice.value == "yes" => choice.probability,
         Some(choice) => 1.0 - choice.probability,
         None => match response.json::<Value>() {
-            Ok(value) if value["stated"] == "yes" => 0.9,
+            Ok(value) if value[name] == "yes" => 0.9,
             _ => 0.1,
         },
     }
+}
+
+/// The logarithm of the odds; certainty stays finite.
+pub(super) fn log_odds(probability: f32) -> f32 {
+    let probability = probability.clamp(0.001, 0.999);
+    (probability / (1.0 - probability)).ln()
 }

@@ -60,7 +60,7 @@ pub(super) async fn research(
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|passage| !read.contains(&passage.id));
-        fresh.truncate(settings.passages);
+        let found_beside = fresh.split_off(settings.passages.min(fresh.len()));
         read.extend(fresh.iter().map(|passage| passage.id.clone()));
         let places = fresh.iter().map(place).collect();
         (tools.progress)(Progress::Reading {
@@ -69,8 +69,12 @@ pub(super) async fn research(
         });
         let judged = judge(&run, tools, question, &asking, fresh).await?;
         let candidates = take_notes(&run, tools, question, &judged).await?;
-        let fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
-        let (notes, rest) = weigh(&run, tools, question, &asking, candidates, &fresh).await?;
+        let mut fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
+        let count = fresh.len();
+        fresh.extend(found_beside);
+        let shown = (fresh.as_slice(), count);
+        let (notes, rest) = weigh(&run, tools, question, &asking, candidates, shown).await?;
+        fresh.truncate(count);
         found.notes.extend(notes);
         found
             .nearest

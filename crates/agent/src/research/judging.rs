@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::Tools;
 use super::asking::{Asking, Said};
-use super::belief::belief;
+use super::belief::{belief, log_odds, yes};
 use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
 use super::quoting::{Source, settle};
 use super::reading::{place, shown};
 use crate::{Error, Result, call};
 
-/// Words of an answer, at most.
-const WORDS: usize = 10;
+/// Words of an answer, at most: one that has so many breaks off where the passage goes on.
+pub(super) const WORDS: usize = 10;
 /// Words of a quantity, at most: a number, its unit, and what they are of.
 const WORDS_OF_QUANTITY: usize = 6;
 
@@ -25,6 +25,8 @@ pub(super) struct Judged {
     pub passage: Passage,
     /// The words of it that the model takes for the answer, where it can have one.
     pub answer: Option<String>,
+    /// The probability that the answer is yes, 0..1, where it is yes or no.
+    pub affirmed: f32,
     /// How much the model believes that they answer, 0..1.
     pub belief: f32,
     /// How much likelier the model finds the question after what stands around the answer, where it tells;
@@ -50,8 +52,7 @@ impl Judged {
 
     /// How much is to be expected of the passage: the logarithm of the odds that it answers.
     fn promise(&self) -> f32 {
-        let belief = self.belief.clamp(0.001, 0.999);
-        (belief / (1.0 - belief)).ln() + self.gain.unwrap_or(0.0)
+        log_odds(self.belief) + self.gain.unwrap_or(0.0)
     }
 }
 
@@ -82,6 +83,7 @@ pub(super) async fn judge(
             let unanswered = |passage| Judged {
                 passage,
                 answer: None,
+                affirmed: 0.5,
                 belief: 0.0,
                 gain: None,
             };
@@ -106,6 +108,7 @@ pub(super) async fn judge(
             Ok::<_, Error>(Judged {
                 passage,
                 answer: taken.filter(|_| !can_be_affirmed(question)),
+                affirmed: yes(&response, "answer"),
                 belief: belief(&response),
                 gain: None,
             })
@@ -193,6 +196,7 @@ mod tests {
         Judged {
             passage: passage(""),
             answer: None,
+            affirmed: 0.5,
             belief,
             gain,
         }

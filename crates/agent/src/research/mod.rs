@@ -10,6 +10,7 @@
 //! a run that was killed goes on where it was. No text of a document ever becomes an instruction: it
 //! is shown to the model as a passage, and what comes back is constrained to a schema and checked.
 
+mod affirming;
 mod asking;
 mod belief;
 mod branch;

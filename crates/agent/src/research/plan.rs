@@ -79,7 +79,12 @@ pub(super) async fn plan(
     let planned: Planned =
         call::ask_json(run, "plan", &*tools.model, &request, "sub-questions").await?;
     let questions = distinct(planned.questions, settings.questions);
-    if questions.len() < 2 || !questions.iter().all(|question| stands_alone(question)) {
+    // One that is the whole question again leaves nothing to the others.
+    let is_whole = |question: &String| overlap(question, &input.question) >= 1.0;
+    if questions.len() < 2
+        || questions.iter().any(is_whole)
+        || !questions.iter().all(|question| stands_alone(question))
+    {
         Ok(short)
     } else {
         Ok(Plan { questions })
@@ -100,19 +105,15 @@ fn may_be_several(question: &str) -> bool {
         "than",
         "respectively",
     ];
-    const COMPARING: &[&str] = &[
-        "compar",
-        "differ",
-        "advantage",
-        "contrast",
-        "list",
-        "overview",
-    ];
+    const COMPARING: &[&str] = &["compar", "differ", "advantage", "contrast", "overview"];
     let lower = question.to_lowercase();
     let joins = lower
         .split(|c: char| !c.is_alphanumeric())
-        .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.contains(stem)));
-    joins || question.contains(['&', ';', '/']) || question.matches('?').count() > 1
+        .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.starts_with(stem)));
+    // "List all ..." does, an access-list and a listener do not.
+    let lists =
+        lower.starts_with("list ") || lower.contains(" list all ") || lower.contains(" list of ");
+    joins || lists || question.contains(['&', ';', '/']) || question.matches('?').count() > 1
 }
 
 /// Whether an English question asks one thing of two names ("Postgres and SQLite"): that is several
@@ -207,6 +208,7 @@ mod tests {
             "How do nginx and Apache differ?",
             "Which is faster than DRD?",
             "Compare the backup tools.",
+            "List all backup tools.",
             "Which port does it use? Can it be changed?",
         ] {
             assert!(may_be_several(several), "{several}");
@@ -214,6 +216,8 @@ mod tests {
         for one in [
             "What happens to inserts while I build an index?",
             "How does a run survive a crash?",
+            "In which steps are the entries of an access-list numbered?",
+            "Which port does the listener take?",
         ] {
             assert!(!may_be_several(one), "{one}");
         }

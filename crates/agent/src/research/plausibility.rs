@@ -10,9 +10,12 @@ use knowledge::citation::number_word;
 
 use super::note::Note;
 
-/// What is left of the belief in an answer from a passage that does not mention a name of the question:
-/// it is about something else.
+/// What is left of the belief in an answer from a passage that does not mention a name of the question,
+/// where another document goes by that name or nothing that was found has it: it is about something else.
 const ABOUT_SOMETHING_ELSE: f32 = 0.15;
+/// What is left of it when others of what was found mention the name: a system or a tool that the question
+/// speaks of by the way.
+const BY_THE_WAY: f32 = 0.5;
 /// What is left of it when the name is in capitals throughout: such are often known by other words (NFS,
 /// network file system).
 const ABBREVIATED: f32 = 0.3;
@@ -23,15 +26,19 @@ const SAID_AGAIN: f32 = 0.2;
 /// Letters by which a name is recognised, so that `Postgres` is found in `PostgreSQL`.
 const LETTERS: usize = 5;
 
-/// How plausible the answer of `note` is, 0..1, given all passages that were `read` for the question.
-pub(super) fn plausibility(question: &str, note: &Note, read: &[Passage]) -> f32 {
+/// How plausible the answer of `note` is, 0..1, given all passages that were `found` for the question, the
+/// first `read` of which were read.
+pub(super) fn plausibility(question: &str, note: &Note, found: &[Passage], read: usize) -> f32 {
     let mut plausibility: f32 = 1.0;
+    let read = found.get(..read).unwrap_or(found);
     for name in names(question) {
         if names_another(&name, &note.passage, read) {
-            plausibility = plausibility.min(match name.abbreviated {
+            let left = match name.abbreviated {
+                _ if is_by_the_way(&name, &note.passage, found) => BY_THE_WAY,
                 true => ABBREVIATED,
                 false => ABOUT_SOMETHING_ELSE,
-            });
+            };
+            plausibility = plausibility.min(left);
         }
     }
     if wants_quantity(question) && !has_quantity(&note.answer) {
@@ -58,6 +65,14 @@ fn names_another(name: &Name, passage: &Passage, read: &[Passage]) -> bool {
     !mentions(passage, name) && mentioning * 2 < read.len()
 }
 
+/// Whether passages that were found mention `name`, but no document other than that of `passage` goes by it.
+fn is_by_the_way(name: &Name, passage: &Passage, found: &[Passage]) -> bool {
+    let goes_by_it = |other: &Passage| {
+        other.file != passage.file && (has(&other.title, name) || has(&other.file, name))
+    };
+    found.iter().any(|other| mentions(other, name)) && !found.iter().any(goes_by_it)
+}
+
 /// The names in a question: words with a capital that do not begin a sentence, or with a capital, digit
 /// or underscore inside.
 fn names(question: &str) -> Vec<Name> {
@@ -81,11 +96,13 @@ fn names(question: &str) -> Vec<Name> {
 }
 
 fn mentions(passage: &Passage, name: &Name) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(&name.beginning);
-    has(&passage.text)
-        || has(&passage.title)
-        || has(&passage.file)
-        || passage.headings.iter().any(|heading| has(heading))
+    let headings = passage.headings.iter();
+    let mut places = headings.chain([&passage.text, &passage.title, &passage.file]);
+    places.any(|text| has(text, name))
+}
+
+fn has(text: &str, name: &Name) -> bool {
+    text.to_lowercase().contains(&name.beginning)
 }
 
 /// Whether an English question can be answered with yes or no.
@@ -261,7 +278,7 @@ mod tests {
             judged: 0.0,
             confidence: 0.0,
         };
-        plausibility(question, &note, read)
+        plausibility(question, &note, read, read.len())
     }
 
     #[test]
@@ -300,6 +317,22 @@ mod tests {
         assert_eq!(of("When does a pool on NFS end?"), ABBREVIATED);
         assert_eq!(of("When does a Birch pool end?"), ABOUT_SOMETHING_ELSE);
         assert_eq!(of("When does a BirchFS pool end?"), ABOUT_SOMETHING_ELSE);
+    }
+
+    #[test]
+    fn a_name_that_others_mention_is_one_by_the_way() {
+        let mut read = vec![
+            passage("Pools", "The size of the pool is 8."),
+            passage("Doors", "On Linux a door stays open."),
+            passage("Sessions", "A session ends after an hour."),
+        ];
+        let question = "How large is the pool on Linux?";
+        assert_eq!(of(question, "It is 8.", &read), BY_THE_WAY);
+        let mut other = passage("Linux pools", "They are larger.");
+        other.file = "b.md".to_owned();
+        read.push(other);
+        read.push(passage("Rooms", "A room has a door."));
+        assert_eq!(of(question, "It is 8.", &read), ABOUT_SOMETHING_ELSE);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::judging::Judged;
+use super::affirming::affirm;
+use super::judging::{Judged, WORDS};
 use super::note::Note;
-use super::plausibility::wants_quantity;
+use super::plausibility::{can_be_affirmed, wants_quantity};
 use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
@@ -99,6 +100,10 @@ pub(super) async fn take_notes(
     question: &str,
     judged: &[Judged],
 ) -> Result<Vec<Note>> {
+    if can_be_affirmed(question) {
+        let note = affirm(run, tools, question, judged).await?;
+        return Ok(note.into_iter().collect());
+    }
     let definition = tools.agents.load("research/note")?;
     let best = judged.iter().take(SIDE_BY_SIDE).rev();
     let best: Vec<Passage> = best.map(|judged| judged.passage.clone()).collect();
@@ -113,15 +118,8 @@ pub(super) async fn take_notes(
         }
     }
     for alone in judged.iter().take(ALONE) {
-        if let (Some(answer), true) = (&alone.answer, alone.belief >= LIKELY) {
-            let answer = answer.trim_end_matches(['.', ',', ';', ':']);
-            let note = settle(question, answer, answer, &[Source::of(&alone.passage)]);
-            let new = note.filter(|note| said_by(&mut notes, note).is_none());
-            notes.extend(new.map(|note| Note {
-                readings: 0,
-                ..note
-            }));
-        }
+        let new = by_itself(question, alone).filter(|note| said_by(&mut notes, note).is_none());
+        notes.extend(new);
     }
     for note in &mut notes {
         let same = |judged: &&Judged| {
@@ -132,6 +130,24 @@ pub(super) async fn take_notes(
         note.judged = beliefs.fold(0.0, f32::max);
     }
     Ok(notes)
+}
+
+/// What a passage answers by itself, if that is likely. An answer that breaks off because it is too long is
+/// the sentence that it began.
+fn by_itself(question: &str, alone: &Judged) -> Option<Note> {
+    let answer = alone.answer.as_ref().filter(|_| alone.belief >= LIKELY)?;
+    let breaks_off = answer.split_whitespace().count() >= WORDS;
+    let answer = answer.trim_end_matches(['.', ',', ';', ':']);
+    let note = settle(question, answer, answer, &[Source::of(&alone.passage)])?;
+    let answer = match breaks_off && note.grounded {
+        true => note.quote.clone(),
+        false => note.answer,
+    };
+    Some(Note {
+        answer,
+        readings: 0,
+        ..note
+    })
 }
 
 /// The note that says what another says.

@@ -46,14 +46,14 @@ const VERIFY: &str = "research/verify";
 const ANSWERS: f32 = 0.22;
 
 /// Splits candidates into notes that answer the question, each with how sure that is, and the rest;
-/// `read` is what they were taken from.
+/// `found` is what the search brought, the first `read` of it what they were taken from.
 pub(super) async fn weigh(
     run: &Run,
     tools: &Tools,
     question: &str,
     asking: &Asking<'_>,
     candidates: Vec<Note>,
-    read: &[Passage],
+    (found, read): (&[Passage], usize),
 ) -> Result<(Vec<Note>, Vec<Note>)> {
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
@@ -62,7 +62,7 @@ pub(super) async fn weigh(
     let gains = asking.gains(run, "answer", &said).await?;
     for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
         let believed = believed(stated, note.readings, note.judged, gain);
-        note.confidence = believed * plausibility(question, note, read);
+        note.confidence = believed * plausibility(question, note, found, read);
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes

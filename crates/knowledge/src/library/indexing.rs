@@ -23,6 +23,10 @@ const BATCH_BYTES: usize = 8 << 20;
 /// ... or when the last one was written this long ago.
 const BATCH_TIME: Duration = Duration::from_secs(2);
 
+/// The version of the reader: raised when the same file would yield other text or other passages than before,
+/// so that libraries that older versions made are brought up to date.
+const READER: &str = "2";
+
 /// Tells how far indexing has come.
 type Progress<'a> = &'a (dyn Fn(IndexProgress) + Sync);
 
@@ -31,7 +35,7 @@ impl Library {
     /// gone from below `paths`, and leaves the rest of the library as it is.
     ///
     /// A file whose size and time are as before is not opened; one whose content turns out to be the same
-    /// is not read into passages again. What is read becomes searchable while the call still works. When
+    /// is not read into passages again, unless an older version of Plumb read it. What is read becomes searchable while the call still works. When
     /// it is cancelled it keeps what it did and returns normally.
     ///
     /// # Errors
@@ -48,6 +52,7 @@ impl Library {
         self.catch_up(&changing)?;
         let paths: Vec<PathBuf> = paths.iter().map(|path| sources::absolute(path)).collect();
         let (found, in_the_way) = sources::walk(&self.0.root, &paths);
+        self.0.store.use_reader(READER)?;
         let known = self.0.store.known_files()?;
         let (to_read, same): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|file| {
             known

@@ -430,6 +430,23 @@ fn search_by_vectors_alone_needs_a_model() {
 }
 
 #[test]
+fn what_an_older_version_read_is_read_again_and_found_until_then() {
+    let folder = database();
+    index(&folder.library(), &folder.path("docs"));
+    let connection = rusqlite::Connection::open(folder.path(".plumb/library.db")).unwrap();
+    let older = "UPDATE meta SET value = '1' WHERE name = 'reader'";
+    assert_eq!(connection.execute(older, []).unwrap(), 1);
+    drop(connection);
+    let library = folder.library();
+    assert_eq!(files(&library, "vacuum"), set(&["docs/vacuum.txt"]));
+    let report = index(&library, &folder.path("docs"));
+    assert_eq!((report.read, report.unchanged), (2, 0));
+    let report = index(&library, &folder.path("docs"));
+    assert_eq!((report.read, report.unchanged), (0, 2));
+    assert_eq!(files(&library, "vacuum"), set(&["docs/vacuum.txt"]));
+}
+
+#[test]
 fn a_library_of_a_newer_version_is_refused() {
     let folder = Folder::new(&[]);
     drop(folder.library());

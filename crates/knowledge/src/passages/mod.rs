@@ -172,6 +172,13 @@ fn heading_text(document: &Document, range: &Range<usize>) -> String {
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| line.chars().any(char::is_alphanumeric));
     let text = lines.collect::<Vec<_>>().join(" ");
+    if let Some(cells) = text
+        .strip_prefix('|')
+        .and_then(|text| text.strip_suffix('|'))
+    {
+        let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
+        return shortened(&cells.join(", "));
+    }
     let marked = text.trim_start_matches('#');
     let text = if text.len() != marked.len() && marked.starts_with(' ') {
         marked.trim_end_matches('#').trim()

@@ -50,6 +50,43 @@ fn small_sections_are_put_together_under_what_they_share() {
 }
 
 #[test]
+fn the_name_of_an_option_stays_with_its_description() {
+    // Of the size at which a passage would end with the name, were it a paragraph like any other.
+    let text = format!(
+        "# Options\n\n{}\n\nslow_log\n\n{}\n",
+        prose(150),
+        prose(100)
+    );
+    let (document, drafts) = split_text("x.md", &text);
+    let texts = texts(&document, &drafts);
+    assert!(texts[1].starts_with("slow_log\n\nThe quick"), "{texts:?}");
+}
+
+#[test]
+fn a_name_in_a_box_is_a_heading() {
+    let option = |name: &str| {
+        format!(
+            "+----------+\n|{name}|Use: all|\n+----------+\n\n{}\n\n",
+            prose(130)
+        )
+    };
+    let text = format!(
+        "2.1 Options\n-----------\n\n{}{}",
+        option("slow"),
+        option("fast")
+    );
+    let (_, drafts) = split_text("x.txt", &text);
+    let headings: Vec<&[String]> = drafts.iter().map(|draft| &*draft.headings).collect();
+    assert_eq!(
+        headings,
+        [
+            ["2.1 Options", "slow, Use: all"],
+            ["2.1 Options", "fast, Use: all"]
+        ]
+    );
+}
+
+#[test]
 fn a_list_stays_with_what_announces_it() {
     let items = (0..12)
         .map(|n| format!("- item {n} is there for all to see it\n"))

@@ -6,6 +6,9 @@ use super::{SplitOptions, heading_level};
 use crate::document::{Block, BlockKind, Document};
 use crate::sentences::sentences;
 
+/// A line of at most so many words that ends no sentence names what follows: an option, a term.
+const LABEL_WORDS: usize = 12;
+
 /// Characters per word where words are longer than words are: paths, hashes, base64.
 const LONG_WORD: usize = 16;
 
@@ -91,11 +94,21 @@ fn between(document: &Document, before: &Block, block: &Block, heading: Option<u
         (_, BlockKind::ListItem | BlockKind::Code | BlockKind::Table) if is_announced => 40.0,
         _ if is_announced => 25.0,
         (BlockKind::ListItem, BlockKind::ListItem) => 8.0,
+        (BlockKind::Paragraph | BlockKind::Code, _) if is_label(text) => 30.0,
         (BlockKind::ListItem, _) => 10.0,
         (_, BlockKind::Code | BlockKind::Table) => 12.0,
         _ => 4.0,
     };
     (cut, 0.0)
+}
+
+/// Whether a text names what follows it: a short line that is no sentence, as manuals set the name of an
+/// option above its description.
+fn is_label(text: &str) -> bool {
+    let text = text.trim();
+    !text.contains('\n')
+        && words(text) <= LABEL_WORDS
+        && !text.ends_with(['.', '!', '?', ';', ',', '…'])
 }
 
 /// What a cut inside a block costs, before the part that begins at `at`.

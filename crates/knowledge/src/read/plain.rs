@@ -11,6 +11,9 @@ use crate::document::{Block, BlockKind, Document};
 /// A heading has at most so many words.
 const HEADING_WORDS: usize = 12;
 
+/// The level of headings in a box: manuals set the names of options so, below all their sections.
+const BOXED: u8 = 6;
+
 /// Reads plain text.
 pub(super) fn read(text: &str) -> Document {
     let all = lines::lines(text);
@@ -140,7 +143,10 @@ impl Reader {
         if is_contents(run) {
             return;
         }
-        let (used, level) = self.heading(run, next);
+        let (used, level) = match is_boxed(run) {
+            true => (3, BOXED),
+            false => self.heading(run, next),
+        };
         if used > 0 {
             let (heading, rest) = run.split_at(used);
             self.push(BlockKind::Heading(level), lines::range(heading));
@@ -256,6 +262,22 @@ impl Reader {
             && (wide * 2 <= run.len() || run.iter().any(|line| is_code_like(line.bare())));
         is_code || (run.len() > 1 && aligned * 3 >= run.len() * 2) || drawn * 2 > run.len()
     }
+}
+
+/// Whether lines begin with a box that has one line in it.
+fn is_boxed(run: &[Line<'_>]) -> bool {
+    let [above, text, below, ..] = run else {
+        return false;
+    };
+    let (edge, text) = (above.bare(), text.bare());
+    edge == below.bare()
+        && edge.len() > 4
+        && edge.starts_with('+')
+        && edge.ends_with('+')
+        && edge.chars().all(|c| ['+', '-', '='].contains(&c))
+        && text.starts_with('|')
+        && text.ends_with('|')
+        && text.chars().any(char::is_alphanumeric)
 }
 
 /// Whether a line has columns: three spaces or a tab between words.

@@ -129,6 +129,22 @@ impl Store {
         })
     }
 
+    /// Has every file read again that was read by another version of the reader. What it yielded stays until
+    /// then.
+    pub(crate) fn use_reader(&self, version: &str) -> Result<()> {
+        let kept = self.read(|connection| super::meta(connection, "reader"))?;
+        if kept.as_deref() == Some(version) {
+            return Ok(());
+        }
+        self.write(|connection| {
+            connection.execute("UPDATE documents SET modified_ns = -1, hash = x''", [])?;
+            connection.execute("DELETE FROM skipped", [])?;
+            let sql = "INSERT OR REPLACE INTO meta VALUES ('reader', ?1)";
+            connection.execute(sql, [version])?;
+            Ok(())
+        })
+    }
+
     /// Makes the vectors those of the model with this hash: vectors of another model are deleted.
     pub(crate) fn use_model(&self, hash: &str) -> Result<()> {
         let kept = self.read(|connection| super::meta(connection, "embedding_model"))?;

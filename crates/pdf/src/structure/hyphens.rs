@@ -17,10 +17,10 @@ pub(crate) fn mark(pages: &mut [Page]) {
         wanted.insert(hash(&joined(first, second, "")));
         wanted.insert(hash(&joined(first, second, "-")));
     }
-    if wanted.is_empty() {
-        return;
-    }
-    let known = known_words(pages, &wanted);
+    let known = match wanted.is_empty() {
+        true => wanted,
+        false => known_words(pages, &wanted),
+    };
     for block in pages.iter_mut().flat_map(|page| &mut page.blocks) {
         mark_block(block, &known);
     }
@@ -47,6 +47,9 @@ fn mark_block(block: &mut Block, known: &FxHashSet<u64>) {
 
 /// What the hyphen between two halves of a word means.
 fn end(first: &str, second: &str, known: &FxHashSet<u64>) -> LineEnd {
+    if is_cut_name(first, second) {
+        return LineEnd::Joined;
+    }
     if !is_break(first, second) {
         return LineEnd::Space;
     }
@@ -65,6 +68,12 @@ fn end(first: &str, second: &str, known: &FxHashSet<u64>) -> LineEnd {
         return LineEnd::Space;
     }
     LineEnd::Hyphenated
+}
+
+/// The first part of a name like `PKG_CPPFLAGS`, and its second: nothing else ends with an underscore.
+fn is_cut_name(first: &str, second: &str) -> bool {
+    let stem = first.strip_suffix('_').unwrap_or_default();
+    stem.ends_with(char::is_alphanumeric) && second.starts_with(char::is_alphanumeric)
 }
 
 /// A word with a hyphen at its end that can go on with `second`.
