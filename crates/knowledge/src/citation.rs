@@ -131,7 +131,8 @@ fn tokens(text: &str) -> Vec<Token> {
         .map(|(at, c)| match c {
             ',' if is_thousands(text, at) => c,
             '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '"' | '`' | '“' | '”' | ',' | ';'
-            | '|' => ' ',
+            | '|' | '…' => ' ',
+            '.' if is_dotted(text, at) => ' ',
             _ => c,
         })
         .collect();
@@ -147,6 +148,12 @@ fn tokens(text: &str) -> Vec<Token> {
         first = word.ends_with(['.', '!', '?', ':']);
     }
     out
+}
+
+/// Whether the dot at this byte has another beside it, as between the ends of a range.
+fn is_dotted(text: &str, dot: usize) -> bool {
+    let (before, after) = text.as_bytes().split_at(dot);
+    before.last() == Some(&b'.') || after.get(1) == Some(&b'.')
 }
 
 /// Whether the comma at this byte belongs to a number like 1,600.
@@ -258,6 +265,7 @@ mod tests {
         );
         assert_eq!(check("There are five."), ["five"]);
         assert!(check_answer("At A,0.", "1,600 at A,0.", "", "").is_empty());
+        assert!(check_answer("4294", "An integer in the range 0...4294.", "", "").is_empty());
         assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
         assert!(check_answer("88 bytes", "Run dd bs=1 skip=88", "", "").is_empty());
         assert_eq!(

@@ -23,10 +23,14 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     units
 }
 
+/// A line that is set off goes on in the next one if it has at least so many characters and both are set off
+/// alike: wrapped text, as in manual pages, has long lines, and code seldom.
+const WRAPPED: usize = 60;
+
 /// Runs of lines that are wrapped text, and single lines that stand for themselves.
 fn paragraphs(text: &str) -> Vec<Range<usize>> {
     let mut parts: Vec<Range<usize>> = Vec::new();
-    let mut open = false;
+    let mut before: Option<&str> = None;
     let mut offset = 0;
     let mut fenced = false;
     for line in text.split_inclusive('\n') {
@@ -35,27 +39,42 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
         let bare = line.trim();
         let fence = bare.starts_with("```") || bare.starts_with("~~~");
         if bare.is_empty() {
-            open = false;
+            before = None;
             continue;
         }
-        let alone = fence || fenced || is_row(line);
+        let alone = fence || fenced || is_row(bare);
+        let wrapped = |before| is_wrapped(before, line, parts.len() == 1);
+        let goes_on = !alone && !starts_item(bare) && before.is_some_and(wrapped);
         match parts.last_mut() {
-            Some(last) if open && !alone && !starts_item(bare) => last.end = range.end,
+            Some(last) if goes_on => last.end = range.end,
             _ => parts.push(range),
         }
-        open = !alone;
+        before = (!alone).then_some(line);
         fenced ^= fence;
     }
     parts
 }
 
-/// A table row, or a line that is set off like code.
-fn is_row(line: &str) -> bool {
-    let bare = line.trim();
-    bare.contains(" | ")
-        || bare.starts_with('|')
-        || line.starts_with("    ")
-        || line.starts_with('\t')
+/// Whether the second of two lines goes on with the first, which may be the `start` of the text: there the
+/// white space before it is missing.
+fn is_wrapped(line: &str, next: &str, start: bool) -> bool {
+    let length = line.trim_end().chars().count();
+    match (set_off(line), set_off(next)) {
+        (None, None) => true,
+        (None, Some(space)) => start && space.len() + length >= WRAPPED,
+        (one, other) => one == other && length >= WRAPPED,
+    }
+}
+
+/// The white space before a line that is set off like code.
+fn set_off(line: &str) -> Option<&str> {
+    let (space, _) = line.split_at(line.len() - line.trim_start().len());
+    (space.len() >= 4 || space.contains('\t')).then_some(space)
+}
+
+/// Whether a line is the row of a table.
+fn is_row(bare: &str) -> bool {
+    bare.contains(" | ") || bare.starts_with('|')
 }
 
 fn starts_item(line: &str) -> bool {
@@ -178,6 +197,21 @@ mod tests {
             (
                 "    let x = 1;\n    let y = 2;",
                 vec!["let x = 1;", "let y = 2;"],
+            ),
+            (
+                "Label=\n           The label for the prefix, an unsigned integer in the range\n           0...4294. It is so.\n",
+                vec![
+                    "Label=",
+                    "The label for the prefix, an unsigned integer in the range\n           0...4294.",
+                    "It is so.",
+                ],
+            ),
+            (
+                "The label for the prefix, an unsigned integer in the range\n           0...4294. It is so.\n",
+                vec![
+                    "The label for the prefix, an unsigned integer in the range\n           0...4294.",
+                    "It is so.",
+                ],
             ),
             (
                 "1. First step.\n2. Second step.",

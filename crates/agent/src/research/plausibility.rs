@@ -123,7 +123,11 @@ fn adds_nothing(question: &str, answer: &str) -> bool {
         "does", "has", "have", "can", "will", "to", "of", "in", "on", "at", "as", "by", "for",
         "from", "with", "and", "or", "so", "if", "when", "which", "what", "who", "how",
     ];
-    let stem = |word: String| word.chars().take(LETTERS).collect::<String>();
+    // Of names like `OCTAVE_PATH` many begin alike: each adds something, unless it was asked with.
+    let stem = |word: String| match word.chars().all(char::is_alphabetic) {
+        true => word.chars().take(LETTERS).collect::<String>(),
+        false => word,
+    };
     let asked: BTreeSet<String> = tokens(question).map(stem).collect();
     tokens(answer)
         .filter(|word| !EMPTY.contains(&word.as_str()))
@@ -349,6 +353,10 @@ mod tests {
         ] {
             assert_eq!(of(question, answer), 1.0, "{answer}");
         }
+        let question = "Which variable holds the path of pool_keep in POOL (pool-ups)?";
+        assert_eq!(of(question, "POOL_PATH"), 1.0);
+        assert_eq!(of(question, "pool-path."), 1.0);
+        assert_eq!(of(question, "pool-ups"), SAID_AGAIN);
         let question = "Can the pool show grey suggestions?";
         assert_eq!(of(question, "The pool can show grey suggestions."), 1.0);
     }

@@ -137,7 +137,7 @@ pub(super) async fn take_notes(
 fn by_itself(question: &str, alone: &Judged) -> Option<Note> {
     let answer = alone.answer.as_ref().filter(|_| alone.belief >= LIKELY)?;
     let breaks_off = answer.split_whitespace().count() >= WORDS;
-    let answer = answer.trim_end_matches(['.', ',', ';', ':']);
+    let answer = without_ends(answer);
     let note = settle(question, answer, answer, &[Source::of(&alone.passage)])?;
     let answer = match breaks_off && note.grounded {
         true => note.quote.clone(),
@@ -148,6 +148,18 @@ fn by_itself(question: &str, alone: &Judged) -> Option<Note> {
         readings: 0,
         ..note
     })
+}
+
+/// Words that were cut out of a text without the punctuation that goes on around them: `15)`, `“none”,`.
+fn without_ends(words: &str) -> &str {
+    let quotes = ['"', '\'', '“', '”', '‘', '’', '«', '»'];
+    let words = words.trim_end_matches(['.', ',', ';', ':']);
+    let words = match (words.contains('('), words.contains(')')) {
+        (false, true) => words.trim_end_matches([')', '.', ',']),
+        (true, false) => words.trim_start_matches('('),
+        _ => words,
+    };
+    words.trim_matches(quotes)
 }
 
 /// The note that says what another says.
@@ -293,6 +305,20 @@ mod tests {
             readings: 1,
             judged: 0.0,
             confidence: 0.0,
+        }
+    }
+
+    #[test]
+    fn words_lose_the_punctuation_of_the_text_around_them() {
+        for (words, bare) in [
+            ("15)", "15"),
+            ("-K‘", "-K"),
+            ("“none”,", "none"),
+            ("(512 MB", "512 MB"),
+            ("600s (seconds)", "600s (seconds)"),
+            ("read().", "read()"),
+        ] {
+            assert_eq!(without_ends(words), bare);
         }
     }
 
