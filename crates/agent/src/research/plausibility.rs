@@ -353,7 +353,7 @@ mod tests {
         ] {
             assert_eq!(of(question, answer), 1.0, "{answer}");
         }
-        let question = "Which variable holds the path of pool_keep in POOL (pool-ups)?";
+        let question = "Which variable holds the path of the pool (pool-ups)?";
         assert_eq!(of(question, "POOL_PATH"), 1.0);
         assert_eq!(of(question, "pool-path."), 1.0);
         assert_eq!(of(question, "pool-ups"), SAID_AGAIN);
