@@ -105,14 +105,16 @@ fn has(text: &str, name: &Name) -> bool {
     text.to_lowercase().contains(&name.beginning)
 }
 
-/// Whether an English question can be answered with yes or no.
+/// Whether an English question can be answered with yes or no. One that offers a choice ("Is it kept or
+/// dropped?") wants one of the things that it names.
 pub(super) fn can_be_affirmed(question: &str) -> bool {
     const FIRST: &[&str] = &[
         "is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "may",
         "might", "must", "will", "would", "shall", "should",
     ];
-    let first = tokens(question).next();
-    first.is_some_and(|first| FIRST.contains(&first.as_str()))
+    let mut words = tokens(question);
+    let first = words.next();
+    first.is_some_and(|first| FIRST.contains(&first.as_str())) && words.all(|word| word != "or")
 }
 
 /// Whether an English answer has no word of meaning that its question does not have.
@@ -359,6 +361,13 @@ mod tests {
         assert_eq!(of(question, "pool-ups"), SAID_AGAIN);
         let question = "Can the pool show grey suggestions?";
         assert_eq!(of(question, "The pool can show grey suggestions."), 1.0);
+    }
+
+    #[test]
+    fn a_question_that_offers_a_choice_is_not_for_yes_or_no() {
+        assert!(can_be_affirmed("Does it keep the files?"));
+        assert!(!can_be_affirmed("Does it keep or drop the files?"));
+        assert!(!can_be_affirmed("Which files does it keep?"));
     }
 
     #[test]
