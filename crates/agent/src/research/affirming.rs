@@ -26,7 +26,7 @@ const STANDING_OUT: f32 = 1.5;
 const SENTENCES: usize = 8;
 
 /// What the best of `judged`, which come first, answer to a question for yes or no; `None` where none of
-/// them is likely to.
+/// them can be asked or quoted.
 pub(super) async fn affirm(
     run: &Run,
     tools: &Tools,

@@ -7,7 +7,7 @@ use knowledge::Passage;
 
 use super::Tools;
 use super::asking::{Asking, Said};
-use super::belief::stated;
+use super::belief::{log_odds, stated};
 use super::note::Note;
 use super::plausibility::plausibility;
 use super::quoting::Source;
@@ -84,7 +84,6 @@ fn believed(stated: f32, readings: u32, judged: f32, gain: Option<f32>) -> f32 {
         _ if stated < DENIED => 0.0,
         _ => AGREED,
     };
-    let log_odds = |probability: f32| (probability / (1.0 - probability)).ln();
     // Odds are kept finite; that no passage gave it by itself is little against an answer.
     let stated = STATED * log_odds(stated.clamp(0.01, 0.99));
     let judged = JUDGED * log_odds(judged.clamp(0.1, 0.95));
