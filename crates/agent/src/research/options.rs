@@ -61,8 +61,8 @@ impl Input {
         };
         match self.depth {
             Depth::Quick => limits(1, 5, 2, 0),
-            Depth::Normal => limits(4, 8, 2, 1),
-            Depth::Deep => limits(6, 12, 3, 2),
+            Depth::Normal => limits(4, 12, 2, 1),
+            Depth::Deep => limits(6, 16, 3, 2),
         }
     }
 }
