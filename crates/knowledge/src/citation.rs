@@ -6,10 +6,13 @@ use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::marks::is_mark;
+
 /// Where `quote` stands in `text`, in bytes.
 ///
 /// The words must be the same, in their case; white space, soft hyphens, hyphens at the end of a line,
-/// ligatures and typographic quotes and dashes are taken as equal. An empty quote stands nowhere.
+/// ligatures and typographic quotes and dashes are taken as equal, and the marks that readers add count for
+/// nothing. An empty quote stands nowhere.
 pub fn locate(quote: &str, text: &str) -> Option<Range<usize>> {
     let wanted: Vec<char> = normalised(quote)
         .into_iter()
@@ -31,7 +34,8 @@ fn normalised(text: &str) -> Vec<(char, Range<usize>)> {
 
     for (at, character) in text.char_indices() {
         let end = at + character.len_utf8();
-        if character.is_whitespace() || character == '\u{ad}' || character == '\u{200b}' {
+        let is_soft = matches!(character, '\u{ad}' | '\u{200b}');
+        if character.is_whitespace() || is_soft || is_mark(character) {
             continue;
         }
         let is_hyphen = matches!(character, '-' | '\u{2010}' | '\u{2011}');
@@ -132,6 +136,7 @@ fn tokens(text: &str) -> Vec<Token> {
             ',' if is_thousands(text, at) => c,
             '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '"' | '`' | '“' | '”' | ',' | ';'
             | '|' | '…' => ' ',
+            _ if is_mark(c) => ' ',
             '.' if is_dotted(text, at) => ' ',
             _ => c,
         })
@@ -240,6 +245,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(range, 0..text.len());
+        let marked = "‣ Size¶ │ 16 ― MB";
+        let marked = locate("Size 16 MB", marked).map(|range| &marked[range]);
+        assert_eq!(marked, Some("Size¶ │ 16 ― MB"));
         assert_eq!(locate("the server", text), None, "case counts");
         assert_eq!(locate("31 minutes", text), None);
         assert_eq!(locate(" ", text), None);

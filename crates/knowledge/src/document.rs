@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// `text` is the text that all ranges point into. For Markdown, plain text and reStructuredText it is
 /// the file's own text without what is no text (front matter, comments, heads and feet of pages); for
 /// HTML and PDF it is the text extracted from the file, its blocks on lines of their own. What is
-/// added there are only marks: the ` | ` between cells, the `- ` or `1. ` of list items, ` — ` between
-/// a term and its definition, `^` before a power.
+/// added there are only the marks of [`crate::marks`] between cells, before items and after terms, and `^`
+/// before a power.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     /// The title that the document gives itself, else its file name.
@@ -47,7 +47,7 @@ pub enum BlockKind {
     Paragraph,
     /// One item of a list with its first paragraph; what is nested in it follows in blocks of its own.
     ListItem,
-    /// A table, one row a line, cells separated by ` | `.
+    /// A table, one row a line, cells separated by [`crate::marks::CELL`] where the file has no sign of its own.
     Table,
     /// Preformatted text.
     Code,

@@ -17,6 +17,7 @@ mod embed;
 mod error;
 mod index;
 mod library;
+pub mod marks;
 pub mod memory;
 pub mod passages;
 pub mod read;

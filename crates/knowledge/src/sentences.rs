@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::marks;
+
 /// Words with a full stop that do not end a sentence.
 const ABBREVIATIONS: &[&str] = &[
     "e.g", "i.e", "etc", "cf", "vs", "resp", "approx", "dr", "mr", "mrs", "ms", "prof", "st", "no",
@@ -74,13 +76,13 @@ fn set_off(line: &str) -> Option<&str> {
 
 /// Whether a line is the row of a table.
 fn is_row(bare: &str) -> bool {
-    bare.contains(" | ") || bare.starts_with('|')
+    bare.contains(" | ") || bare.starts_with('|') || bare.contains(marks::CELL)
 }
 
 fn starts_item(line: &str) -> bool {
-    let bullet = ["- ", "* ", "+ ", "• ", "– "]
-        .iter()
-        .any(|bullet| line.starts_with(bullet));
+    let bullets = ["- ", "* ", "+ ", "• ", "– "];
+    let bullet =
+        line.starts_with(marks::ITEM) || bullets.iter().any(|bullet| line.starts_with(bullet));
     let digits = line.chars().take_while(char::is_ascii_digit).count();
     let numbered = (1..=3).contains(&digits)
         && line

@@ -118,7 +118,7 @@ impl Block {
 }
 
 impl Line {
-    /// The words joined by single spaces, cells by ` | `; rows of dots that only lead the eye are
+    /// The words joined by single spaces, cells by ` │ `; rows of dots that only lead the eye are
     /// shortened to one `...`.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -132,7 +132,7 @@ impl Line {
             }
             if index > 0 {
                 let starts_cell = self.cells.contains(&index);
-                text.push_str(if starts_cell { " | " } else { " " });
+                text.push_str(if starts_cell { " │ " } else { " " });
             }
             text.push_str(&word.text);
             if !is_leader(&word.text) {

@@ -190,7 +190,7 @@ fn shown(passage: Passage, with_ids: bool) -> Found {
         passage: with_ids.then_some(passage.id),
         file: name(Path::new(&passage.file)),
         title: passage.title,
-        text: passage.text,
+        text: knowledge::marks::plain(&passage.text),
     }
 }
 

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use knowledge::Passage;
 use knowledge::sentences::sentences;
+use knowledge::{Passage, marks};
 
 use super::note::{Note, unsupported_words};
 use super::untrusted::is_order;
@@ -14,6 +14,8 @@ use super::untrusted::is_order;
 const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
 const LABEL_WORDS: usize = 7;
+/// The most labels that stay with what follows; more are a list.
+const LABELS: usize = 2;
 
 /// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
 const AROUND_LEAST: usize = 90;
@@ -24,15 +26,30 @@ pub(super) struct Source<'a> {
     passage: &'a Passage,
     /// Sentences, items, rows and lines, each on one line.
     pub units: Vec<String>,
+    /// For each unit the number of units from it on that follow each other directly, itself among them.
+    runs: Vec<usize>,
 }
 
 impl Source<'_> {
     pub(super) fn of(passage: &Passage) -> Source<'_> {
-        let units = units(passage)
-            .iter()
-            .map(|unit| folded(passage, unit))
-            .collect();
-        Source { passage, units }
+        let ranges = units(passage);
+        let mut runs = Vec::with_capacity(ranges.len());
+        let mut next: Option<(&Range<usize>, usize)> = None;
+        for range in ranges.iter().rev() {
+            let run = match next {
+                Some((after, run)) if follows(passage, range, after) => run + 1,
+                _ => 1,
+            };
+            runs.push(run);
+            next = Some((range, run));
+        }
+        runs.reverse();
+        let units = ranges.iter().map(|unit| folded(passage, unit)).collect();
+        Source {
+            passage,
+            units,
+            runs,
+        }
     }
 
     /// What stands around `words`: the sentences that hold them, with the ones before where those are
@@ -59,9 +76,13 @@ impl Source<'_> {
         text.get(start..end).unwrap_or_default().to_owned()
     }
 
-    /// All that can be quoted: one to a few consecutive units.
+    /// All that can be quoted: one to a few units that follow each other.
     fn quotes(&self) -> impl Iterator<Item = String> {
-        (1..=QUOTE_UNITS).flat_map(|length| self.units.windows(length).map(|units| units.join(" ")))
+        (1..=QUOTE_UNITS).flat_map(|length| {
+            let windows = self.units.windows(length).zip(&self.runs);
+            let whole = windows.filter(move |(_, run)| **run >= length);
+            whole.map(|(units, _)| units.join(" "))
+        })
     }
 }
 
@@ -159,32 +180,78 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
             || passage.headings.iter().any(|heading| bare == heading)
     };
     let mut units: Vec<Range<usize>> = Vec::new();
-    let mut label: Option<usize> = None;
-    for range in sentences(&passage.text) {
+    // The labels that wait for what they label.
+    let mut labels: Vec<Range<usize>> = Vec::new();
+    let sentences = sentences(&passage.text).into_iter();
+    for (range, has_link) in sentences.flat_map(|range| unmarked(passage, range)) {
         let text = folded(passage, &range);
-        if is_heading(&text) || is_order(&text) {
+        let short = text.split(' ').count() <= LABEL_WORDS;
+        // The signature of a function is no heading: it says what the defaults are.
+        let is_title = has_link && short && !text.contains('=');
+        let is_heading = is_title || is_heading(&text);
+        let goes_on = labels
+            .last()
+            .is_some_and(|last| follows(passage, last, &range));
+        if is_heading || !goes_on {
+            units.extend(joined(&mut labels));
+        }
+        if is_heading || is_order(&text) {
             continue;
         }
-        let start = label.take().unwrap_or(range.start);
-        let short = text.split(' ').count() <= LABEL_WORDS;
-        if short && !text.ends_with(['.', '!', '?', ';']) && !text.contains(" | ") {
-            label = Some(start);
-        } else {
-            units.push(start..range.end);
+        let is_row = passage
+            .text
+            .get(range.clone())
+            .is_some_and(|text| text.contains(['|', marks::CELL]));
+        let is_label = short && !is_row && !text.ends_with(['.', '!', '?', ';']);
+        if is_label && labels.len() == LABELS {
+            units.extend(joined(&mut labels));
+        }
+        labels.push(range);
+        if !is_label {
+            units.extend(joined(&mut labels));
         }
     }
-    match (label, units.last_mut()) {
-        (Some(_), Some(last)) => last.end = passage.text.trim_end().len(),
-        (Some(start), None) => units.push(start..passage.text.trim_end().len()),
-        (None, _) => {}
+    match (joined(&mut labels), units.last_mut()) {
+        (Some(rest), Some(last)) if follows(passage, last, &rest) => last.end = rest.end,
+        (rest, _) => units.extend(rest),
     }
     units
 }
 
-/// A part of a passage on one line.
-fn folded(passage: &Passage, range: &Range<usize>) -> String {
+/// The parts of a sentence between the signs of links to headings and terms, each with whether such a sign
+/// follows: nothing is quoted over one, because files write various signs there.
+fn unmarked(passage: &Passage, range: Range<usize>) -> Vec<(Range<usize>, bool)> {
     let text = passage.text.get(range.clone()).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut start = range.start;
+    let mut parts = Vec::new();
+    for part in text.split(marks::PERMALINK) {
+        if !marks::without(part).is_empty() {
+            let end = start + part.len();
+            parts.push((start..end, end < range.end));
+        }
+        start += part.len() + marks::PERMALINK.len_utf8();
+    }
+    parts
+}
+
+/// One range over all of these, which are taken.
+fn joined(ranges: &mut Vec<Range<usize>>) -> Option<Range<usize>> {
+    let whole = ranges.first()?.start..ranges.last()?.end;
+    ranges.clear();
+    Some(whole)
+}
+
+/// Whether nothing but white space and the marks of layout stands between two parts of a passage.
+fn follows(passage: &Passage, before: &Range<usize>, after: &Range<usize>) -> bool {
+    let between = passage.text.get(before.end..after.start);
+    between.is_some_and(|between| {
+        marks::without(between).is_empty() && !between.contains(marks::PERMALINK)
+    })
+}
+
+/// A part of a passage on one line, as its file has it.
+fn folded(passage: &Passage, range: &Range<usize>) -> String {
+    marks::without(passage.text.get(range.clone()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -219,6 +286,53 @@ mod tests {
                 "max_connections (integer) Sets the most connections.",
                 "The default is 100.",
                 "It cannot be changed later."
+            ]
+        );
+    }
+
+    /// What can be quoted of a text.
+    fn quotable(text: &str) -> Vec<String> {
+        let passage = passage(text);
+        Source::of(&passage).quotes().collect()
+    }
+
+    #[test]
+    fn a_quote_has_no_mark_of_the_reader_and_goes_over_no_link_of_a_heading() {
+        let text = "Pools are kept.\n\nPool size¶\n\nmax_overflow¶ ― How many more │ 10.\n\n‣ It is checked.\n‣ It is not.";
+        assert_eq!(
+            quotable(text),
+            [
+                "Pools are kept.",
+                "How many more 10.",
+                "It is checked.",
+                "It is not.",
+                "How many more 10. It is checked.",
+                "It is checked. It is not.",
+                "How many more 10. It is checked. It is not.",
+            ]
+        );
+        let passage = passage(text);
+        let found = quotable(text);
+        let found = found
+            .iter()
+            .map(|quote| knowledge::citation::locate(quote, &passage.text));
+        assert!(found.into_iter().all(|range| range.is_some()));
+        let signature = "create_engine(url, pool_size=5)¶\n\nIt makes one.";
+        assert_eq!(
+            quotable(signature),
+            ["create_engine(url, pool_size=5)", "It makes one."]
+        );
+    }
+
+    #[test]
+    fn many_labels_are_a_list_and_no_label() {
+        let text = "Connect\n\nConnect string:\n\nmysql://host\n\nNote\n\nThe driver is new.\n\nOne\n\nTwo";
+        let passage = passage(text);
+        assert_eq!(
+            Source::of(&passage).units,
+            [
+                "Connect Connect string:",
+                "mysql://host Note The driver is new. One Two"
             ]
         );
     }

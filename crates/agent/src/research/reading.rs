@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use journal::Run;
-use knowledge::Passage;
+use knowledge::{Passage, marks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(super) fn place(passage: &Passage) -> String {
 
 /// A passage as the model sees it, below its title and headings.
 pub(super) fn shown(passage: &Passage) -> String {
-    under_headings(passage, &without_orders(passage))
+    under_headings(passage, &marks::plain(&without_orders(passage)))
 }
 
 /// Text of a passage below the passage's title and headings.

@@ -34,6 +34,7 @@ use crate::embed::{EmbeddingFiles, Embeddings};
 use crate::error::{Error, Result};
 use crate::index::keywords::Keywords;
 use crate::index::vectors::Vectors;
+use crate::marks;
 use crate::store::Store;
 
 /// How a library is opened.
@@ -212,7 +213,7 @@ pub(crate) fn embedded_text(title: &str, headings: &[String], text: &str) -> Str
         embedded.push_str(heading);
     }
     embedded.push('\n');
-    embedded.push_str(text);
+    embedded.push_str(&marks::plain(text));
     embedded
 }
 

@@ -9,6 +9,7 @@ use crate::document::Passage;
 use crate::embed::Embeddings;
 use crate::embed::quantised::product;
 use crate::error::Result;
+use crate::marks;
 use crate::sentences::sentences;
 
 /// The constant of the fusion: more even than within one search, because the rankings are many.
@@ -58,10 +59,7 @@ impl Library {
         let mut passages = self.passages_of(&fused(&lists), options.limit.saturating_mul(2))?;
         // The same words in two files (HTML and PDF of one manual) count once.
         let mut seen = HashSet::new();
-        passages.retain(|passage| {
-            let words: Vec<&str> = passage.text.split_whitespace().collect();
-            seen.insert(words.join(" "))
-        });
+        passages.retain(|passage| seen.insert(marks::without(&passage.text)));
         passages.truncate(options.limit);
         Ok(passages)
     }
@@ -115,7 +113,7 @@ fn pieces(passage: &Passage) -> Vec<String> {
     let mut piece = String::new();
     for range in sentences(&passage.text) {
         let text = passage.text.get(range).unwrap_or_default();
-        for word in text.split_whitespace() {
+        for word in marks::plain(text).split_whitespace() {
             piece.push(' ');
             piece.push_str(word);
         }

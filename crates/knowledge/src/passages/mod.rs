@@ -14,6 +14,7 @@ mod units;
 use std::ops::Range;
 
 use crate::document::{Block, BlockKind, Document, Place};
+use crate::marks;
 use units::{Unit, units};
 
 /// How large passages are.
@@ -189,7 +190,8 @@ fn heading_text(document: &Document, range: &Range<usize>) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    let text = text.trim();
+    let plain = marks::plain(text);
+    let text = plain.trim();
     match text.len() > LONGEST_HEADING {
         true => format!(
             "{}…",

@@ -312,7 +312,7 @@ impl From<knowledge::Passage> for Found {
             file: passage.file,
             title: passage.title,
             headings: passage.headings,
-            text: passage.text,
+            text: knowledge::marks::plain(&passage.text),
         }
     }
 }

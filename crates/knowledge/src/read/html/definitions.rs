@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::walk::{Links, Piece, Walked};
 use crate::document::BlockKind;
+use crate::marks;
 
 /// Definitions of more words than this on average are sections.
 const LONG: usize = 35;
@@ -52,7 +53,7 @@ fn join_synonyms(pieces: &mut [Piece], list: usize, range: &Range<usize>) {
             let (first, rest) = pieces.split_at_mut(at + 1);
             let Some(term) = first.last_mut() else { break };
             for other in rest.iter_mut().take(run - 1) {
-                term.text.push_str(" | ");
+                term.text.extend([' ', marks::CELL, ' ']);
                 term.text.push_str(&std::mem::take(&mut other.text));
                 add(&mut term.links, other.links);
                 other.term_of = None;
@@ -127,12 +128,11 @@ fn join_definitions(pieces: &mut [Piece], list: usize, range: &Range<usize>) {
             continue;
         }
         let text = std::mem::take(&mut definition.text);
-        term.text
-            .push_str(if term.text.ends_with([':', '.', '-', '—']) {
-                " "
-            } else {
-                " — "
-            });
+        let ended = term.text.ends_with([':', '.', '-', '—']);
+        term.text.push(' ');
+        if !ended {
+            term.text.extend([marks::PART, ' ']);
+        }
         term.text.push_str(&text);
         term.term_of = None;
         add(&mut term.links, definition.links);

@@ -17,6 +17,7 @@ use std::borrow::Cow;
 
 use super::builder::{Builder, Gap};
 use crate::document::{BlockKind, Document};
+use crate::marks;
 use surroundings::Strictness;
 use tree::Tree;
 use walk::Piece;
@@ -40,7 +41,9 @@ pub(super) fn read(html: &str) -> Option<Document> {
         .iter()
         .find(|piece| matches!(piece.kind, BlockKind::Heading(_)));
     let title = if title.is_empty() {
-        heading.map(|piece| piece.text.clone()).unwrap_or_default()
+        heading
+            .map(|piece| marks::without(&piece.text))
+            .unwrap_or_default()
     } else {
         title
     };

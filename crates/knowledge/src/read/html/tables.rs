@@ -2,6 +2,7 @@
 
 use super::tree::{Id, Tree};
 use super::walk::is_block;
+use crate::marks;
 
 /// Cells with more letters than this on average hold the text of a page, not data.
 const LARGE_CELL: u32 = 400;
@@ -40,7 +41,7 @@ pub(super) fn is_data(tree: &Tree, table: Id) -> bool {
     heads > 0 && all > 1 || cells > rows
 }
 
-/// The caption, and the rows as lines with cells separated by ` | `.
+/// The caption, and the rows as lines with cells separated by [`marks::CELL`].
 pub(super) fn rows(tree: &Tree, table: Id, skipped: &dyn Fn(Id) -> bool) -> (String, String) {
     let mut caption = String::new();
     let mut lines: Vec<String> = Vec::new();
@@ -54,7 +55,7 @@ pub(super) fn rows(tree: &Tree, table: Id, skipped: &dyn Fn(Id) -> bool) -> (Str
             _ => {}
         }
     }
-    lines.retain(|line| line.chars().any(|c| c != '|' && !c.is_whitespace()));
+    lines.retain(|line| line.chars().any(|c| c != marks::CELL && !c.is_whitespace()));
     (caption, lines.join("\n"))
 }
 
@@ -86,7 +87,7 @@ fn row(tree: &Tree, row: Id, skipped: &dyn Fn(Id) -> bool, spans: &mut Vec<usize
     while texts.last().is_some_and(String::is_empty) {
         texts.pop();
     }
-    texts.join(" | ")
+    texts.join(&format!(" {} ", marks::CELL))
 }
 
 /// Adds the cells that reach down into this row at the place where it is.
@@ -97,11 +98,11 @@ fn take_spanning(spans: &mut [usize], texts: &mut Vec<String>) {
     }
 }
 
-/// The text of a cell on one line; its paragraphs are set off by a dash where no mark ends them.
+/// The text of a cell on one line; its paragraphs are set off by [`marks::PART`] where no stop ends them.
 fn cell_text(tree: &Tree, cell: Id, skipped: &dyn Fn(Id) -> bool) -> String {
     let mut text = String::new();
     collect(tree, cell, skipped, &mut text);
-    text.trim_end_matches([' ', '—']).to_owned()
+    text.trim_end_matches([' ', '—', marks::PART]).to_owned()
 }
 
 fn collect(tree: &Tree, id: Id, skipped: &dyn Fn(Id) -> bool, text: &mut String) {
@@ -138,8 +139,12 @@ fn end_part(text: &mut String, line_only: bool) {
     if text.is_empty() {
         return;
     }
-    let ended = line_only || text.ends_with(['.', ',', ';', ':', '!', '?', '(', '|', '—']);
-    text.push_str(if ended { " " } else { " — " });
+    let ended =
+        line_only || text.ends_with(['.', ',', ';', ':', '!', '?', '(', '|', '—', marks::PART]);
+    text.push(' ');
+    if !ended {
+        text.extend([marks::PART, ' ']);
+    }
 }
 
 /// All text of an element on one line.

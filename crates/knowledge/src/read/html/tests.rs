@@ -39,9 +39,9 @@ a  b
     insta::assert_snapshot!(blocks(page), @"
     h2: 20.3. Connections
     p: The default is 5432, see there.
-    p: Note — Mind the port.
-    li: port (integer) — The TCP port.
-    li: -a | --all — All of it.
+    p: Note ― Mind the port.
+    li: port (integer) ― The TCP port.
+    li: -a │ --all ― All of it.
     code: a  b⏎  c
     p: After the list.
     ");
@@ -73,14 +73,14 @@ fn lists_and_tables_keep_their_shape() {
         <table summary=Note><tr><td rowspan=2><img alt=[Note] src=note.png></td><th>Note</th></tr><tr><td><p>Mind it.</p></td></tr></table>";
     insta::assert_snapshot!(blocks(page), @"
     p: Steps:
-    li: 3. one
-    li: - inner
-    li: 4. two
+    li: ‣ one
+    li: ‣ inner
+    li: ‣ two
     p: more
     p: Sizes
-    table: Name | Size⏎int | 4 bytes⏎ | 8 — or so — and more
+    table: Name │ Size⏎int │ 4 bytes⏎ │ 8 ― or so ― and more
     p: Only layout.
-    p: Note — Mind it.
+    p: Note ― Mind it.
     ");
 }
 
@@ -111,9 +111,9 @@ fn sites_lose_menus_headers_and_footers() {
     h1: Frobs
     p: A frob is a thing that frobs all day and night.
     p: See also:
-    li: - About
-    li: - News
-    li: - Shop
+    li: ‣ About
+    li: ‣ News
+    li: ‣ Shop
     ");
 }
 
@@ -122,8 +122,8 @@ fn a_page_of_links_keeps_them() {
     let page = "<h1>Manual</h1><div class=toc><ul><li><a href=1.html>Start</a></li><li><a href=2.html>Stop</a></li></ul></div>";
     insta::assert_snapshot!(blocks(page), @"
     h1: Manual
-    li: - Start
-    li: - Stop
+    li: ‣ Start
+    li: ‣ Stop
     ");
 }
 

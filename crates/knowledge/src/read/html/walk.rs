@@ -4,9 +4,13 @@ use super::surroundings::{Strictness, is_surrounding};
 use super::tables;
 use super::tree::{Id, Tree};
 use crate::document::BlockKind;
+use crate::marks;
 
 /// Headings longer than this, in bytes, are text that is set like a heading.
 const LONGEST_HEADING: usize = 300;
+
+/// What links from a place to itself look like.
+const PERMALINKS: &[&str] = &["¶", "#", "§", "\u{f0c1}", "🔗"];
 
 /// Cells of layout with at most so many letters hold a number or a name.
 const SMALL_CELL: u32 = 10;
@@ -75,7 +79,7 @@ pub(super) fn walk(tree: &Tree, strictness: Strictness) -> Walked {
         walked: Walked::default(),
         line: Line::default(),
         item: None,
-        lists: Vec::new(),
+        lists: 0,
         open: Vec::new(),
     };
     walker.children(top);
@@ -92,8 +96,8 @@ struct Walker<'a> {
     line: Line,
     /// What has begun and has no text yet: an item with its mark, a note with its name.
     item: Option<(BlockKind, String)>,
-    /// The lists around, each with the number of its next item; `None` where items have none.
-    lists: Vec<Option<u32>>,
+    /// How many lists are around.
+    lists: usize,
     /// The lists of definitions around.
     open: Vec<usize>,
 }
@@ -167,11 +171,11 @@ impl Walker<'_> {
         };
         let folded = self.line.text.replace('\n', " ");
         self.line.text = folded
-            .trim_end_matches(['¶', '#', '§', '\u{f0c1}', ' '])
+            .trim_end_matches(['#', '§', '\u{f0c1}', ' '])
             .to_owned();
         if self.is_in_note(id) {
             let line = std::mem::take(&mut self.line);
-            let mark = format!("{} — ", line.text.trim());
+            let mark = format!("{} {} ", line.text.trim(), marks::PART);
             self.item = Some((BlockKind::Paragraph, mark));
             return;
         }
@@ -273,12 +277,11 @@ impl Walker<'_> {
             return self.flush(BlockKind::Paragraph);
         }
         if !text.is_empty() {
-            let dash = if text.ends_with(|c: char| c.is_alphanumeric()) {
-                " —"
-            } else {
-                ""
-            };
-            self.item = Some((BlockKind::Paragraph, format!("{text}{dash} ")));
+            let mut begun = format!("{text} ");
+            if text.ends_with(|c: char| c.is_alphanumeric()) {
+                begun.extend([marks::PART, ' ']);
+            }
+            self.item = Some((BlockKind::Paragraph, begun));
         }
     }
 
@@ -313,29 +316,17 @@ impl Walker<'_> {
 
     fn list(&mut self, id: Id) {
         self.flush(BlockKind::Paragraph);
-        let start = self
-            .tree
-            .attribute(id, "start")
-            .and_then(|start| start.parse().ok())
-            .unwrap_or(1);
-        self.lists
-            .push((self.tree.name(id) == "ol").then_some(start));
+        self.lists += 1;
         self.children(id);
         self.flush(BlockKind::Paragraph);
-        self.lists.pop();
+        self.lists -= 1;
     }
 
     fn list_item(&mut self, id: Id) {
         self.flush(BlockKind::Paragraph);
-        let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(6));
-        let mark = match self.lists.last_mut() {
-            Some(Some(number)) => {
-                *number += 1;
-                format!("{}. ", *number - 1)
-            }
-            _ => "- ".to_owned(),
-        };
-        self.item = Some((BlockKind::ListItem, indent + &mark));
+        let indent = "  ".repeat(self.lists.saturating_sub(1).min(6));
+        let mark = format!("{indent}{} ", marks::ITEM);
+        self.item = Some((BlockKind::ListItem, mark));
         self.children(id);
         self.flush(BlockKind::Paragraph);
         self.item = None;
@@ -360,6 +351,9 @@ impl Walker<'_> {
         let is_mark = self.tree.measure(id).letters <= 2
             && !self.tree.raw_text(id).chars().any(char::is_alphanumeric);
         if is_mark {
+            if PERMALINKS.contains(&self.tree.raw_text(id).trim()) {
+                self.line.text.push(marks::PERMALINK);
+            }
             return;
         }
         self.line.links.count += 1;
@@ -401,7 +395,7 @@ impl Walker<'_> {
         let line = std::mem::take(&mut self.line);
         let text = line.text.trim();
         self.line.in_link = line.in_link;
-        if text.is_empty() {
+        if marks::without(text).is_empty() {
             return;
         }
         let (kind, text) = match (kind, self.item.take()) {
