@@ -14,6 +14,8 @@ const NOTHING: &str = "Passage (Documentation):";
 
 /// What a passage says that may answer.
 pub(super) struct Said<'a> {
+    /// Which one of those that are asked about under one name.
+    pub index: usize,
     /// The passage.
     pub passage: &'a Passage,
     /// A few sentences of it.
@@ -64,8 +66,8 @@ impl Asking<'_> {
         let Some(nothing) = self.nothing else {
             return Ok(vec![None; said.len()]);
         };
-        let calls = said.iter().enumerate().map(|(index, said)| {
-            let run = run.scope(name, index);
+        let calls = said.iter().map(|said| {
+            let run = run.scope(name, said.index);
             let shown = format!("Passage {}", under_headings(said.passage, &said.text));
             async move {
                 let likelihood = self.likelihood(&run, shown, &place(said.passage)).await?;

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::asking::Asking;
-use super::judging::judge;
+use super::judging::{Judged, judge};
 use super::note::Note;
 use super::options::Settings;
+use super::plausibility::can_be_affirmed;
 use super::reading::{place, take_notes};
 use super::weighing::weigh;
 use super::{Input, Progress, Tools, library};
@@ -60,18 +61,12 @@ pub(super) async fn research(
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|passage| !read.contains(&passage.id));
-        let found_beside = fresh.split_off(settings.passages.min(fresh.len()));
-        read.extend(fresh.iter().map(|passage| passage.id.clone()));
-        let places = fresh.iter().map(place).collect();
-        (tools.progress)(Progress::Reading {
-            branch: index,
-            places,
-        });
-        let judged = judge(&run, tools, question, &asking, fresh).await?;
+        let (judged, unread) = searching.read(&run, &asking, settings, fresh).await?;
+        read.extend(judged.iter().map(|judged| judged.passage.id.clone()));
         let candidates = take_notes(&run, tools, question, &judged).await?;
         let mut fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
         let count = fresh.len();
-        fresh.extend(found_beside);
+        fresh.extend(unread);
         let shown = (fresh.as_slice(), count);
         let (notes, rest) = weigh(&run, tools, question, &asking, candidates, shown).await?;
         fresh.truncate(count);
@@ -127,6 +122,41 @@ impl Searching<'_> {
         }
         let (tools, input) = (self.tools, self.input);
         library::search(run, tools, input, self.question, queries, &around).await
+    }
+
+    /// Judges passages a few at a time, those found first before the others, until one surely answers.
+    /// Returns what was judged, the most promising first, and what was not.
+    async fn read(
+        &self,
+        run: &Run,
+        asking: &Asking<'_>,
+        settings: &Settings,
+        found: Vec<Passage>,
+    ) -> Result<(Vec<Judged>, Vec<Passage>)> {
+        // Where yes and no are weighed, all have a vote.
+        let at_once = match can_be_affirmed(self.question) {
+            true => settings.passages,
+            false => settings.at_once,
+        };
+        let mut judged: Vec<Judged> = Vec::new();
+        let mut unread = found;
+        while judged.len() < settings.passages && !unread.is_empty() {
+            let count = at_once.min(settings.passages - judged.len());
+            let rest = unread.split_off(count.min(unread.len()));
+            (self.tools.progress)(Progress::Reading {
+                branch: self.index,
+                places: unread.iter().map(place).collect(),
+            });
+            let before = judged.len();
+            judged.extend(judge(run, self.tools, self.question, asking, unread, before).await?);
+            unread = rest;
+            if judged.iter().any(Judged::is_sure) {
+                break;
+            }
+        }
+        // Of equals the one that was found first stays first.
+        judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
+        Ok((judged, unread))
     }
 }
 

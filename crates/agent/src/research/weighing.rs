@@ -58,7 +58,7 @@ pub(super) async fn weigh(
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
     let beliefs = verify(run, tools, question, &notes).await?;
-    let said: Vec<Said<'_>> = notes.iter().map(around).collect();
+    let said: Vec<Said<'_>> = notes.iter().enumerate().map(around).collect();
     let gains = asking.gains(run, "answer", &said).await?;
     for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
         let believed = believed(stated, note.readings, note.judged, gain);
@@ -92,8 +92,9 @@ fn believed(stated: f32, readings: u32, judged: f32, gain: Option<f32>) -> f32 {
 }
 
 /// The words around the quote of a note.
-fn around(note: &Note) -> Said<'_> {
+fn around((index, note): (usize, &Note)) -> Said<'_> {
     Said {
+        index,
         passage: &note.passage,
         text: Source::of(&note.passage).around(&note.quote),
     }
