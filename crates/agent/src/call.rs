@@ -24,6 +24,7 @@ pub fn request(definition: &Definition, conversation: &[String], schema: Value) 
         messages.push(message(Role::User, &example.user));
         messages.push(message(Role::Assistant, &example.assistant));
     }
+    let stable = messages.len();
     for (index, content) in conversation.iter().enumerate() {
         let role = if index % 2 == 0 {
             Role::User
@@ -37,6 +38,7 @@ pub fn request(definition: &Definition, conversation: &[String], schema: Value) 
         output: Output::Json(schema),
         max_tokens: definition.max_tokens,
         temperature: definition.temperature,
+        stable,
         ..Request::default()
     }
 }

@@ -50,6 +50,10 @@ pub struct Request {
     /// How hard to think, where the model can be told; a wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
+    /// How many messages at the beginning (instructions, examples) are the same in many calls and hold nothing
+    /// of the user's: the local engine keeps what it computed of them on disk. No part of what is asked.
+    #[serde(skip)]
+    pub stable: usize,
 }
 
 /// How hard a model is to think before it answers.
@@ -105,6 +109,7 @@ impl Default for Request {
             top_p: None,
             stop: Vec::new(),
             effort: None,
+            stable: 0,
         }
     }
 }

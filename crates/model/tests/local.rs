@@ -126,6 +126,62 @@ async fn a_given_answer_is_weighed_and_none_is_written() {
 }
 
 #[tokio::test]
+async fn what_an_agent_begins_with_is_computed_by_the_first_process_alone() {
+    let entry = catalogue::find("smollm2-135m").unwrap();
+    if model().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::copy(entry.path().unwrap(), &path).unwrap();
+    let options = Options {
+        threads: 1,
+        ..Options::default()
+    };
+    let instructions = "You answer in one word. ".repeat(20);
+    let ask = async |stable: usize, question: &str| {
+        let model = Local::load("local:copy", &path, options).expect("it loads");
+        let request = Request {
+            messages: vec![
+                message(Role::System, &instructions),
+                message(Role::User, question),
+            ],
+            max_tokens: 8,
+            stable,
+            ..Request::default()
+        };
+        let response = model.generate(&request, None).await.expect("an answer");
+        (response.text, response.usage.cached_tokens)
+    };
+    let kept = || {
+        let files = std::fs::read_dir(folder.path().join("prefixes"));
+        files.map_or(Vec::new(), |files| {
+            files.map(|file| file.unwrap().path()).collect()
+        })
+    };
+    let colour = "What colour is the sky?";
+    let (fresh, cached) = ask(0, colour).await;
+    assert_eq!(
+        (cached, kept().len()),
+        (0, 0),
+        "nobody said that it is stable"
+    );
+    assert_eq!(ask(1, "What is two and two?").await.1, 0);
+    assert_eq!(kept().len(), 1);
+    let (again, cached) = ask(1, colour).await;
+    assert!(cached > 100, "{cached}");
+    assert_eq!(again, fresh, "it is the same as computed anew");
+    assert_eq!(kept().len(), 1);
+    // A file that was cut off is not read.
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&kept()[0])
+        .unwrap();
+    file.set_len(1000).unwrap();
+    assert_eq!(ask(1, colour).await, (fresh, 0));
+}
+
+#[tokio::test]
 async fn constrained_answers_fit_their_schema() {
     let Some(model) = model() else { return };
     let short = json!({"type": "string", "maxLength": 30});

@@ -11,6 +11,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 
+use super::prefixes::Prefixes;
 use super::slots::{Admission, Place, Slots};
 use super::work::{Job, Work};
 use crate::capacity::{BATCH, KEPT, Options};
@@ -30,6 +31,7 @@ impl Engine {
         backend: &'static LlamaBackend,
         model: Arc<LlamaModel>,
         adapters: Vec<LlamaLoraAdapter>,
+        prefixes: Prefixes,
         options: Options,
     ) -> Result<Engine> {
         let (jobs, incoming) = mpsc::channel();
@@ -39,7 +41,7 @@ impl Engine {
             Ok(context) => {
                 // The handle waits for this message.
                 let _ = ready.send(Ok(()));
-                Decoder::new(&model, context, adapters, options).run(&incoming);
+                Decoder::new(&model, context, adapters, prefixes, options).run(&incoming);
             }
         };
         let failed = |message: String| Error::Engine { message };
@@ -71,7 +73,8 @@ fn context<'a>(
         .with_n_ctx(NonZeroU32::new(options.context_tokens))
         .with_n_batch(BATCH)
         .with_n_ubatch(BATCH)
-        .with_n_seq_max(options.parallel + KEPT)
+        // One more, for what is about to be written to disk.
+        .with_n_seq_max(options.parallel + KEPT + 1)
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
         .with_kv_unified(true);
@@ -93,6 +96,9 @@ struct Decoder<'a> {
     adapter: Option<usize>,
     turn: u32,
     slots: Slots,
+    /// The sequence beyond the slots, empty but for a moment.
+    spare: usize,
+    prefixes: Prefixes,
     parallel: usize,
     waiting: VecDeque<Job>,
     work: Vec<Work>,
@@ -103,6 +109,7 @@ impl<'a> Decoder<'a> {
         model: &'a LlamaModel,
         context: LlamaContext<'a>,
         adapters: Vec<LlamaLoraAdapter>,
+        prefixes: Prefixes,
         options: Options,
     ) -> Decoder<'a> {
         let most = usize::try_from(BATCH).unwrap_or(1);
@@ -117,6 +124,8 @@ impl<'a> Decoder<'a> {
             adapter: None,
             turn: TURN,
             slots: Slots::new(sequences, capacity),
+            spare: sequences,
+            prefixes,
             parallel: usize::try_from(options.parallel).unwrap_or(1),
             waiting: VecDeque::new(),
             work: Vec::new(),
@@ -159,6 +168,7 @@ impl<'a> Decoder<'a> {
     fn admit(&mut self) {
         let mut index = 0;
         while self.work.len() < self.parallel {
+            self.bring_back(index);
             let Some(job) = self.waiting.get(index) else {
                 return;
             };
@@ -166,6 +176,7 @@ impl<'a> Decoder<'a> {
                 Some(given) => given.len(),
                 None => usize::try_from(job.max_tokens).unwrap_or(usize::MAX),
             };
+            let stable = job.stable;
             let place = match self.slots.admit(&job.prompt, answer, job.adapter) {
                 Admission::Admitted(place) => place,
                 Admission::WaitsForPrefix => {
@@ -178,7 +189,8 @@ impl<'a> Decoder<'a> {
                 return;
             };
             self.share(&place);
-            let work = Work::new(self.model, job, place.slot, place.shared);
+            let mut work = Work::new(self.model, job, place.slot, place.shared);
+            work.keeps = if place.shared < stable { stable } else { 0 };
             match work.stop {
                 None => self.work.push(work),
                 Some(stop) => {
@@ -187,6 +199,57 @@ impl<'a> Decoder<'a> {
                     work.finish(stop);
                 }
             }
+        }
+    }
+
+    /// Reads from disk what a waiting call begins with, where the cache does not have it.
+    fn bring_back(&mut self, index: usize) {
+        let waiting = self.waiting.get_mut(index);
+        let Some(job) = waiting.filter(|job| !job.looked_up) else {
+            return;
+        };
+        job.looked_up = true;
+        let stable = job.prompt.get(..job.stable).unwrap_or_default().to_vec();
+        if stable.is_empty() || self.slots.knows(&stable) {
+            return;
+        }
+        let Some(file) = self.prefixes.find(&stable) else {
+            return;
+        };
+        let Some(place) = self.slots.bring_back(&stable) else {
+            return;
+        };
+        self.share(&place);
+        let slot = id(place.slot);
+        let read = self.context.state_seq_load_file(file, slot, stable.len());
+        if !read.is_ok_and(|(tokens, _)| tokens == stable) {
+            self.forget(place.slot);
+        }
+    }
+
+    /// Writes to disk what calls began with that other processes begin with, too.
+    fn keep_prefixes(&mut self) {
+        let spare = id(self.spare);
+        for work in self.work.iter_mut().filter(|work| work.keeps > 0) {
+            let tokens = self.slots.tokens(work.slot);
+            let Some(stable) = tokens.get(..work.keeps) else {
+                continue;
+            };
+            work.keeps = 0;
+            let count = u32::try_from(stable.len()).ok();
+            let copied = self
+                .context
+                .copy_kv_cache_seq(id(work.slot), spare, Some(0), count);
+            if copied.is_ok() {
+                let context = &self.context;
+                self.prefixes.keep(stable, |path| {
+                    context.state_seq_save_file(path, spare, stable).is_ok()
+                });
+            }
+            // Only the binding's own checks can fail, and it was copied to just now.
+            let _ = self
+                .context
+                .clear_kv_cache_seq(u32::try_from(spare).ok(), None, None);
         }
     }
 
@@ -238,6 +301,7 @@ impl<'a> Decoder<'a> {
                 Err(error) => return Err(error.to_string()),
             }
         }
+        self.keep_prefixes();
         for mut work in std::mem::take(&mut self.work) {
             let rows = std::mem::take(&mut work.rows);
             let advanced = rows

@@ -2,7 +2,7 @@
 //!
 //! [`Local`] is the handle; a thread of its own ([`engine`]) holds the model and its key-value cache.
 //! [`prompt`] renders the chat template that the model ships, [`grammar`] turns a schema into a
-//! constraint, [`ending`] brings a constrained answer to its end in time, [`choices`] reads the probabilities of closed choices off what was decoded, and
+//! constraint, [`prefixes`] keeps what agents begin with, [`ending`] brings a constrained answer to its end in time, [`choices`] reads the probabilities of closed choices off what was decoded, and
 //! [`adapters`] finds what changes a model (LoRA).
 //!
 //! A prompt that does not fit is refused; nothing is ever dropped from a context.
@@ -15,6 +15,7 @@ mod engine;
 mod formats;
 mod grammar;
 mod pattern;
+mod prefixes;
 mod prompt;
 mod sampling;
 mod schema;
@@ -42,6 +43,7 @@ use adapters::Adapters;
 use calls::Sieve;
 use engine::Engine;
 use grammar::Grammars;
+use prefixes::Prefixes;
 use prompt::Template;
 use work::{Decoded, Job};
 
@@ -76,7 +78,8 @@ pub(crate) struct Loaded {
 
 impl Local {
     /// Loads the GGUF file at `path`, with the adapters that lie beside it as `BASE+NAME.gguf`; `name` is
-    /// what the model is called.
+    /// what the model is called. What it computes of [`Request::stable`] messages is kept in the folder
+    /// `prefixes` beside the file, where that can be written.
     ///
     /// # Errors
     /// [`Error::Engine`] when the file is no model that the engine knows; [`Error::Unfit`] when the
@@ -92,7 +95,13 @@ impl Local {
         let model = Arc::new(model);
         let template = Template::of(&model)?;
         let grammars = Grammars::new(Arc::clone(&model))?;
-        let engine = Engine::start(backend, Arc::clone(&model), loaded, options)?;
+        let engine = Engine::start(
+            backend,
+            Arc::clone(&model),
+            loaded,
+            Prefixes::of(path),
+            options,
+        )?;
         Ok(Local {
             name: name.to_owned(),
             loaded: Arc::new(Loaded {
@@ -217,6 +226,22 @@ impl Local {
         }
     }
 
+    /// How many tokens at the beginning of the prompt are those of the request's stable messages. With an
+    /// adapter they have other values, which are not kept.
+    fn stable(&self, request: &Request, prompt: &[LlamaToken]) -> usize {
+        let Loaded {
+            template, model, ..
+        } = &*self.loaded;
+        let stable = request.messages.get(..request.stable).unwrap_or_default();
+        if stable.is_empty() || self.adapter.is_some() || !request.tools.is_empty() {
+            return 0;
+        }
+        let alone = template.tokens(model, stable, &[]).unwrap_or_default();
+        let count = slots::common(&alone, prompt);
+        let is_worth_it = prompt.get(..count).is_some_and(Prefixes::is_worth_it);
+        count * usize::from(is_worth_it)
+    }
+
     /// The answer that is not to be written.
     fn given(&self, request: &Request) -> Option<Vec<LlamaToken>> {
         match &request.output {
@@ -233,9 +258,12 @@ impl Local {
         matcher: Option<Matcher>,
         sink: Option<DeltaSink>,
     ) -> Result<Decoded> {
+        let stable = self.stable(request, &prompt);
         let (reply, answer) = oneshot::channel();
         self.loaded.engine.submit(Job {
             prompt,
+            stable,
+            looked_up: false,
             given,
             adapter: self.adapter,
             matcher,

@@ -241,6 +241,29 @@ impl Slots {
         slot.tokens.len() - 1
     }
 
+    /// Whether a sequence holds these tokens, or a call at work is computing them.
+    pub(super) fn knows(&self, tokens: &[LlamaToken]) -> bool {
+        let begins = |held: &[LlamaToken]| common(held, tokens) == tokens.len();
+        let mut plain = self.slots.iter().filter(|slot| slot.adapter.is_none());
+        plain.any(|slot| begins(&slot.tokens) || begins(&slot.prompt))
+    }
+
+    /// Gives tokens that were computed earlier an idle sequence, which they are to be put into; `None`
+    /// where there is no room.
+    pub(super) fn bring_back(&mut self, tokens: &[LlamaToken]) -> Option<Place> {
+        let place = self.find(0, 0, tokens.len())?;
+        self.take(&place, &[], 0, None);
+        for token in tokens {
+            self.push(place.slot, *token);
+        }
+        Some(place)
+    }
+
+    /// The tokens that a sequence holds.
+    pub(super) fn tokens(&self, index: usize) -> &[LlamaToken] {
+        self.slots.get(index).map_or(&[], |slot| &slot.tokens)
+    }
+
     /// Makes a sequence idle; what it holds stays for the calls after it.
     pub(super) fn release(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
@@ -287,7 +310,7 @@ impl Slots {
     }
 }
 
-fn common(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
+pub(super) fn common(a: &[LlamaToken], b: &[LlamaToken]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

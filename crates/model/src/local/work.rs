@@ -17,6 +17,10 @@ use crate::{Delta, DeltaSink, Error, Result, Stop, Usage};
 /// A call as the engine's thread gets it.
 pub(super) struct Job {
     pub prompt: Vec<LlamaToken>,
+    /// How many tokens it begins with that many calls begin with.
+    pub stable: usize,
+    /// Whether they were looked for on disk.
+    pub looked_up: bool,
     /// The answer, when none is to be written and only its likelihood is wanted.
     pub given: Option<Vec<LlamaToken>>,
     /// Which of the model's adapters it is decoded with.
@@ -50,6 +54,8 @@ pub(super) struct Work {
     pub adapter: Option<usize>,
     /// Tokens to be computed next.
     pub pending: VecDeque<LlamaToken>,
+    /// How many tokens at the beginning are to be kept on disk once they are computed; 0 for none.
+    pub keeps: usize,
     /// The rows of the batch whose logits are wanted: the one that says the next token, or those that say
     /// how likely the tokens of a given answer are.
     pub rows: Vec<i32>,
@@ -99,6 +105,7 @@ impl Work {
         let mut work = Work {
             slot,
             adapter: job.adapter,
+            keeps: 0,
             pending: job.prompt.into_iter().skip(shared).chain(said).collect(),
             rows: Vec::new(),
             // To say nothing is as likely as can be.

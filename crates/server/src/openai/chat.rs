@@ -65,6 +65,7 @@ fn read(body: Value) -> Result<Asked, ApiError> {
         top_p: fields.top_p()?,
         stop: fields.stop()?,
         effort: options::effort(fields.take("reasoning_effort"), "reasoning_effort")?,
+        stable: 0,
     };
     let most = fields.most_tokens(&["max_completion_tokens", "max_tokens"])?;
     let stream = fields.flag("stream")?;

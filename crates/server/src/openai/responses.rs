@@ -112,6 +112,7 @@ fn read(body: Value, past: Option<&Past>) -> Result<Asked, ApiError> {
         top_p: fields.top_p()?,
         stop: Vec::new(),
         effort: options::effort(effort, "reasoning.effort")?,
+        stable: 0,
     };
     let most = fields.most_tokens(&["max_output_tokens"])?;
     let stream = fields.flag("stream")?;
