@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::marks::is_mark;
+use crate::marks::{is_hyphen, is_mark};
 
 /// Where `quote` stands in `text`, in bytes.
 ///
-/// The words must be the same, in their case; white space, soft hyphens, hyphens at the end of a line,
+/// The words must be the same, in their case; white space, soft hyphens, hyphens in words,
 /// ligatures and typographic quotes and dashes are taken as equal, and the marks that readers add count for
 /// nothing. An empty quote stands nowhere.
 pub fn locate(quote: &str, text: &str) -> Option<Range<usize>> {
@@ -38,13 +38,14 @@ fn normalised(text: &str) -> Vec<(char, Range<usize>)> {
         if character.is_whitespace() || is_soft || is_mark(character) {
             continue;
         }
-        let is_hyphen = matches!(character, '-' | '\u{2010}' | '\u{2011}');
-        let line_ends = text.get(end..).is_some_and(|rest| {
-            let white: String = rest.chars().take_while(|c| c.is_whitespace()).collect();
-            white.contains('\n')
-        });
-        let after_letter = out.last().is_some_and(|(last, _)| last.is_alphabetic());
-        if is_hyphen && line_ends && after_letter {
+        // Whether a hyphen joins or divides its word nobody can tell where a line ends with it.
+        let before = text.get(..at).and_then(|text| text.chars().next_back());
+        let after_letter = before.is_some_and(char::is_alphabetic);
+        let next = text
+            .get(end..)
+            .and_then(|rest| rest.trim_start().chars().next());
+        let in_word = after_letter && next.is_some_and(char::is_alphabetic);
+        if is_hyphen(character) && in_word {
             continue;
         }
         let plain = match character {
@@ -82,11 +83,7 @@ pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) ->
             parts.chain(forms(&token.text)).collect::<Vec<_>>()
         })
         .collect();
-    let held = normalised(quote)
-        .into_iter()
-        .map(|(c, _)| c)
-        .collect::<String>()
-        .to_lowercase();
+    let held = letters(quote);
     let mut seen = BTreeSet::new();
     tokens(answer)
         .into_iter()
@@ -100,9 +97,13 @@ pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) ->
 
 /// Whether a long identifier stands in the quote as part of a longer run (`--name=value`, `(name)`).
 fn is_part(token: &str, held: &str) -> bool {
-    token.len() >= 4
-        && token.chars().any(char::is_alphabetic)
-        && held.contains(&token.to_lowercase())
+    token.len() >= 4 && token.chars().any(char::is_alphabetic) && held.contains(&letters(token))
+}
+
+/// The characters of a text that count, in lower case.
+fn letters(text: &str) -> String {
+    let letters = normalised(text).into_iter().map(|(character, _)| character);
+    letters.collect::<String>().to_lowercase()
 }
 
 struct Token {
@@ -276,6 +277,7 @@ mod tests {
         assert!(check_answer("4294", "An integer in the range 0...4294.", "", "").is_empty());
         assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
         assert!(check_answer("88 bytes", "Run dd bs=1 skip=88", "", "").is_empty());
+        assert!(check_answer("max-size", "Use --max-size=5.", "", "").is_empty());
         assert_eq!(
             check_answer("8 bytes", "Run dd bs=1 skip=88", "", "").len(),
             1

@@ -35,11 +35,45 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// The words of the file alone, on one line with single spaces.
+/// The words of the file alone, on one line with single spaces; a word that was broken at the end of a line is
+/// whole again.
 pub fn without(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || is_mark(c));
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    words.join(" ")
+    let mut line = String::with_capacity(text.len());
+    let (mut gap, mut line_ended) = (false, false);
+    for character in text.chars() {
+        if character.is_whitespace() || is_mark(character) {
+            gap = true;
+            line_ended |= character == '\n';
+            continue;
+        }
+        let broken = match line_ended && character.is_lowercase() {
+            true => hyphen_at_the_end(&line),
+            false => None,
+        };
+        match broken {
+            // What is typed with the common sign is mostly a compound: `read-only`.
+            Some('-') => {}
+            Some(_) => drop(line.pop()),
+            None if gap && !line.is_empty() => line.push(' '),
+            None => {}
+        }
+        line.push(character);
+        (gap, line_ended) = (false, false);
+    }
+    line
+}
+
+/// The hyphen that ends a text after a letter.
+fn hyphen_at_the_end(text: &str) -> Option<char> {
+    let mut backwards = text.chars().rev();
+    let hyphen = backwards.next().filter(|c| is_hyphen(*c))?;
+    let before = backwards.next()?;
+    before.is_alphabetic().then_some(hyphen)
+}
+
+/// Whether a character joins the parts of a word.
+pub(crate) fn is_hyphen(character: char) -> bool {
+    matches!(character, '-' | '\u{ad}' | '\u{2010}' | '\u{2011}')
 }
 
 #[cfg(test)]
@@ -51,5 +85,18 @@ mod tests {
         let row = "‣ Size¶ │ 16 MB ― a | b";
         assert_eq!(plain(row), "- Size | 16 MB — a | b");
         assert_eq!(without(row), "Size 16 MB a | b");
+    }
+
+    #[test]
+    fn a_word_that_a_line_broke_is_whole_again() {
+        let text = "It is ac\u{2010}\n    tivated, read-\n  only, with -\n a, pre- and post-\n\nX.";
+        assert_eq!(
+            without(text),
+            "It is activated, read-only, with - a, pre- and post- X."
+        );
+        for quote in [without(text), text.replace('\n', " ")] {
+            let found = crate::citation::locate(&quote, text);
+            assert_eq!(found, Some(0..text.len()), "{quote}");
+        }
     }
 }
