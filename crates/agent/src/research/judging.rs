@@ -73,8 +73,8 @@ struct Taken {
 }
 
 /// Finds out how likely passages state the answer: the model takes from each by itself, all in one batch,
-/// the words that come nearest to an answer, and says whether they are one. What counts is the probability of its "yes" (pointwise ranking, as in Liang et al. 2022, "Holistic evaluation of language
-/// models"; asked after an answer, as in Kadavath et al. 2022, "Language models (mostly) know what they
+/// the words that come nearest to an answer, and says whether they are one. What counts is the probability
+/// of its "yes" (pointwise ranking, as in Liang et al. 2022, "Holistic evaluation of language models"; asked after an answer, as in Kadavath et al. 2022, "Language models (mostly) know what they
 /// know").
 ///
 /// The answer can only be words that stand in the passage; one to "how long" or "how many" begins with a

@@ -26,29 +26,18 @@ pub(super) struct Source<'a> {
     passage: &'a Passage,
     /// Sentences, items, rows and lines, each on one line.
     pub units: Vec<String>,
-    /// For each unit the number of units from it on that follow each other directly, itself among them.
-    runs: Vec<usize>,
+    /// Where each of them stands in the passage.
+    ranges: Vec<Range<usize>>,
 }
 
 impl Source<'_> {
     pub(super) fn of(passage: &Passage) -> Source<'_> {
         let ranges = units(passage);
-        let mut runs = Vec::with_capacity(ranges.len());
-        let mut next: Option<(&Range<usize>, usize)> = None;
-        for range in ranges.iter().rev() {
-            let run = match next {
-                Some((after, run)) if follows(passage, range, after) => run + 1,
-                _ => 1,
-            };
-            runs.push(run);
-            next = Some((range, run));
-        }
-        runs.reverse();
         let units = ranges.iter().map(|unit| folded(passage, unit)).collect();
         Source {
             passage,
             units,
-            runs,
+            ranges,
         }
     }
 
@@ -78,10 +67,12 @@ impl Source<'_> {
 
     /// All that can be quoted: one to a few units that follow each other.
     fn quotes(&self) -> impl Iterator<Item = String> {
-        (1..=QUOTE_UNITS).flat_map(|length| {
-            let windows = self.units.windows(length).zip(&self.runs);
-            let whole = windows.filter(move |(_, run)| **run >= length);
-            whole.map(|(units, _)| units.join(" "))
+        let follow = |pair: &[Range<usize>]| matches!(pair, [a, b] if follows(self.passage, a, b));
+        (1..=QUOTE_UNITS).flat_map(move |length| {
+            let ranges = self.ranges.windows(length);
+            let windows = ranges.zip(self.units.windows(length));
+            let whole = windows.filter(move |(ranges, _)| ranges.windows(2).all(follow));
+            whole.map(|(_, units)| units.join(" "))
         })
     }
 }
@@ -201,7 +192,7 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
         let is_row = passage
             .text
             .get(range.clone())
-            .is_some_and(|text| text.contains(['|', marks::CELL]));
+            .is_some_and(|text| text.contains(" | ") || text.contains(marks::CELL));
         let is_label = short && !is_row && !text.ends_with(['.', '!', '?', ';']);
         if is_label && labels.len() == LABELS {
             units.extend(joined(&mut labels));
