@@ -28,6 +28,6 @@ pub use document::{Block, BlockKind, Document, Passage, Place};
 pub use embed::{EmbeddingFiles, Embeddings};
 pub use error::{Error, Result};
 pub use library::{
-    DocumentRecord, Fusion, Hit, IndexProgress, IndexReport, Library, LibraryOptions, SearchMode,
-    SearchOptions, Skipped, Status,
+    Candidate, DocumentRecord, Fusion, Hit, IndexProgress, IndexReport, Library, LibraryOptions,
+    SearchMode, SearchOptions, Skipped, Status,
 };

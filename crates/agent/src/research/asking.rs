@@ -54,6 +54,11 @@ impl Asking<'_> {
         Ok(asking)
     }
 
+    /// Whether the model tells how likely it finds a question.
+    pub(super) fn tells(&self) -> bool {
+        self.nothing.is_some()
+    }
+
     /// By how much likelier the question is after each of `said` than after nothing: the difference of the
     /// mean logarithms of its tokens' probabilities. It is held against nothing because some questions
     /// are likelier than others. `None` for all where the model does not tell.

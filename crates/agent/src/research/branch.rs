@@ -1,9 +1,9 @@
 //! One sub-question: search, read, take notes and weigh them; rephrase and go on if nothing answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Run;
-use knowledge::Passage;
+use knowledge::{Candidate, Passage};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::judging::{Judged, judge};
 use super::note::Note;
 use super::options::Settings;
 use super::plausibility::can_be_affirmed;
+use super::ranking::rank;
 use super::reading::{place, take_notes};
 use super::weighing::weigh;
 use super::{Input, Progress, Tools, library};
@@ -46,6 +47,7 @@ pub(super) async fn research(
         nearest: Vec::new(),
     };
     let mut read: BTreeSet<String> = BTreeSet::new();
+    let mut gains: BTreeMap<String, f32> = BTreeMap::new();
     let asking = Asking::begin(&run, tools, question).await?;
     for round in 0..settings.rounds {
         let run = run.scope("round", round);
@@ -60,7 +62,8 @@ pub(super) async fn research(
             round,
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
-        fresh.retain(|passage| !read.contains(&passage.id));
+        fresh.retain(|candidate| !read.contains(&candidate.passage.id));
+        let fresh = rank(&run, &asking, fresh, settings.ranked, &mut gains).await?;
         let (judged, unread) = searching.read(&run, &asking, settings, fresh).await?;
         read.extend(judged.iter().map(|judged| judged.passage.id.clone()));
         let candidates = take_notes(&run, tools, question, &judged).await?;
@@ -106,8 +109,13 @@ struct Searching<'a> {
 impl Searching<'_> {
     /// What the searches of the round bring, in one order, best first; after the first round also what
     /// stands around the passages that came `nearest` so far.
-    async fn search(&self, run: &Run, nearest: &[Passage]) -> Result<Vec<Passage>> {
-        let mut queries = queries(run, self.tools, self.question, self.round).await?;
+    async fn search(&self, run: &Run, nearest: &[Passage]) -> Result<Vec<Candidate>> {
+        let others = queries(run, self.tools, self.question, self.round).await?;
+        // What is found is always held against the question itself.
+        let queries: Vec<String> = [self.question.to_owned()]
+            .into_iter()
+            .chain(others)
+            .collect();
         for query in &queries {
             (self.tools.progress)(Progress::Searching {
                 branch: self.index,
@@ -117,8 +125,6 @@ impl Searching<'_> {
         let mut around = Vec::new();
         if self.round > 0 {
             around = library::around(run, self.tools, nearest).await?;
-            // What is found is held against the question itself, too.
-            queries.push(self.question.to_owned());
         }
         let (tools, input) = (self.tools, self.input);
         library::search(run, tools, input, self.question, queries, &around).await
@@ -133,15 +139,19 @@ impl Searching<'_> {
         settings: &Settings,
         found: Vec<Passage>,
     ) -> Result<(Vec<Judged>, Vec<Passage>)> {
-        // Where yes and no are weighed, all have a vote.
-        let at_once = match can_be_affirmed(self.question) {
+        let most = match asking.tells() {
             true => settings.passages,
+            false => settings.unranked,
+        };
+        // Where yes and no are weighed, all have a vote; and what is not asked back is never sure.
+        let at_once = match can_be_affirmed(self.question) || !asking.tells() {
+            true => most,
             false => settings.at_once,
         };
         let mut judged: Vec<Judged> = Vec::new();
         let mut unread = found;
-        while judged.len() < settings.passages && !unread.is_empty() {
-            let count = at_once.min(settings.passages - judged.len());
+        while judged.len() < most && !unread.is_empty() {
+            let count = at_once.min(most - judged.len());
             let rest = unread.split_off(count.min(unread.len()));
             (self.tools.progress)(Progress::Reading {
                 branch: self.index,
@@ -180,7 +190,6 @@ async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Resu
             format!("{question} {terms}"),
             guess,
             terms,
-            question.to_owned(),
         ]);
     }
     #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use journal::{Effect, Run, StepError};
-use knowledge::{Passage, SearchOptions};
+use knowledge::{Candidate, Passage, SearchOptions};
 use serde::Serialize;
 
 use super::{Input, Progress, Tools};
@@ -66,7 +66,8 @@ struct Searched<'a> {
     limit: usize,
 }
 
-/// Searches the documents of the run in several wordings of `question`; `also` is ranked beside what they find.
+/// Searches the documents of the run in several wordings of `question`, itself the first of them; `also` is ranked
+/// beside what they find.
 pub(super) async fn search(
     run: &Run,
     tools: &Tools,
@@ -74,7 +75,7 @@ pub(super) async fn search(
     question: &str,
     queries: Vec<String>,
     also: &[Passage],
-) -> Result<Vec<Passage>> {
+) -> Result<Vec<Candidate>> {
     let also: Vec<String> = also.iter().map(|passage| passage.id.clone()).collect();
     let asked = Searched {
         queries: &queries,
@@ -91,13 +92,13 @@ pub(super) async fn search(
     };
     options.fusion.candidates *= queries.len();
     let (queries, also) = (queries.clone(), also.clone());
-    let passages = run
+    let found = run
         .step("search", Effect::Read, &asked, |context| async move {
             context.attribute("title", question);
             blocking(move || library.search_together(&queries, &also, &options)).await
         })
         .await?;
-    Ok(passages)
+    Ok(found)
 }
 
 /// The neighbours of the passages that came nearest to an answer.

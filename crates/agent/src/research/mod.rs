@@ -21,6 +21,7 @@ mod options;
 mod plan;
 mod plausibility;
 mod quoting;
+mod ranking;
 mod reading;
 mod report;
 mod untrusted;

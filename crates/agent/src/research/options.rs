@@ -38,8 +38,12 @@ pub struct Input {
 pub(super) struct Settings {
     /// The most sub-questions that a plan may have; 1 means that no plan is made.
     pub questions: usize,
+    /// Passages of a round's search that are ranked by whether the model would ask the question after them.
+    pub ranked: usize,
     /// Passages judged in each round of a branch, at most.
     pub passages: usize,
+    /// The same where they could not be ranked, because the model does not tell what it would ask.
+    pub unranked: usize,
     /// Passages judged side by side, before it is asked whether one of them surely answers.
     pub at_once: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
@@ -54,18 +58,21 @@ impl Input {
     pub(super) fn settings(&self, started_ms: i64) -> Settings {
         let seconds = self.max_seconds.and_then(|s| i64::try_from(s).ok());
         let deadline_ms = seconds.map(|s| started_ms.saturating_add(s.saturating_mul(1000)));
-        let limits = |questions, (passages, at_once), rounds, revisions| Settings {
-            questions,
-            passages,
-            at_once,
-            rounds,
-            revisions,
-            deadline_ms,
-        };
+        let limits =
+            |questions, (ranked, passages, at_once), unranked, rounds, revisions| Settings {
+                questions,
+                ranked,
+                passages,
+                unranked,
+                at_once,
+                rounds,
+                revisions,
+                deadline_ms,
+            };
         match self.depth {
-            Depth::Quick => limits(1, (5, 5), 2, 0),
-            Depth::Normal => limits(4, (12, 6), 2, 1),
-            Depth::Deep => limits(6, (16, 16), 3, 2),
+            Depth::Quick => limits(1, (12, 4, 4), 5, 2, 0),
+            Depth::Normal => limits(4, (24, 8, 4), 12, 2, 1),
+            Depth::Deep => limits(6, (40, 16, 16), 16, 3, 2),
         }
     }
 }

@@ -20,6 +20,9 @@ const LABELS: usize = 2;
 /// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
 const AROUND_LEAST: usize = 90;
 const AROUND_MOST: usize = 420;
+/// Bytes of what is shown around a place: at least, where the passage has them, and at most.
+const NEAR_LEAST: usize = 270;
+const NEAR_MOST: usize = 560;
 
 /// A passage and what of it can be quoted.
 pub(super) struct Source<'a> {
@@ -63,6 +66,25 @@ impl Source<'_> {
         let start = text.floor_char_boundary(at.saturating_sub(before));
         let end = text.floor_char_boundary(start + AROUND_MOST);
         text.get(start..end).unwrap_or_default().to_owned()
+    }
+
+    /// What stands around a place of the passage: the units there, with as many after and before them as make it
+    /// long enough to tell what it is about; those at the beginning where the place is empty.
+    pub(super) fn near(&self, place: &Range<usize>) -> String {
+        let is_there = |unit: &Range<usize>| unit.start < place.end && place.start < unit.end;
+        let mut from = self.ranges.iter().position(is_there).unwrap_or(0);
+        let last = self.ranges.iter().rposition(is_there).unwrap_or(0);
+        let mut to = self.units.len().min(last + 1);
+        let text = |from: usize, to: usize| self.units.get(from..to).unwrap_or_default().join(" ");
+        while text(from, to).len() < NEAR_LEAST && (from > 0 || to < self.units.len()) {
+            to = self.units.len().min(to + 1);
+            if text(from, to).len() < NEAR_LEAST {
+                from = from.saturating_sub(1);
+            }
+        }
+        let mut text = text(from, to);
+        text.truncate(text.floor_char_boundary(NEAR_MOST));
+        text
     }
 
     /// All that can be quoted: one to a few units that follow each other.
@@ -348,6 +370,27 @@ mod tests {
             around.contains("4711") && around.len() <= AROUND_MOST,
             "{around}"
         );
+    }
+
+    #[test]
+    fn what_stands_near_a_place_is_long_enough_to_tell_what_it_is_about() {
+        let passage = passage(TEXT);
+        let all = "max_connections (integer) Sets the most connections. The default is 100. It cannot be changed later.";
+        for place in [0..0, 40..50, TEXT.len() - 5..TEXT.len()] {
+            assert_eq!(Source::of(&passage).near(&place), all);
+        }
+        let sentence = |n: usize| format!("Sentence {n} says {}so.", "now and then ".repeat(10));
+        let text: Vec<String> = (10..20).map(sentence).collect();
+        let passage = self::passage(&text.join(" "));
+        let at = passage.text.find("Sentence 15").unwrap_or(0);
+        let near = Source::of(&passage).near(&(at..at + 11));
+        assert_eq!(near, [sentence(15), sentence(16)].join(" "));
+        let last = passage.text.len() - 3..passage.text.len();
+        let near = Source::of(&passage).near(&last);
+        assert_eq!(near, [sentence(18), sentence(19)].join(" "));
+        let long = self::passage(&"é ".repeat(400));
+        assert!(Source::of(&long).near(&(0..4)).len() <= NEAR_MOST);
+        assert_eq!(Source::of(&self::passage("")).near(&(0..4)), "");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use serde::Serialize;
 
 pub use report::{IndexProgress, IndexReport, Skipped, Status};
 pub use searching::{Fusion, Hit, SearchMode, SearchOptions};
+pub use together::Candidate;
 
 use crate::document::{Document, Passage};
 use crate::embed::{EmbeddingFiles, Embeddings};

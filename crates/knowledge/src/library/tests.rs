@@ -495,7 +495,8 @@ fn together(library: &Library, queries: &[&str], also: &[String]) -> Vec<String>
     let queries: Vec<String> = queries.iter().map(|query| (*query).to_owned()).collect();
     let options = SearchOptions::default();
     let found = library.search_together(&queries, also, &options).unwrap();
-    found.into_iter().map(|passage| passage.file).collect()
+    let files = found.into_iter().map(|candidate| candidate.passage.file);
+    files.collect()
 }
 
 #[test]

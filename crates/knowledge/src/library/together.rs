@@ -1,7 +1,10 @@
 //! One search in several wordings: what each finds, ranked together by words, by meaning, and by the sentence of a
 //! passage that comes nearest.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
 
 use super::searching::{DEPTH, SearchOptions, rank};
 use super::{Library, number};
@@ -21,6 +24,16 @@ const SHORT: usize = 60;
 /// Pieces of a passage that are compared; a passage has a handful.
 const MOST_PIECES: usize = 16;
 
+/// A passage that a search in several wordings found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// It.
+    pub passage: Passage,
+    /// Where in its text, in bytes, the sentence stands that comes nearest to the first of the wordings; empty
+    /// where the sentences were not compared.
+    pub nearest: Range<usize>,
+}
+
 impl Library {
     /// The passages that several wordings of one question find together, each once, best first.
     ///
@@ -39,7 +52,7 @@ impl Library {
         queries: &[String],
         also: &[String],
         options: &SearchOptions,
-    ) -> Result<Vec<Passage>> {
+    ) -> Result<Vec<Candidate>> {
         self.refresh()?;
         let scope = self.scope(&options.under)?;
         let mut lists = Vec::with_capacity(queries.len() + 1);
@@ -47,6 +60,7 @@ impl Library {
             lists.push(self.by_keywords(query, options.limit.max(DEPTH), &scope)?);
         }
         lists.push(also.iter().filter_map(|id| number(id)).collect());
+        let mut sentences = HashMap::new();
         if let Some(embeddings) = self.embeddings()? {
             let vectors: Vec<Vec<f32>> = (queries.iter())
                 .map(|query| embeddings.embed_query(query))
@@ -54,14 +68,23 @@ impl Library {
             let nearest = self.by_vectors(&vectors, &lists, embeddings, &scope, options)?;
             lists.extend(nearest);
             let best = self.passages_of(&fused(&lists), COMPARED)?;
-            lists.extend(by_sentences(embeddings, &vectors, &best)?);
+            let compared = by_sentences(embeddings, &vectors, &best)?;
+            lists.extend(compared.iter().map(|ranking| in_order(ranking, &best)));
+            if let Some(first) = compared.into_iter().next() {
+                let ids = best.into_iter().map(|passage| passage.id);
+                sentences = ids.zip(first.into_iter().map(|near| near.at)).collect();
+            }
         }
         let mut passages = self.passages_of(&fused(&lists), options.limit.saturating_mul(2))?;
         // The same words in two files (HTML and PDF of one manual) count once.
         let mut seen = HashSet::new();
         passages.retain(|passage| seen.insert(marks::without(&passage.text)));
         passages.truncate(options.limit);
-        Ok(passages)
+        let candidates = passages.into_iter().map(|passage| Candidate {
+            nearest: sentences.remove(&passage.id).unwrap_or_default(),
+            passage,
+        });
+        Ok(candidates.collect())
     }
 
     /// The first so many of these passages.
@@ -76,60 +99,87 @@ fn fused(lists: &[Vec<u64>]) -> Vec<u64> {
     order.into_iter().map(|(id, _)| id).collect()
 }
 
-/// For each query, the passages of `pool` ordered by their nearest sentence.
+/// The sentence of a passage that comes nearest to a query.
+#[derive(Clone, Debug)]
+struct Nearest {
+    similarity: f32,
+    /// Where it stands in the passage's text, in bytes.
+    at: Range<usize>,
+}
+
+/// For each query, the nearest sentence of each passage of `pool`.
 fn by_sentences(
     embeddings: &Embeddings,
     queries: &[Vec<f32>],
     pool: &[Passage],
-) -> Result<Vec<Vec<u64>>> {
+) -> Result<Vec<Vec<Nearest>>> {
     let mut texts: Vec<String> = Vec::new();
-    let mut owners: Vec<usize> = Vec::new();
+    let mut owners: Vec<(usize, Range<usize>)> = Vec::new();
     for (owner, passage) in pool.iter().enumerate() {
-        for piece in pieces(passage) {
+        for (at, piece) in pieces(passage) {
             texts.push(piece);
-            owners.push(owner);
+            owners.push((owner, at));
         }
     }
     let (vectors, _) = embeddings.vectors(&texts)?;
-    let ids: Vec<Option<u64>> = pool.iter().map(|passage| number(&passage.id)).collect();
-    let order = |query: &Vec<f32>| {
-        let mut nearest = vec![f32::NEG_INFINITY; pool.len()];
-        for (owner, vector) in owners.iter().zip(&vectors) {
-            if let Some(best) = nearest.get_mut(*owner) {
-                *best = best.max(product(query, vector));
+    let nearest = |query: &Vec<f32>| {
+        let nothing = Nearest {
+            similarity: f32::NEG_INFINITY,
+            at: 0..0,
+        };
+        let mut nearest = vec![nothing; pool.len()];
+        for ((owner, at), vector) in owners.iter().zip(&vectors) {
+            let similarity = product(query, vector);
+            if let Some(best) = nearest.get_mut(*owner)
+                && similarity > best.similarity
+            {
+                let at = at.clone();
+                *best = Nearest { similarity, at };
             }
         }
-        let mut order: Vec<(f32, Option<u64>)> = nearest.into_iter().zip(ids.clone()).collect();
-        order.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        order.into_iter().filter_map(|(_, id)| id).collect()
+        nearest
     };
-    Ok(queries.iter().map(order).collect())
+    Ok(queries.iter().map(nearest).collect())
 }
 
-/// The sentences of a passage below its heading, short ones together with the next.
-fn pieces(passage: &Passage) -> Vec<String> {
+/// The passages of `pool` ordered by their nearest sentences.
+fn in_order(nearest: &[Nearest], pool: &[Passage]) -> Vec<u64> {
+    let mut order: Vec<(&Nearest, &Passage)> = nearest.iter().zip(pool).collect();
+    order.sort_by(|(a, _), (b, _)| b.similarity.total_cmp(&a.similarity));
+    let ids = order.into_iter();
+    ids.filter_map(|(_, passage)| number(&passage.id)).collect()
+}
+
+/// The sentences of a passage, short ones together with the next, each below the heading; with where they stand
+/// in its text.
+fn pieces(passage: &Passage) -> Vec<(Range<usize>, String)> {
     let heading = passage.headings.last().unwrap_or(&passage.title);
-    let mut pieces = Vec::new();
-    let mut piece = String::new();
+    let mut pieces: Vec<(Range<usize>, String)> = Vec::new();
+    let mut is_short = false;
     for range in sentences(&passage.text) {
-        let text = passage.text.get(range).unwrap_or_default();
-        for word in marks::plain(text).split_whitespace() {
-            piece.push(' ');
-            piece.push_str(word);
+        let text = marks::plain(passage.text.get(range.clone()).unwrap_or_default());
+        match pieces.last_mut() {
+            Some((whole, _)) if is_short => whole.end = range.end,
+            _ => pieces.push((range, format!("{heading}:"))),
         }
-        if piece.len() > SHORT {
-            pieces.push(format!("{heading}:{}", std::mem::take(&mut piece)));
+        if let Some((_, piece)) = pieces.last_mut() {
+            for word in text.split_whitespace() {
+                piece.push(' ');
+                piece.push_str(word);
+            }
+            is_short = piece.len() <= heading.len() + 1 + SHORT;
         }
-    }
-    if !piece.is_empty() {
-        pieces.push(format!("{heading}:{piece}"));
     }
     pieces.truncate(MOST_PIECES);
     pieces
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 mod tests {
     use super::*;
     use crate::embed::tests::model_files;
@@ -161,18 +211,28 @@ mod tests {
         );
         let about_the_office = passage(
             2,
-            "The office opens at nine, and letters are sorted by hand. Whoever has forgotten the password asks the \
+            "The office opens at nine in the morning, and letters are sorted by hand. Whoever has forgotten the password asks the \
              janitor for a new one. Lunch is served at noon in the hall upstairs.",
         );
-        let orders = by_sentences(&embeddings, &[query], &[about_keys, about_the_office]).unwrap();
-        assert_eq!(orders, [[2, 1]]);
+        let pool = [about_keys, about_the_office];
+        let nearest = by_sentences(&embeddings, &[query], &pool).unwrap();
+        assert_eq!(in_order(&nearest[0], &pool), [2, 1]);
+        let sentence = &pool[1].text[nearest[0][1].at.clone()];
+        assert_eq!(
+            sentence,
+            "Whoever has forgotten the password asks the janitor for a new one."
+        );
     }
 
     #[test]
     fn short_sentences_stay_together_below_their_heading() {
         let text = "Short. Also short.\n\nThis sentence is so long that it stands for itself in the comparison. Last.";
+        let passage = passage(0, text);
+        let pieces = pieces(&passage);
+        let (at, texts): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        assert_eq!(at, [0..89, 90..95]);
         assert_eq!(
-            pieces(&passage(0, text)),
+            texts,
             [
                 "Limits: Short. Also short. This sentence is so long that it stands for itself in the comparison.",
                 "Limits: Last."
