@@ -108,6 +108,12 @@ fn a_question_is_answered_from_the_documents() {
     for call in calls {
         assert_eq!(call["attributes"]["model"], MODEL, "{call:#}");
     }
+    // The local engine tells what it would ask after a passage, so that what was found is ranked by it.
+    let is_ranking = |step: &Value| {
+        let path = step["path"].as_str();
+        path.is_some_and(|path| path.contains("/rank["))
+    };
+    assert!(steps.iter().any(is_ranking), "{shown:#}");
     // What is finished is answered from the journal: the report again, without the model.
     let again = project.json(&["resume", run, "--json"]);
     assert_eq!(again, report);
