@@ -113,6 +113,7 @@ fn sentences(question: &str, passage: &Passage) -> Vec<Passage> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::passage;
     use super::*;
 
     #[test]
@@ -132,11 +133,7 @@ mod tests {
             id: "0".to_owned(),
             file: "a.md".to_owned(),
             title: "Server".to_owned(),
-            headings: Vec::new(),
-            range: 0..text.len(),
-            text,
-            places: Vec::new(),
-            ordinal: 0,
+            ..passage(&text)
         };
         let sentences = sentences("Does it create any tables?", &passage);
         assert_eq!(sentences.len(), SENTENCES);

@@ -110,12 +110,9 @@ impl Searching<'_> {
     /// What the searches of the round bring, in one order, best first; after the first round also what
     /// stands around the passages that came `nearest` so far.
     async fn search(&self, run: &Run, nearest: &[Passage]) -> Result<Vec<Candidate>> {
-        let others = queries(run, self.tools, self.question, self.round).await?;
         // What is found is always held against the question itself.
-        let queries: Vec<String> = [self.question.to_owned()]
-            .into_iter()
-            .chain(others)
-            .collect();
+        let mut queries = vec![self.question.to_owned()];
+        queries.extend(other_words(run, self.tools, self.question, self.round).await?);
         for query in &queries {
             (self.tools.progress)(Progress::Searching {
                 branch: self.index,
@@ -177,9 +174,14 @@ async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {
     }
 }
 
-/// What to search for: in the first round the question, alone and with a guess at the answer or what a
-/// manual may call things, and these alone; then other words for the question.
-async fn queries(run: &Run, tools: &Tools, question: &str, round: usize) -> Result<Vec<String>> {
+/// What to search for beside the question: in the first round the question with a guess at the answer or what
+/// a manual may call things, and these alone; then other words for the question.
+async fn other_words(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    round: usize,
+) -> Result<Vec<String>> {
     if round == 0 {
         let guessing = guess(run, tools, question);
         let (guess, terms) = futures::future::join(guessing, terms(run, tools, question)).await;

@@ -169,20 +169,8 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::passage;
     use super::*;
-
-    fn passage(text: &str) -> Passage {
-        Passage {
-            id: String::new(),
-            file: String::new(),
-            title: String::new(),
-            headings: Vec::new(),
-            text: text.to_owned(),
-            range: 0..text.len(),
-            places: Vec::new(),
-            ordinal: 0,
-        }
-    }
 
     #[test]
     fn a_quantity_may_be_the_value_of_a_setting() {

@@ -24,6 +24,8 @@ mod quoting;
 mod ranking;
 mod reading;
 mod report;
+#[cfg(test)]
+mod testing;
 mod untrusted;
 mod weighing;
 mod write;

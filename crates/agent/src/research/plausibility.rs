@@ -257,6 +257,7 @@ fn has_quantity(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
 
     fn passage(title: &str, text: &str) -> Passage {
@@ -264,11 +265,7 @@ mod tests {
             id: text.to_owned(),
             file: "a.md".to_owned(),
             title: title.to_owned(),
-            headings: Vec::new(),
-            text: text.to_owned(),
-            range: 0..text.len(),
-            places: Vec::new(),
-            ordinal: 0,
+            ..testing::passage(text)
         }
     }
 

@@ -269,6 +269,7 @@ fn folded(passage: &Passage, range: &Range<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
 
     fn passage(text: &str) -> Passage {
@@ -277,10 +278,7 @@ mod tests {
             file: "a.html".to_owned(),
             title: "Settings".to_owned(),
             headings: vec!["Connections".to_owned()],
-            text: text.to_owned(),
-            range: 0..text.len(),
-            places: Vec::new(),
-            ordinal: 0,
+            ..testing::passage(text)
         }
     }
 

@@ -47,11 +47,9 @@ pub(super) async fn rank(
 
 /// The passages of `found`, the first `most` of them ordered by what is to be expected of each.
 fn in_order(found: Vec<Candidate>, most: usize, gains: &BTreeMap<String, f32>) -> Vec<Passage> {
-    let mut places = 0.0;
-    let scored = found.into_iter().map(|candidate| {
-        places += 1.0;
+    let scored = (1_u16..).zip(found).map(|(place, candidate)| {
         let gain = gains.get(&candidate.passage.id).copied().unwrap_or(0.0);
-        let score = GAIN * gain - f32::ln(PLACES + places);
+        let score = GAIN * gain - f32::ln(PLACES + f32::from(place));
         (score, candidate.passage)
     });
     let mut scored: Vec<(f32, Passage)> = scored.collect();
@@ -64,19 +62,14 @@ fn in_order(found: Vec<Candidate>, most: usize, gains: &BTreeMap<String, f32>) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::passage;
     use super::*;
 
     fn found(id: usize) -> Candidate {
         Candidate {
             passage: Passage {
                 id: id.to_string(),
-                file: String::new(),
-                title: String::new(),
-                headings: Vec::new(),
-                text: String::new(),
-                range: 0..0,
-                places: Vec::new(),
-                ordinal: 0,
+                ..passage("")
             },
             nearest: 0..0,
         }

@@ -283,24 +283,15 @@ struct Noted {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::passage;
     use super::*;
 
     fn note(answer: &str) -> Note {
-        let passage = Passage {
-            id: String::new(),
-            file: String::new(),
-            title: String::new(),
-            headings: Vec::new(),
-            text: String::new(),
-            range: 0..0,
-            places: Vec::new(),
-            ordinal: 0,
-        };
         Note {
             question: "How large may a table be?".to_owned(),
             quote: String::new(),
             answer: answer.to_owned(),
-            passage,
+            passage: passage(""),
             grounded: true,
             readings: 1,
             judged: 0.0,

@@ -253,6 +253,7 @@ fn check(text: &str, notes: Vec<Note>, question: &str) -> Written {
 mod tests {
     use knowledge::Passage;
 
+    use super::super::testing::passage;
     use super::*;
 
     fn note(answer: &str, confidence: f32) -> Note {
@@ -264,11 +265,7 @@ mod tests {
                 id: "0".to_owned(),
                 file: "a.md".to_owned(),
                 title: "Sessions".to_owned(),
-                headings: Vec::new(),
-                text: answer.to_owned(),
-                range: 0..answer.len(),
-                places: Vec::new(),
-                ordinal: 0,
+                ..passage(answer)
             },
             grounded: true,
             readings: 1,
