@@ -10,6 +10,7 @@ pub(crate) mod blocks;
 pub(crate) mod columns;
 pub(crate) mod lines;
 pub(crate) mod rows;
+pub(crate) mod tables;
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "tests")]
 mod tests;
@@ -73,7 +74,7 @@ pub(crate) fn blocks(drawn: &Drawn, width: f32, height: f32) -> Vec<DraftBlock> 
             .map(|rule| upright(direction, rule))
             .collect();
         let rows = rows::group(fragments, &rules);
-        for region in columns::split(rows) {
+        for region in columns::split(tables::gather(rows, &rules)) {
             let lines = lines::join(region);
             found.extend(
                 blocks::group(lines)

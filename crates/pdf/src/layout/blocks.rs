@@ -48,7 +48,7 @@ pub(crate) fn group(lines: Vec<LaidLine>) -> Vec<LaidBlock> {
     let in_table = table_rows(&lines);
     let mut blocks: Vec<LaidBlock> = Vec::new();
     for (line, tabular) in lines.into_iter().zip(in_table) {
-        let shape = shape(&line, tabular);
+        let shape = shape(&line, tabular || line.framed);
         match blocks.last_mut() {
             Some(block) if continues(block, &line, shape, pitch, right) => block.lines.push(line),
             _ => blocks.push(LaidBlock {
@@ -98,7 +98,11 @@ fn continues(block: &LaidBlock, line: &LaidLine, shape: Shape, pitch: f32, right
     let ratio = line.size / above.size.max(0.1);
     let usual = pitch.max(0.95 * line.size);
     match (block.shape, shape) {
-        (Shape::Table, Shape::Table) => distance < 3.0 * usual,
+        (Shape::Table, Shape::Table) => {
+            // A row may have several lines.
+            let white = line.bounds[1] - above.bounds[3];
+            distance < 3.0 * usual || white < 2.0 * usual
+        }
         (Shape::Text | Shape::ListItem, Shape::Code) => {
             // A paragraph with a line that is all names in a listing's font.
             let full = above.right() > right - 4.0 * line.size;

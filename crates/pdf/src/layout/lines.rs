@@ -18,6 +18,8 @@ pub(crate) struct LaidLine {
     pub(crate) parts: Vec<(usize, f32)>,
     /// Ruling lines stand between its parts.
     pub(crate) ruled: bool,
+    /// It is a row of a ruled table.
+    pub(crate) framed: bool,
 }
 
 impl LaidLine {
@@ -25,11 +27,13 @@ impl LaidLine {
         let mut bounds = NOWHERE;
         let mut words = Vec::new();
         let mut parts = Vec::new();
-        let mut ruled = false;
+        let (mut ruled, mut framed) = (false, false);
         for segment in segments {
             bounds = union(bounds, segment.bounds);
-            parts.push((words.len(), segment.bounds[0]));
+            let cells = segment.parts.iter();
+            parts.extend(cells.map(|(first, left)| (words.len() + first, *left)));
             ruled |= segment.ruled;
+            framed |= segment.framed;
             words.extend(segment.words);
         }
         let letters = |word: &Fragment| word.text.chars().count();
@@ -52,6 +56,7 @@ impl LaidLine {
             words,
             parts,
             ruled,
+            framed,
         }
     }
 

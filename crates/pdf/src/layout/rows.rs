@@ -20,9 +20,30 @@ pub(crate) struct Segment {
     pub(crate) order: usize,
     /// A vertical ruling line stands right before it.
     pub(crate) ruled: bool,
+    /// It is a row of a ruled table.
+    pub(crate) framed: bool,
+    /// Index of the first word and left edge of each of its cells.
+    pub(crate) parts: Vec<(usize, f32)>,
 }
 
 impl Segment {
+    /// One that any other replaces.
+    pub(crate) fn empty() -> Segment {
+        Segment {
+            words: Vec::new(),
+            bounds: NOWHERE,
+            row: usize::MAX,
+            order: usize::MAX,
+            ruled: false,
+            framed: false,
+            parts: Vec::new(),
+        }
+    }
+
+    pub(crate) fn width(&self) -> f32 {
+        self.bounds[2] - self.bounds[0]
+    }
+
     pub(crate) fn size(&self) -> f32 {
         self.words.iter().map(|word| word.size).fold(0.0, f32::max)
     }
@@ -164,6 +185,8 @@ fn push_word(
         row: number,
         order: word.order,
         ruled,
+        framed: false,
+        parts: vec![(0, word.left)],
         words: vec![word],
     });
 }

@@ -262,3 +262,112 @@ fn text_in_every_direction_has_boxes_where_it_is() {
         }
     }
 }
+
+/// Rules around cells: `columns` and `rows` are where they begin, and where the last ones end.
+fn frame(sheet: &mut Sheet, columns: &[f32], rows: &[f32]) {
+    let (left, right) = (columns[0], columns[columns.len() - 1]);
+    let (top, bottom) = (rows[0], rows[rows.len() - 1]);
+    let uprights = columns.iter().map(|x| Rule([*x, top, x + 0.5, bottom]));
+    let levels = rows.iter().map(|y| Rule([left, *y, right, y + 0.5]));
+    sheet.drawn.rules.extend(uprights.chain(levels));
+}
+
+/// The cells of each line of the only block.
+fn cells(sheet: &Sheet) -> Vec<Vec<String>> {
+    let blocks = sheet.blocks();
+    assert_eq!(blocks.len(), 1, "{blocks:?}");
+    assert_eq!(blocks[0].shape, Shape::Table);
+    let cells = |line: &super::DraftLine| {
+        let ends = line.cells.iter().skip(1).copied();
+        let ends = ends.chain([line.words.len()]);
+        let cells = line.cells.iter().copied().zip(ends);
+        let text = |(from, to): (usize, usize)| {
+            let words = line.words[from..to].iter();
+            words
+                .map(|word| word.text.clone())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        cells.map(text).collect()
+    };
+    blocks[0].lines.iter().map(cells).collect()
+}
+
+#[test]
+fn a_ruled_row_is_read_cell_by_cell_wherever_its_lines_stand() {
+    let mut sheet = Sheet::default();
+    frame(
+        &mut sheet,
+        &[45.0, 145.0, 300.0],
+        &[88.0, 104.0, 132.0, 160.0],
+    );
+    sheet
+        .text(50.0, 100.0, "name")
+        .text(150.0, 100.0, "what it is for");
+    // The names stand at the middle of what is said of them, and the columns are drawn apart.
+    sheet.text(50.0, 122.0, "FAT").text(50.0, 150.0, "exFAT");
+    sheet.text(150.0, 116.0, "disks that are small (up to");
+    sheet.text(150.0, 128.0, "8 TiB)");
+    sheet.text(150.0, 144.0, "disks that are large (up to");
+    sheet.text(150.0, 156.0, "512 TiB)");
+    assert_eq!(
+        cells(&sheet),
+        [
+            ["name", "what it is for"],
+            ["FAT", "disks that are small (up to 8 TiB)"],
+            ["exFAT", "disks that are large (up to 512 TiB)"],
+        ]
+    );
+}
+
+#[test]
+fn a_cell_over_several_rows_stands_in_the_first_of_them() {
+    let mut sheet = Sheet::default();
+    frame(&mut sheet, &[45.0, 145.0, 300.0], &[88.0, 104.0, 120.0]);
+    // No rule between the rows of the first column.
+    sheet.drawn.rules.retain(|rule| rule.0[1] != 104.0);
+    sheet.drawn.rules.push(Rule([145.0, 104.0, 300.0, 104.5]));
+    sheet.text(50.0, 108.0, "both");
+    sheet.text(150.0, 100.0, "one").text(150.0, 116.0, "other");
+    frame(&mut sheet, &[45.0, 145.0, 300.0], &[120.0, 136.0]);
+    sheet.text(50.0, 132.0, "last").text(150.0, 132.0, "third");
+    let expected: [&[&str]; 3] = [&["both", "one"], &["other"], &["last", "third"]];
+    assert_eq!(cells(&sheet), expected);
+}
+
+#[test]
+fn rows_without_a_rule_between_them_stay_rows() {
+    let mut sheet = Sheet::default();
+    frame(&mut sheet, &[45.0, 145.0, 300.0], &[88.0, 104.0, 160.0]);
+    sheet.text(50.0, 100.0, "name").text(150.0, 100.0, "port");
+    for (row, (name, port)) in [("alder", "4711"), ("birch", "8025"), ("larch", "53")]
+        .iter()
+        .enumerate()
+    {
+        let y = 116.0 + 14.0 * row as f32;
+        sheet.text(50.0, y, name).text(150.0, y, port);
+    }
+    assert_eq!(
+        cells(&sheet),
+        [
+            ["name", "port"],
+            ["alder", "4711"],
+            ["birch", "8025"],
+            ["larch", "53"]
+        ]
+    );
+}
+
+#[test]
+fn a_frame_around_text_is_no_table() {
+    let mut sheet = Sheet::default();
+    frame(&mut sheet, &[45.0, 350.0], &[88.0, 140.0]);
+    sheet.text(
+        50.0,
+        100.0,
+        "A note goes on and on and on and on and on and on here",
+    );
+    sheet.text(50.0, 112.0, "and ends.");
+    assert_eq!(sheet.blocks()[0].shape, Shape::Text);
+    assert_eq!(block_texts(&sheet).len(), 1);
+}
