@@ -234,6 +234,72 @@ async fn a_quick_question_is_not_planned() {
     assert!(report.answered);
 }
 
+/// The honest reader, who finds a question likely after what says 4711.
+fn telling() -> Arc<dyn Model> {
+    let model = Scripted::with_calls("scripted:telling", |request| {
+        let likelihood = match user(request).contains("4711") {
+            true => -1.0,
+            false => -2.0,
+        };
+        Ok(match purpose(request) {
+            "ask" => Response {
+                likelihood: Some(likelihood),
+                ..Response::default()
+            },
+            _ => Response {
+                text: honest(request).to_string(),
+                ..Response::default()
+            },
+        })
+    });
+    Arc::new(model)
+}
+
+/// How many passages were ranked and judged for [`FACT`] where twenty pages say nothing, in the words of the
+/// question, beside the one that says `answer`; and what was answered.
+async fn read_for_the_fact(answer: &str) -> (usize, usize, String) {
+    let empty = |number: usize| {
+        let text = "Which port the Alder server listens on: the port of the Alder server.";
+        (
+            format!("{number}.md"),
+            format!("# Alder {number}\n\n{text}\n"),
+        )
+    };
+    let mut files: Vec<(String, String)> = (0..20).map(empty).collect();
+    files.push(("answer.md".to_owned(), answer.to_owned()));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    let world = World::new(&files);
+    let report = world.research(FACT, Depth::Normal, telling()).await;
+    let addresses = world.addresses(&report).await;
+    let count = |step: &str| addresses.matches(&format!("round[0]/{step}[")).count();
+    (count("rank"), count("judge"), report.answer)
+}
+
+#[tokio::test]
+async fn what_surely_answers_among_the_first_saves_the_ranking() {
+    let (ranked, judged, answer) = read_for_the_fact(
+        "# Alder: which port\n\nWhich port the Alder server listens on: the Alder server listens on port 4711.\n",
+    )
+    .await;
+    assert_eq!((ranked, judged), (0, 4), "{answer}");
+    assert!(answer.contains("4711"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_the_model_would_ask_about_is_read_though_the_search_puts_it_last() {
+    let aside =
+        "It was made for small offices, where it keeps letters, bills and drawings. ".repeat(4);
+    let (ranked, judged, answer) = read_for_the_fact(&format!(
+        "# Notes\n\n{aside}An Alder listens on port 4711 of all addresses. {aside}\n"
+    ))
+    .await;
+    assert_eq!((ranked, judged), (17, 9), "{answer}");
+    assert!(answer.contains("4711"), "{answer}");
+}
+
 /// The honest reader with a critic who accepts the `accepted`-th draft and sends back those before it.
 fn with_critic(accepted: usize) -> (Arc<dyn Model>, Asked) {
     let drafts = Mutex::new(0);

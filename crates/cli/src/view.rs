@@ -149,6 +149,9 @@ impl ResearchView {
             Progress::Searching { branch, query } => {
                 self.branch(branch, format!("searching: {query}"))
             }
+            Progress::Ranking { branch, passages } => {
+                self.branch(branch, format!("choosing among {passages} more passages"))
+            }
             Progress::Reading { branch, places } => {
                 self.branch(branch, format!("reading: {}", places.join("; ")))
             }

@@ -108,15 +108,43 @@ fn a_question_is_answered_from_the_documents() {
     for call in calls {
         assert_eq!(call["attributes"]["model"], MODEL, "{call:#}");
     }
-    // The local engine tells what it would ask after a passage, so that what was found is ranked by it.
-    let is_ranking = |step: &Value| {
-        let path = step["path"].as_str();
-        path.is_some_and(|path| path.contains("/rank["))
-    };
-    assert!(steps.iter().any(is_ranking), "{shown:#}");
     // What is finished is answered from the journal: the report again, without the model.
     let again = project.json(&["resume", run, "--json"]);
     assert_eq!(again, report);
+}
+
+#[test]
+fn more_than_is_read_is_ranked_by_what_the_model_would_ask() {
+    let Some(project) = project() else { return };
+    for number in 0..10 {
+        let text = format!("# Larch {number}\n\nLarch is a server. It keeps {number} letters.\n");
+        std::fs::write(project.path(&format!("docs/larch{number}.md")), text).unwrap();
+    }
+    let question = "Does the Alder server listen on port 4711?";
+    let arguments = [
+        "research", question, "docs", "--model", MODEL, "--depth", "quick", "--json",
+    ];
+    let report = project.json(&arguments);
+    assert_verbatim(&project, &report);
+    let run = report["run"].as_str().unwrap();
+    let shown = project.json(&["runs", "show", run, "--json"]);
+    let likelihoods = |step: &str| -> Vec<f64> {
+        let steps = shown["steps"].as_array().unwrap().iter();
+        let asked = steps.filter(|other| other["path"].as_str().unwrap().contains(step));
+        asked
+            .map(|step| step["output"]["likelihood"].as_f64().unwrap())
+            .collect()
+    };
+    let ranked = likelihoods("round[0]/rank[");
+    assert!(ranked.len() > 6, "{shown:#}");
+    // After the passage about Alder's port the question is likelier than after nothing, and than after the others.
+    let nothing = likelihoods("question[0]/ask[")[0];
+    let best = ranked.iter().copied().fold(f64::MIN, f64::max);
+    let worst = ranked.iter().copied().fold(f64::MAX, f64::min);
+    assert!(
+        best > nothing + 0.5 && best > worst + 0.5,
+        "{nothing}: {ranked:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One sub-question: search, read, take notes and weigh them; rephrase and go on if nothing answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use journal::Run;
 use knowledge::{Candidate, Passage};
@@ -63,8 +64,9 @@ pub(super) async fn research(
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|candidate| !read.contains(&candidate.passage.id));
-        let fresh = rank(&run, &asking, fresh, settings.ranked, &mut gains).await?;
-        let (judged, unread) = searching.read(&run, &asking, settings, fresh).await?;
+        let (judged, unread) = searching
+            .read(&run, &asking, settings, fresh, &mut gains)
+            .await?;
         read.extend(judged.iter().map(|judged| judged.passage.id.clone()));
         let candidates = take_notes(&run, tools, question, &judged).await?;
         let mut fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
@@ -127,44 +129,88 @@ impl Searching<'_> {
         library::search(run, tools, input, self.question, queries, &around).await
     }
 
-    /// Judges passages a few at a time, those found first before the others, until one surely answers.
-    /// Returns what was judged, the most promising first, and what was not.
+    /// Judges the first passages that the search found, and unless one of them surely answers ranks the others
+    /// and judges the best. Returns what was judged, the most promising first, and what was not.
     async fn read(
         &self,
         run: &Run,
         asking: &Asking<'_>,
         settings: &Settings,
-        found: Vec<Passage>,
+        mut found: Vec<Candidate>,
+        gains: &mut BTreeMap<String, f32>,
     ) -> Result<(Vec<Judged>, Vec<Passage>)> {
         let most = match asking.tells() {
             true => settings.passages,
             false => settings.unranked,
         };
-        // Where yes and no are weighed, all have a vote; and what is not asked back is never sure.
-        let at_once = match can_be_affirmed(self.question) || !asking.tells() {
-            true => most,
-            false => settings.at_once,
+        // Where yes and no are weighed, all have a vote; what is not asked back is never sure; and what a
+        // second search brings first was not good enough for the first one.
+        let first = match self.round > 0 || can_be_affirmed(self.question) || !asking.tells() {
+            true => 0,
+            false => settings.first,
         };
-        let mut judged: Vec<Judged> = Vec::new();
-        let mut unread = found;
-        while judged.len() < most && !unread.is_empty() {
-            let count = at_once.min(most - judged.len());
-            let rest = unread.split_off(count.min(unread.len()));
-            (self.tools.progress)(Progress::Reading {
-                branch: self.index,
-                places: unread.iter().map(place).collect(),
-            });
-            let before = judged.len();
-            judged.extend(judge(run, self.tools, self.question, asking, unread, before).await?);
-            unread = rest;
-            if judged.iter().any(Judged::is_sure) {
-                break;
-            }
+        let others = found.split_off(found.len().min(first));
+        let mut judged = self.judge(run, asking, passages(found), 0).await?;
+        if judged.iter().any(Judged::is_sure) {
+            return Ok((most_promising_first(judged), passages(others)));
         }
-        // Of equals the one that was found first stays first.
-        judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
-        Ok((judged, unread))
+        let first = judged.len();
+        // Where all are judged, their order does not matter.
+        let mut others = match others.len() > most - first {
+            true => {
+                self.rank(run, asking, others, first..settings.ranked, gains)
+                    .await?
+            }
+            false => passages(others),
+        };
+        let unread = others.split_off(others.len().min(most - first));
+        judged.extend(self.judge(run, asking, others, first).await?);
+        Ok((most_promising_first(judged), unread))
     }
+
+    async fn rank(
+        &self,
+        run: &Run,
+        asking: &Asking<'_>,
+        found: Vec<Candidate>,
+        places: Range<usize>,
+        gains: &mut BTreeMap<String, f32>,
+    ) -> Result<Vec<Passage>> {
+        (self.tools.progress)(Progress::Ranking {
+            branch: self.index,
+            passages: found.len().min(places.len()),
+        });
+        rank(run, asking, found, places, gains).await
+    }
+
+    /// Judges `passages`; `before` were judged before them.
+    async fn judge(
+        &self,
+        run: &Run,
+        asking: &Asking<'_>,
+        passages: Vec<Passage>,
+        before: usize,
+    ) -> Result<Vec<Judged>> {
+        if passages.is_empty() {
+            return Ok(Vec::new());
+        }
+        (self.tools.progress)(Progress::Reading {
+            branch: self.index,
+            places: passages.iter().map(place).collect(),
+        });
+        judge(run, self.tools, self.question, asking, passages, before).await
+    }
+}
+
+fn passages(found: Vec<Candidate>) -> Vec<Passage> {
+    let passages = found.into_iter().map(|candidate| candidate.passage);
+    passages.collect()
+}
+
+/// Of equals the one that was judged first stays first.
+fn most_promising_first(mut judged: Vec<Judged>) -> Vec<Judged> {
+    judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
+    judged
 }
 
 async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {

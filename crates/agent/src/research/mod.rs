@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! question ─► plan ─► for each sub-question, in parallel:           ─► write ─► critic ─► check ─► report
-//!                     guess ─► search ─► rank ─► judge ─► read ─► weigh    ▲────────┘
+//!                     guess ─► search ─► judge ─► rank ─► read ─► weigh    ▲────────┘
 //! ```
 //! A factual question takes the short way: no plan, one search loop, no writer.
 //!
@@ -74,6 +74,13 @@ pub enum Progress {
         branch: usize,
         /// What it searches for.
         query: String,
+    },
+    /// A branch orders what it found by what the model would ask about it.
+    Ranking {
+        /// The sub-question's number, from 0.
+        branch: usize,
+        /// How many passages it orders.
+        passages: usize,
     },
     /// A branch reads passages.
     Reading {

@@ -38,14 +38,16 @@ pub struct Input {
 pub(super) struct Settings {
     /// The most sub-questions that a plan may have; 1 means that no plan is made.
     pub questions: usize,
-    /// Passages of a round's search that are ranked by whether the model would ask the question after them.
+    /// Passages judged as the search brings them, before others are ranked: where one of them surely answers, the
+    /// ranking is saved.
+    pub first: usize,
+    /// Passages of a round's search that are looked at, the others ranked by whether the model would ask the
+    /// question after them.
     pub ranked: usize,
     /// Passages judged in each round of a branch, at most.
     pub passages: usize,
     /// The same where they could not be ranked, because the model does not tell what it would ask.
     pub unranked: usize,
-    /// Passages judged side by side, before it is asked whether one of them surely answers.
-    pub at_once: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
     pub rounds: usize,
     /// How often the critic may send the draft back.
@@ -58,21 +60,20 @@ impl Input {
     pub(super) fn settings(&self, started_ms: i64) -> Settings {
         let seconds = self.max_seconds.and_then(|s| i64::try_from(s).ok());
         let deadline_ms = seconds.map(|s| started_ms.saturating_add(s.saturating_mul(1000)));
-        let limits =
-            |questions, (ranked, passages, at_once), unranked, rounds, revisions| Settings {
-                questions,
-                ranked,
-                passages,
-                unranked,
-                at_once,
-                rounds,
-                revisions,
-                deadline_ms,
-            };
+        let limits = |questions, (first, ranked, passages), unranked, rounds, revisions| Settings {
+            questions,
+            first,
+            ranked,
+            passages,
+            unranked,
+            rounds,
+            revisions,
+            deadline_ms,
+        };
         match self.depth {
-            Depth::Quick => limits(1, (12, 4, 4), 5, 2, 0),
-            Depth::Normal => limits(4, (24, 8, 4), 12, 2, 1),
-            Depth::Deep => limits(6, (40, 16, 16), 16, 3, 2),
+            Depth::Quick => limits(1, (4, 12, 6), 5, 2, 0),
+            Depth::Normal => limits(4, (4, 24, 9), 12, 2, 1),
+            Depth::Deep => limits(6, (0, 40, 16), 16, 3, 2),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::options::Settings;
+use super::plausibility::asked;
 use super::{Depth, Input, Tools};
 use crate::{Result, call};
 
@@ -92,8 +93,11 @@ pub(super) async fn plan(
 }
 
 /// Whether an English question has a word that joins or compares things. Without one it asks for one
-/// thing, whatever a small model makes of it.
+/// thing, whatever a small model makes of it. What is said before a question ("It is stopped, and the file is
+/// rotated. What becomes of ...?") asks for nothing.
 fn may_be_several(question: &str) -> bool {
+    let asked = asked(question);
+    let question = asked.as_str();
     const JOINING: &[&str] = &[
         "and",
         "or",
@@ -205,11 +209,13 @@ mod tests {
     #[test]
     fn a_question_that_joins_nothing_is_one() {
         for several in [
+            "Postgres and SQLite. Compare them.",
             "How do nginx and Apache differ?",
             "Which is faster than DRD?",
             "Compare the backup tools.",
             "List all backup tools.",
             "Which port does it use? Can it be changed?",
+            "I use nginx. Which port and which user does it take?",
         ] {
             assert!(may_be_several(several), "{several}");
         }
@@ -217,6 +223,7 @@ mod tests {
             "What happens to inserts while I build an index?",
             "How does a run survive a crash?",
             "In which steps are the entries of an access-list numbered?",
+            "The server is stopped, and its log is moved away. Where does it write then?",
             "Which port does the listener take?",
         ] {
             assert!(!may_be_several(one), "{one}");

@@ -144,29 +144,43 @@ fn tokens(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_lowercase)
 }
 
-/// Whether an English question asks how much, how many, how long, ... or for a port or a size.
+/// The sentences of a question that end with a question mark, or all where none does.
+pub(super) fn asked(question: &str) -> String {
+    let sentences = question.split_inclusive(". ").map(str::trim);
+    let asking: Vec<&str> = sentences
+        .filter(|sentence| sentence.contains('?'))
+        .collect();
+    match asking.is_empty() {
+        true => question.to_owned(),
+        false => asking.join(" "),
+    }
+}
+
+/// Whether an English question asks how much, how many, how long, ... or for a port or a size. "Which option
+/// sets the maximum?" does not.
 pub(super) fn wants_quantity(question: &str) -> bool {
     const AFTER_HOW: &[&str] = &[
         "many", "much", "long", "large", "big", "often", "wide", "old", "high", "fast", "deep",
         "small", "short",
     ];
     const AFTER_WHICH: &[&str] = &["port", "size", "percentage"];
-    const AFTER_THE: &[&str] = &[
+    const EXTREMES: &[&str] = &[
         "most", "maximum", "minimum", "largest", "smallest", "longest",
     ];
-    let words: Vec<String> = question
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    words.windows(2).any(|pair| match pair {
-        [how, what] if how == "how" => AFTER_HOW.contains(&what.as_str()),
-        [which, what] if which == "which" || which == "what" => {
-            AFTER_WHICH.contains(&what.as_str())
+    let asked = asked(question).to_lowercase();
+    let words = asked.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let asking = |word: &&str| ["how", "which", "what"].contains(word);
+    let place = words.iter().position(asking).unwrap_or(words.len());
+    match words.get(place..).unwrap_or_default() {
+        ["how", what, ..] => AFTER_HOW.contains(what),
+        [_, what, ..] if AFTER_WHICH.contains(what) || EXTREMES.contains(what) => true,
+        [_, "is" | "are" | "was" | "s", "the", what, ..] => EXTREMES.contains(what),
+        [_, ..] => false,
+        [] => {
+            (words.windows(2)).any(|pair| matches!(pair, ["the", what] if EXTREMES.contains(what)))
         }
-        [the, what] if the == "the" => AFTER_THE.contains(&what.as_str()),
-        _ => false,
-    })
+    }
 }
 
 /// Words that say a quantity without a number.
@@ -418,6 +432,23 @@ mod tests {
                 WITHOUT_QUANTITY,
                 "{answer}"
             );
+        }
+        for question in [
+            "Which option says how many places it has?",
+            "How do I set the maximum?",
+            "What sets the maximum?",
+            "It has how many places I want. Which option is it?",
+        ] {
+            assert_eq!(of(question, "It is pool_size."), 1.0, "{question}");
+        }
+        for question in [
+            "I made it myself. How many places has it?",
+            "What is the maximum of places?",
+            "After how many days is it full?",
+            "Which port has it?",
+        ] {
+            let plausible = of(question, "It is pool_size.");
+            assert_eq!(plausible, WITHOUT_QUANTITY, "{question}");
         }
         let question = "How many places has it?";
         assert_eq!(of(question, "See pool3_size()."), WITHOUT_QUANTITY);
