@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::asking::Asking;
-use super::judging::{Judged, judge};
+use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
 use super::plausibility::can_be_affirmed;
@@ -64,6 +64,8 @@ pub(super) async fn research(
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|candidate| !read.contains(&candidate.passage.id));
+        // What cannot answer takes no place from what can.
+        fresh.sort_by_key(|candidate| !can_answer(question, &candidate.passage));
         let (judged, unread) = searching
             .read(&run, &asking, settings, fresh, &mut gains)
             .await?;

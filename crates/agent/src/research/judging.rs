@@ -139,6 +139,11 @@ pub(super) async fn judge(
     Ok(judged)
 }
 
+/// Whether a passage can answer at all: one without a quantity does not to "how many".
+pub(super) fn can_answer(question: &str, passage: &Passage) -> bool {
+    answers(question, passage).is_some()
+}
+
 /// The schema of what a passage can answer; `None` where it can answer nothing.
 fn answers(question: &str, passage: &Passage) -> Option<Value> {
     if can_be_affirmed(question) {
@@ -184,6 +189,10 @@ mod tests {
                 ["88", "|", "sort,", "and", "wait."]
             ]))
         );
+        let empty = passage("Run dd and sort.");
+        assert!(can_answer("How many bytes are left out?", &text));
+        assert!(!can_answer("How many bytes are left out?", &empty));
+        assert!(can_answer("What is run?", &empty));
         let words = runs("What is run?").and_then(|runs| runs.as_array().map(Vec::len));
         assert_eq!(words, Some(8));
     }
