@@ -1,7 +1,6 @@
 //! One sub-question: search, read, take notes and weigh them; rephrase and go on if nothing answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use journal::Run;
 use knowledge::{Candidate, Passage};
@@ -65,7 +64,7 @@ pub(super) async fn research(
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|candidate| !read.contains(&candidate.passage.id));
         // What cannot answer takes no place from what can.
-        fresh.sort_by_key(|candidate| !can_answer(question, &candidate.passage));
+        fresh.sort_by_cached_key(|candidate| !can_answer(question, &candidate.passage));
         let (judged, unread) = searching
             .read(&run, &asking, settings, fresh, &mut gains)
             .await?;
@@ -158,31 +157,19 @@ impl Searching<'_> {
         }
         let first = judged.len();
         // Where all are judged, their order does not matter.
-        let mut others = match others.len() > most - first {
-            true => {
-                self.rank(run, asking, others, first..settings.ranked, gains)
-                    .await?
-            }
-            false => passages(others),
+        let mut others = if others.len() > most - first {
+            let places = first..settings.ranked;
+            (self.tools.progress)(Progress::Ranking {
+                branch: self.index,
+                passages: others.len().min(places.len()),
+            });
+            rank(run, asking, others, places, gains).await?
+        } else {
+            passages(others)
         };
         let unread = others.split_off(others.len().min(most - first));
         judged.extend(self.judge(run, asking, others, first).await?);
         Ok((most_promising_first(judged), unread))
-    }
-
-    async fn rank(
-        &self,
-        run: &Run,
-        asking: &Asking<'_>,
-        found: Vec<Candidate>,
-        places: Range<usize>,
-        gains: &mut BTreeMap<String, f32>,
-    ) -> Result<Vec<Passage>> {
-        (self.tools.progress)(Progress::Ranking {
-            branch: self.index,
-            passages: found.len().min(places.len()),
-        });
-        rank(run, asking, found, places, gains).await
     }
 
     /// Judges `passages`; `before` were judged before them.

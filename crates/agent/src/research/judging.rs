@@ -141,7 +141,9 @@ pub(super) async fn judge(
 
 /// Whether a passage can answer at all: one without a quantity does not to "how many".
 pub(super) fn can_answer(question: &str, passage: &Passage) -> bool {
-    answers(question, passage).is_some()
+    let text = marks::without(&super::untrusted::without_orders(passage));
+    let words: Vec<&str> = text.split_whitespace().collect();
+    can_be_affirmed(question) || runs(wants_quantity(question), &words).next().is_some()
 }
 
 /// The schema of what a passage can answer; `None` where it can answer nothing.
@@ -152,12 +154,18 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
     let text = marks::without(&super::untrusted::without_orders(passage));
     let words: Vec<&str> = text.split_whitespace().collect();
     let quantity = wants_quantity(question);
-    let most = match quantity {
-        true => WORDS_OF_QUANTITY,
-        false => WORDS,
-    };
-    let from = |start: usize| {
-        let mut run = words.get(start..words.len().min(start + most))?.to_vec();
+    let runs: Vec<Vec<&str>> = runs(quantity, &words).collect();
+    let most = longest(quantity);
+    (!runs.is_empty()).then(|| {
+        json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
+    })
+}
+
+/// The words that an answer can be, from each of `words` on at which one may begin; a `quantity` begins with one.
+fn runs<'a>(quantity: bool, words: &'a [&'a str]) -> impl Iterator<Item = Vec<&'a str>> {
+    let from = move |start: usize| {
+        let end = words.len().min(start + longest(quantity));
+        let mut run = words.get(start..end)?.to_vec();
         // Of `skip=88` the quantity is 88.
         if let (true, Some(first)) = (quantity, run.first_mut()) {
             *first = first.rsplit('=').next().unwrap_or(first);
@@ -165,11 +173,15 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
         Some(run)
     };
     let starts = (0..words.len()).filter_map(from);
-    let begins = |run: &Vec<&str>| !quantity || begins_quantity(run);
-    let runs: Vec<Vec<&str>> = starts.filter(begins).collect();
-    (!runs.is_empty()).then(|| {
-        json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
-    })
+    starts.filter(move |run| !quantity || begins_quantity(run))
+}
+
+/// Words of an answer, at most.
+fn longest(quantity: bool) -> usize {
+    match quantity {
+        true => WORDS_OF_QUANTITY,
+        false => WORDS,
+    }
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ pub(super) struct Settings {
     /// Passages judged as the search brings them, before others are ranked: where one of them surely answers, the
     /// ranking is saved.
     pub first: usize,
-    /// Passages of a round's search that are looked at, the others ranked by whether the model would ask the
-    /// question after them.
+    /// Passages of a round's search up to this place, but for the first, are ranked by whether the model would ask
+    /// the question after them.
     pub ranked: usize,
     /// Passages judged in each round of a branch, at most.
     pub passages: usize,

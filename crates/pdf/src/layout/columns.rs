@@ -216,7 +216,7 @@ impl Side {
         let mut ordered: Vec<&&Segment> = segments.iter().collect();
         ordered.sort_by_key(|segment| segment.row);
         for segment in ordered {
-            let width = segment.bounds[2] - segment.bounds[0];
+            let width = segment.width();
             match rows.last_mut() {
                 Some(last) if last.0 == segment.row => last.1 += width,
                 _ => rows.push((segment.row, width)),

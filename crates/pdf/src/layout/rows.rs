@@ -27,17 +27,12 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// One that any other replaces.
-    pub(crate) fn empty() -> Segment {
-        Segment {
-            words: Vec::new(),
-            bounds: NOWHERE,
-            row: usize::MAX,
-            order: usize::MAX,
-            ruled: false,
-            framed: false,
-            parts: Vec::new(),
-        }
+    /// Adds the words of another one, behind its own.
+    pub(crate) fn absorb(&mut self, other: Segment) {
+        self.bounds = union(self.bounds, other.bounds);
+        self.row = self.row.min(other.row);
+        self.order = self.order.min(other.order);
+        self.words.extend(other.words);
     }
 
     pub(crate) fn width(&self) -> f32 {

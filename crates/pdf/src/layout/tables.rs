@@ -21,10 +21,8 @@ const WHITE: f32 = 0.9;
 pub(crate) fn gather(mut segments: Vec<Segment>, rules: &[[f32; 4]]) -> Vec<Segment> {
     let mut rows = Vec::new();
     for grid in grids(rules) {
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            segments.into_iter().partition(|one| grid.holds(one));
+        let (bands, outside) = grid.bands(segments);
         segments = outside;
-        let bands = grid.bands(inside);
         let is_table = bands.values().filter(|band| band.len() > 1).count() > 1;
         for band in bands.into_values() {
             match is_table && grid.is_row(&band) {
@@ -43,6 +41,7 @@ type Band = BTreeMap<usize, Vec<Segment>>;
 /// Rules that touch, and the places where they stand.
 struct Grid {
     uprights: Vec<[f32; 4]>,
+    /// Turned, so that they are upright, too.
     levels: Vec<[f32; 4]>,
     /// Where columns begin, and where the last one ends.
     columns: Vec<f32>,
@@ -53,72 +52,50 @@ struct Grid {
 impl Grid {
     fn new(rules: Vec<[f32; 4]>) -> Grid {
         let (uprights, levels): (Vec<_>, Vec<_>) = rules.into_iter().partition(is_upright);
-        // A table may have no rule at its sides.
-        let sides = levels.iter().flat_map(|rule| [rule[0], rule[2]]);
-        let columns = uprights.iter().map(|rule| middle(rule[0], rule[2]));
-        let ends = uprights.iter().flat_map(|rule| [rule[1], rule[3]]);
-        let rows = levels.iter().map(|rule| middle(rule[1], rule[3]));
+        let turned = |[left, top, right, bottom]: [f32; 4]| [top, left, bottom, right];
+        let levels: Vec<[f32; 4]> = levels.into_iter().map(turned).collect();
         Grid {
-            columns: places(columns.chain(outermost(sides))),
-            rows: places(rows.chain(outermost(ends))),
+            columns: places(&uprights, &levels),
+            rows: places(&levels, &uprights),
             uprights,
             levels,
         }
     }
 
-    fn holds(&self, segment: &Segment) -> bool {
-        self.cell(segment).is_some()
-    }
-
     /// The row and the column in which a segment stands, before cells that span several are looked for.
     fn cell(&self, segment: &Segment) -> Option<(usize, usize)> {
         let inside = segment.bounds[0] + (0.5 * segment.size()).min(middle(0.0, segment.width()));
-        Some((
-            index(&self.rows, segment.middle())?,
-            index(&self.columns, inside)?,
-        ))
+        let row = index(&self.rows, segment.middle())?;
+        Some((row, index(&self.columns, inside)?))
     }
 
     /// Where a cell begins that goes over several columns or rows because no rule parts them.
     fn begin(&self, (mut row, mut column): (usize, usize)) -> (usize, usize) {
-        while column > 0 && !self.is_parted_from_the_left(row, column) {
+        let y = centre(&self.rows, row);
+        while column > 0 && !parts(&self.uprights, self.columns.get(column), y) {
             column -= 1;
         }
-        while row > 0 && !self.is_parted_from_above(row, column) {
+        let x = centre(&self.columns, column);
+        while row > 0 && !parts(&self.levels, self.rows.get(row), x) {
             row -= 1;
         }
         (row, column)
     }
 
-    fn is_parted_from_the_left(&self, row: usize, column: usize) -> bool {
-        let (Some(at), Some(y)) = (self.columns.get(column), centre(&self.rows, row)) else {
-            return true;
-        };
-        let parts = |rule: &[f32; 4]| {
-            (middle(rule[0], rule[2]) - at).abs() <= NEAR && rule[1] <= y && rule[3] >= y
-        };
-        self.uprights.iter().any(parts)
-    }
-
-    fn is_parted_from_above(&self, row: usize, column: usize) -> bool {
-        let (Some(at), Some(x)) = (self.rows.get(row), centre(&self.columns, column)) else {
-            return true;
-        };
-        let parts = |rule: &[f32; 4]| {
-            (middle(rule[1], rule[3]) - at).abs() <= NEAR && rule[0] <= x && rule[2] >= x
-        };
-        self.levels.iter().any(parts)
-    }
-
-    /// The segments by row and column.
-    fn bands(&self, segments: Vec<Segment>) -> BTreeMap<usize, Band> {
+    /// The segments in the cells by row and column, and those outside.
+    fn bands(&self, segments: Vec<Segment>) -> (BTreeMap<usize, Band>, Vec<Segment>) {
         let mut bands: BTreeMap<usize, Band> = BTreeMap::new();
+        let mut outside = Vec::new();
         for segment in segments {
-            let (row, column) = self.begin(self.cell(&segment).unwrap_or_default());
-            let band = bands.entry(row).or_default();
-            band.entry(column).or_default().push(segment);
+            match self.cell(&segment).map(|cell| self.begin(cell)) {
+                None => outside.push(segment),
+                Some((row, column)) => {
+                    let band = bands.entry(row).or_default();
+                    band.entry(column).or_default().push(segment);
+                }
+            }
         }
-        bands
+        (bands, outside)
     }
 
     /// Whether what stands between two level rules is one row, and not several without a rule between them.
@@ -160,15 +137,14 @@ impl Lines {
     fn of(cell: &[Segment]) -> Lines {
         let mut lines: BTreeMap<usize, Line> = BTreeMap::new();
         for segment in cell {
-            let first = segment.words.first();
-            let first = first.map_or(0.0, |word| word.right - word.left);
             let line = lines.entry(segment.row).or_insert(Line {
                 bounds: NOWHERE,
                 size: 0.0,
-                first,
+                first: 0.0,
             });
             if segment.bounds[0] < line.bounds[0] {
-                line.first = first;
+                let first = segment.words.first();
+                line.first = first.map_or(0.0, |word| word.right - word.left);
             }
             line.bounds = union(line.bounds, segment.bounds);
             line.size = line.size.max(segment.size());
@@ -208,14 +184,11 @@ impl Lines {
 
 /// All that stands in a row, cell after cell.
 fn row(band: Band) -> Option<Segment> {
-    let mut cells = band.into_values().map(cell);
+    let mut cells = band.into_values().filter_map(cell);
     let mut row = cells.next()?;
     for cell in cells {
-        row.bounds = union(row.bounds, cell.bounds);
-        row.row = row.row.min(cell.row);
-        row.order = row.order.min(cell.order);
         row.parts.push((row.words.len(), cell.bounds[0]));
-        row.words.extend(cell.words);
+        row.absorb(cell);
     }
     row.ruled = true;
     row.framed = true;
@@ -223,17 +196,16 @@ fn row(band: Band) -> Option<Segment> {
 }
 
 /// All that stands in a cell, line after line.
-fn cell(mut segments: Vec<Segment>) -> Segment {
+fn cell(mut segments: Vec<Segment>) -> Option<Segment> {
     segments.sort_by(|a, b| a.row.cmp(&b.row).then(a.bounds[0].total_cmp(&b.bounds[0])));
-    let mut cell = Segment::empty();
-    for segment in segments {
-        cell.bounds = union(cell.bounds, segment.bounds);
-        cell.row = cell.row.min(segment.row);
-        cell.order = cell.order.min(segment.order);
-        cell.words.extend(segment.words);
-    }
-    cell.parts = vec![(0, cell.bounds[0])];
-    cell
+    let cell = segments.into_iter().reduce(|mut cell, segment| {
+        cell.absorb(segment);
+        cell
+    });
+    cell.map(|cell| Segment {
+        parts: vec![(0, cell.bounds[0])],
+        ..cell
+    })
 }
 
 /// Rules that touch each other, where they make rows and columns.
@@ -277,17 +249,29 @@ fn middle(a: f32, b: f32) -> f32 {
     (a + b) / 2.0
 }
 
-fn outermost(values: impl Iterator<Item = f32> + Clone) -> impl Iterator<Item = f32> {
-    let least = values.clone().min_by(f32::total_cmp);
-    least.into_iter().chain(values.max_by(f32::total_cmp))
+/// Where upright rules stand, and where those `across` end: a table may have none at its sides. In order; of
+/// places that are near each other the first.
+fn places(rules: &[[f32; 4]], across: &[[f32; 4]]) -> Vec<f32> {
+    let ends = across.iter().flat_map(|rule| [rule[1], rule[3]]);
+    let outermost = [
+        ends.clone().min_by(f32::total_cmp),
+        ends.max_by(f32::total_cmp),
+    ];
+    let inner = rules.iter().map(|rule| middle(rule[0], rule[2]));
+    let mut places: Vec<f32> = inner.chain(outermost.into_iter().flatten()).collect();
+    places.sort_by(f32::total_cmp);
+    places.dedup_by(|next, kept| *next - *kept <= NEAR);
+    places
 }
 
-/// The values in order, of those that are near each other the first.
-fn places(values: impl Iterator<Item = f32>) -> Vec<f32> {
-    let mut values: Vec<f32> = values.collect();
-    values.sort_by(f32::total_cmp);
-    values.dedup_by(|next, kept| *next - *kept <= NEAR);
-    values
+/// Whether one of these upright rules stands at a place and goes past another; so it is where there is none.
+fn parts(rules: &[[f32; 4]], at: Option<&f32>, past: Option<f32>) -> bool {
+    let (Some(at), Some(past)) = (at, past) else {
+        return true;
+    };
+    rules.iter().any(|rule| {
+        (middle(rule[0], rule[2]) - at).abs() <= NEAR && rule[1] <= past && rule[3] >= past
+    })
 }
 
 /// Between which two of `places` a value lies.
