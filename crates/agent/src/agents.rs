@@ -37,8 +37,8 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/rephrase.md"),
     ),
     (
-        "research/verify",
-        include_str!("../../../agents/research/verify.md"),
+        "research/affirm",
+        include_str!("../../../agents/research/affirm.md"),
     ),
     (
         "research/guess",

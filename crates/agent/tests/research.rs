@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use journal::{Journal, NewRun, Run, RunStatus, StepRecord, StepStatus};
 use knowledge::{Library, LibraryOptions};
-use model::{DeltaSink, Model, Output, Request, Response, Role, Scripted};
+use model::{Choice, DeltaSink, Model, Output, Request, Response, Role, Scripted};
 use plumb_agent::research::{Depth, Input, Report, Tools, execute};
 use plumb_agent::{Agents, Error};
 use serde_json::{Value, json};
@@ -83,6 +83,13 @@ fn honest(request: &Request) -> Value {
         return Value::Null;
     }
     reader::answer(&user(request), schema(request))
+}
+
+/// The honest reader, who finds this answer stated.
+fn stated(request: &Request) -> Value {
+    let mut answer = honest(request);
+    answer["stated"] = json!("yes");
+    answer
 }
 
 /// The note without its quote where only an answer is wanted.
@@ -213,8 +220,7 @@ async fn a_fact_takes_the_short_way() {
     question[0]/round[0]/note[1]
     question[0]/round[0]/search[0]
     question[0]/round[0]/terms[0]
-    question[0]/round[0]/verify[0]/passage[0]
-    question[0]/round[0]/verify[0]/quote[0]
+    question[0]/round[0]/verify[0]/model[0]
     read_documents[0]
     ");
     let purposes = purposes(&asked);
@@ -238,7 +244,7 @@ async fn a_quick_question_is_not_planned() {
 fn telling() -> Arc<dyn Model> {
     let model = Scripted::with_calls("scripted:telling", |request| {
         let likelihood = match user(request).contains("4711") {
-            true => -1.0,
+            true => -0.5,
             false => -2.0,
         };
         Ok(match purpose(request) {
@@ -246,10 +252,19 @@ fn telling() -> Arc<dyn Model> {
                 likelihood: Some(likelihood),
                 ..Response::default()
             },
-            _ => Response {
-                text: honest(request).to_string(),
-                ..Response::default()
-            },
+            _ => {
+                let answer = honest(request);
+                let stated = answer.get("stated").map(|value| Choice {
+                    pointer: "/stated".to_owned(),
+                    value: value.clone(),
+                    probability: 0.95,
+                });
+                Response {
+                    text: answer.to_string(),
+                    choices: stated.into_iter().collect(),
+                    ..Response::default()
+                }
+            }
         })
     });
     Arc::new(model)
@@ -342,8 +357,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[0]/round[0]/note[1]
     question[0]/round[0]/search[0]
     question[0]/round[0]/terms[0]
-    question[0]/round[0]/verify[0]/passage[0]
-    question[0]/round[0]/verify[0]/quote[0]
+    question[0]/round[0]/verify[0]/model[0]
     question[1]/ask[0]
     question[1]/round[0]/guess[0]
     question[1]/round[0]/judge[0]/model[0]
@@ -353,8 +367,7 @@ async fn a_comparison_is_planned_written_sent_back_once_and_accepted() {
     question[1]/round[0]/note[1]
     question[1]/round[0]/search[0]
     question[1]/round[0]/terms[0]
-    question[1]/round[0]/verify[0]/passage[0]
-    question[1]/round[0]/verify[0]/quote[0]
+    question[1]/round[0]/verify[0]/model[0]
     read_documents[0]
     write[0]
     write[1]
@@ -492,8 +505,9 @@ async fn a_question_for_yes_or_no_is_answered_with_the_sentence_that_says_so() {
             "judge" if user.contains("port 4711") => json!({"answer": "no", "stated": "yes"}),
             "judge" => json!({"answer": "yes", "stated": "no"}),
             // It agrees to either answer, unless the sentence tells.
-            "verify" if says_so && user.ends_with("answer: Yes.") => json!({"stated": "no"}),
-            "verify" => json!({"stated": "yes"}),
+            "affirm" if says_so && user.ends_with("answer: Yes.") => json!({"stated": "no"}),
+            "affirm" => json!({"stated": "yes"}),
+            "verify" => stated(request),
             _ => honest(request),
         })
     });
@@ -520,7 +534,7 @@ async fn an_answer_that_breaks_off_is_the_sentence_that_it_began() {
         Ok(match purpose(request) {
             "judge" => json!({"answer": begun.join(" "), "stated": "yes"}),
             "note" => json!({"answer": "not stated"}),
-            "verify" => json!({"stated": "yes"}),
+            "verify" => stated(request),
             _ => honest(request),
         })
     });

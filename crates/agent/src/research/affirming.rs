@@ -17,6 +17,9 @@ use super::note::Note;
 use super::quoting::{Source, words};
 use crate::Result;
 
+/// The agent that is asked.
+const AFFIRM: &str = "research/affirm";
+
 /// Passages that have a vote, each as much as it is believed to state the answer.
 const VOTERS: usize = 3;
 /// What counts by how much a sentence stands out, beside the votes of the passages. Of 26 questions over
@@ -43,20 +46,8 @@ pub(super) async fn affirm(
         async move {
             let asked = |answer| format!("Question: {question}\nProposed answer: {answer}.");
             let (yes, no) = futures::future::try_join(
-                stated(
-                    &run,
-                    tools,
-                    ("research/verify", "yes"),
-                    &sentence,
-                    &asked("Yes"),
-                ),
-                stated(
-                    &run,
-                    tools,
-                    ("research/verify", "no"),
-                    &sentence,
-                    &asked("No"),
-                ),
+                stated(&run, tools, (AFFIRM, "yes"), &sentence, &asked("Yes")),
+                stated(&run, tools, (AFFIRM, "no"), &sentence, &asked("No")),
             )
             .await?;
             Ok::<_, crate::Error>((sentence, log_odds(yes) - log_odds(no)))
@@ -84,7 +75,6 @@ pub(super) async fn affirm(
         passage: voter.passage.clone(),
         grounded: true,
         readings: 1,
-        judged: voter.belief,
         confidence: 0.0,
     }))
 }

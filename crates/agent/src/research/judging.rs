@@ -2,6 +2,7 @@
 
 use journal::Run;
 use knowledge::{Passage, marks};
+use model::Request;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::belief::{belief, log_odds, yes};
 use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
 use super::quoting::{Source, settle};
 use super::reading::{place, shown};
-use crate::{Error, Result, call};
+use crate::{Definition, Error, Result, call};
 
 /// Words of an answer, at most: one that has so many breaks off where the passage goes on.
 pub(super) const WORDS: usize = 10;
@@ -101,11 +102,7 @@ pub(super) async fn judge(
             let Some(answers) = answers(question, &passage) else {
                 return Ok(unanswered(passage));
             };
-            let schema = json!({"type": "object", "properties":
-                {"answer": answers, "stated": {"enum": ["yes", "no"]}},
-                "required": ["answer", "stated"], "additionalProperties": false});
-            let asked = format!("Passage {}\n\nQuestion: {question}", shown(&passage));
-            let request = call::request(definition, &[asked], schema);
+            let request = request(definition, question, &passage, answers);
             let title = place(&passage);
             let response = match call::ask(&run, "model", &*tools.model, &request, &title).await {
                 // Providers are not held to the words of the passage while they write, and may never
@@ -137,6 +134,33 @@ pub(super) async fn judge(
         judged.gain = gain;
     }
     Ok(judged)
+}
+
+/// How much the model believes that a passage states `answer`, 0..1. It is asked as when the passage was judged,
+/// but for the words that it takes: where it was, all before them is in the prefix cache.
+pub(super) async fn states(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    passage: &Passage,
+    answer: &str,
+) -> Result<f32> {
+    let definition = tools.agents.load("research/judge")?;
+    let answers = json!({"const": answer});
+    let mut request = request(&definition, question, passage, answers);
+    // No token is shorter than a byte.
+    request.max_tokens += answer.len() as u32;
+    let response = call::ask(run, "model", &*tools.model, &request, &place(passage)).await?;
+    Ok(belief(&response))
+}
+
+/// Asks for an answer that fits a schema, and whether the passage states it.
+fn request(definition: &Definition, question: &str, passage: &Passage, answers: Value) -> Request {
+    let schema = json!({"type": "object", "properties":
+        {"answer": answers, "stated": {"enum": ["yes", "no"]}},
+        "required": ["answer", "stated"], "additionalProperties": false});
+    let asked = format!("Passage {}\n\nQuestion: {question}", shown(passage));
+    call::request(definition, &[asked], schema)
 }
 
 /// Whether a passage can answer at all: one without a quantity does not to "how many".

@@ -19,9 +19,6 @@ pub struct Note {
     pub grounded: bool,
     /// How many readings of the passages together gave this answer; 0 for one that a passage gives by itself.
     pub readings: u32,
-    /// How much the model believed in it, 0..1, when it took it from a passage by itself; 0 where it took
-    /// something else from each.
-    pub judged: f32,
     /// How sure it is that the passage states the answer, 0..1.
     pub confidence: f32,
 }

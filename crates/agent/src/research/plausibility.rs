@@ -292,7 +292,6 @@ mod tests {
             passage: passage.clone(),
             grounded: true,
             readings: 1,
-            judged: 0.0,
             confidence: 0.0,
         };
         plausibility(question, &note, read, read.len())

@@ -144,7 +144,6 @@ pub(super) fn settle(
         passage: passage.clone(),
         grounded: fit.grounded,
         readings: 1,
-        judged: 0.0,
         confidence: 0.0,
     })
 }

@@ -121,14 +121,6 @@ pub(super) async fn take_notes(
         let new = by_itself(question, alone).filter(|note| said_by(&mut notes, note).is_none());
         notes.extend(new);
     }
-    for note in &mut notes {
-        let same = |judged: &&Judged| {
-            let answer = judged.answer.as_deref();
-            answer.is_some_and(|answer| say_the_same(question, answer, &note.answer))
-        };
-        let beliefs = judged.iter().filter(same).map(|judged| judged.belief);
-        note.judged = beliefs.fold(0.0, f32::max);
-    }
     Ok(notes)
 }
 
@@ -294,7 +286,6 @@ mod tests {
             passage: passage(""),
             grounded: true,
             readings: 1,
-            judged: 0.0,
             confidence: 0.0,
         }
     }

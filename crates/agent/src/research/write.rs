@@ -269,7 +269,6 @@ mod tests {
             },
             grounded: true,
             readings: 1,
-            judged: 0.0,
             confidence,
         }
     }

@@ -18,9 +18,10 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         () if has("text") => "guess",
         () if has("terms") => "terms",
         () if has("queries") => "rephrase",
+        () if schema.pointer("/properties/answer/const").is_some() => "verify",
         () if has("answer") && has("stated") => "judge",
         () if has("answer") => "note",
-        () if has("stated") => "verify",
+        () if has("stated") => "affirm",
         () if has("sentences") => "write",
         () => panic!("a schema that no agent is known to use: {schema}"),
     }
@@ -47,8 +48,10 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
             Some(answer) => json!({"answer": answer}),
             None => json!({"answer": "not stated"}),
         },
-        "judge" => json!({"answer": word_of(user, schema), "stated": stated(&question, user)}),
-        "verify" => json!({"stated": stated(&question, user)}),
+        "judge" | "verify" => {
+            json!({"answer": word_of(user, schema), "stated": stated(&question, user)})
+        }
+        "affirm" => json!({"stated": stated(&question, user)}),
         "write" => {
             let sentences: Vec<Value> = numbered(user)
                 .map(|(number, note)| json!({"text": said(note), "notes": [number]}))
@@ -62,11 +65,10 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
 
 /// A word of the passage, for the nearest to an answer: a number, where it has one.
 fn word_of(user: &str, schema: &Value) -> Value {
-    if let Some(first) = schema.pointer("/properties/answer/enum/0") {
-        return first.clone();
-    }
-    if let Some(first) = schema.pointer("/properties/answer/x-quote-from/0/0") {
-        return first.clone();
+    for given in ["const", "enum/0", "x-quote-from/0/0"] {
+        if let Some(given) = schema.pointer(&format!("/properties/answer/{given}")) {
+            return given.clone();
+        }
     }
     // A provider is not told which words it may take.
     let passage = user.split("\n\nQuestion: ").next().unwrap_or_default();
