@@ -14,6 +14,7 @@ use super::options::Settings;
 use super::plausibility::can_be_affirmed;
 use super::ranking::rank;
 use super::reading::{place, take_notes};
+use super::repeats::without_repeats;
 use super::weighing::weigh;
 use super::{Input, Progress, Tools, library};
 use crate::{Result, call};
@@ -63,6 +64,7 @@ pub(super) async fn research(
         };
         let mut fresh = searching.search(&run, &found.nearest).await?;
         fresh.retain(|candidate| !read.contains(&candidate.passage.id));
+        fresh = without_repeats(question, fresh);
         // What cannot answer takes no place from what can.
         fresh.sort_by_cached_key(|candidate| !can_answer(question, &candidate.passage));
         let (judged, unread) = searching

@@ -23,6 +23,7 @@ mod plausibility;
 mod quoting;
 mod ranking;
 mod reading;
+mod repeats;
 mod report;
 #[cfg(test)]
 mod testing;
