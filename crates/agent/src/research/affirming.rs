@@ -15,6 +15,7 @@ use super::belief::{log_odds, stated};
 use super::judging::Judged;
 use super::note::Note;
 use super::quoting::{Source, words};
+use super::reading::LIKELY;
 use crate::Result;
 
 /// The agent that is asked.
@@ -75,6 +76,7 @@ pub(super) async fn affirm(
         passage: voter.passage.clone(),
         grounded: true,
         readings: 1,
+        borne_out: voter.belief >= LIKELY,
         confidence: 0.0,
     }))
 }

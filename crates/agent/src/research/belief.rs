@@ -10,7 +10,7 @@ use super::reading::{place, shown};
 use crate::{Result, call};
 
 /// The probability that counts for what a model says that does not tell one. With it an answer that one passage
-/// gives by itself is believed, and one that a reading gives is sure.
+/// alone gives is just believed, and one that a reading and a passage give is sure.
 const SAID: f32 = 0.97;
 
 /// Asks the agent `agent`, as the step `name`, whether `passage` states what `asked` is about; returns

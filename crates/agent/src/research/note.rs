@@ -19,6 +19,8 @@ pub struct Note {
     pub grounded: bool,
     /// How many readings of the passages together gave this answer; 0 for one that a passage gives by itself.
     pub readings: u32,
+    /// Whether a passage gave by itself what a reading of several gave.
+    pub borne_out: bool,
     /// How sure it is that the passage states the answer, 0..1.
     pub confidence: f32,
 }

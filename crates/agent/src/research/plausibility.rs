@@ -292,6 +292,7 @@ mod tests {
             passage: passage.clone(),
             grounded: true,
             readings: 1,
+            borne_out: false,
             confidence: 0.0,
         };
         plausibility(question, &note, read, read.len())

@@ -144,6 +144,7 @@ pub(super) fn settle(
         passage: passage.clone(),
         grounded: fit.grounded,
         readings: 1,
+        borne_out: false,
         confidence: 0.0,
     })
 }

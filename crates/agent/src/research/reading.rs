@@ -21,7 +21,7 @@ const SIDE_BY_SIDE: usize = 5;
 /// Passages whose own answers are notes beside those from all of them, when they are [`LIKELY`].
 const ALONE: usize = 3;
 /// The belief from which on a passage's own answer is worth a look.
-const LIKELY: f32 = 0.5;
+pub(super) const LIKELY: f32 = 0.5;
 /// What the model answers when no passage does.
 const NOT_STATED: &str = "not stated";
 
@@ -116,6 +116,14 @@ pub(super) async fn take_notes(
             Some(other) => other.readings += 1,
             None => notes.push(note),
         }
+    }
+    for note in &mut notes {
+        let gives = |judged: &&Judged| judged.belief >= LIKELY;
+        let mut given = judged
+            .iter()
+            .filter(gives)
+            .filter_map(|judged| judged.answer.as_deref());
+        note.borne_out = given.any(|answer| say_the_same(question, answer, &note.answer));
     }
     for alone in judged.iter().take(ALONE) {
         let new = by_itself(question, alone).filter(|note| said_by(&mut notes, note).is_none());
@@ -286,6 +294,7 @@ mod tests {
             passage: passage(""),
             grounded: true,
             readings: 1,
+            borne_out: false,
             confidence: 0.0,
         }
     }

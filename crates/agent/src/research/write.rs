@@ -269,6 +269,7 @@ mod tests {
             },
             grounded: true,
             readings: 1,
+            borne_out: false,
             confidence,
         }
     }
