@@ -41,7 +41,8 @@ pub(super) fn plausibility(question: &str, note: &Note, found: &[Passage], read:
             plausibility = plausibility.min(left);
         }
     }
-    if wants_quantity(question) && !has_quantity(&note.answer) {
+    let says_how_often = asks_how_often(question) && has_frequency(&note.answer);
+    if wants_quantity(question) && !has_quantity(&note.answer) && !says_how_often {
         plausibility *= WITHOUT_QUANTITY;
     }
     if !can_be_affirmed(question) && adds_nothing(question, &note.answer) {
@@ -230,7 +231,27 @@ pub(super) fn begins_quantity(words: &[&str]) -> bool {
         || QUANTITIES.contains(&first.as_str())
         || first == "no"
         || is_of_unit(&first, &second)
-        || (first == "once" && ["a", "an", "per", "every", "each"].contains(&second.as_str()))
+        || is_one_time(&first, &second)
+}
+
+/// Whether "once" says how often, and not after what: it is the last word, or goes on "a month", "per class", "at
+/// the start".
+fn is_one_time(word: &str, next: &str) -> bool {
+    const AFTER: &[&str] = &[
+        "", "a", "an", "per", "every", "each", "for", "in", "at", "on", "and", "then", "when",
+        "only",
+    ];
+    word == "once" && AFTER.contains(&next)
+}
+
+/// Whether an answer says how often without a number: "on every start".
+fn has_frequency(text: &str) -> bool {
+    tokens(text).any(|word| ["every", "each", "per", "whenever"].contains(&word.as_str()))
+}
+
+/// Whether an English question asks how often.
+fn asks_how_often(question: &str) -> bool {
+    asked(question).to_lowercase().contains("how often")
 }
 
 /// Whether a word and a unit are a quantity together: "an hour", "every month".
@@ -264,7 +285,8 @@ fn has_quantity(text: &str) -> bool {
     words.iter().any(says)
         || words
             .windows(2)
-            .any(|pair| matches!(pair, [word, unit] if is_of_unit(word, unit)))
+            .any(|pair| matches!(pair, [word, next] if is_of_unit(word, next) || is_one_time(word, next)))
+        || words.last().is_some_and(|word| is_one_time(word, ""))
         || text.contains("no limit")
         || text.contains("not limited")
 }
@@ -390,6 +412,7 @@ mod tests {
             "twelve",
             "no limit",
             "once a month by",
+            "once.",
             "every week",
             "an hour",
             "0.4",
@@ -423,6 +446,10 @@ mod tests {
             "Once a month, by its keeper.",
             "Every day.",
             "It takes an hour.",
+            "It is cleaned once.",
+            "Only once per unique place.",
+            "On every start of the server.",
+            "Each time that a place is left.",
         ] {
             assert_eq!(of("How often is it cleaned?", answer), 1.0, "{answer}");
         }
@@ -452,6 +479,7 @@ mod tests {
         }
         let question = "How many places has it?";
         assert_eq!(of(question, "See pool3_size()."), WITHOUT_QUANTITY);
+        assert_eq!(of(question, "Every place has it."), WITHOUT_QUANTITY);
         assert_eq!(of("How do I make it larger?", "Set pool_size."), 1.0);
     }
 }
