@@ -244,7 +244,7 @@ async fn a_quick_question_is_not_planned() {
 fn telling() -> Arc<dyn Model> {
     let model = Scripted::with_calls("scripted:telling", |request| {
         let likelihood = match user(request).contains("4711") {
-            true => -0.5,
+            true => -0.3,
             false => -2.0,
         };
         Ok(match purpose(request) {

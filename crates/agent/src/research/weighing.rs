@@ -36,7 +36,7 @@ const BY_ITSELF: f32 = -1.00;
 const USUAL_GAIN: f32 = 1.1;
 
 /// The belief in an answer, 0..1, from which on it counts as a note.
-const ANSWERS: f32 = 0.22;
+const ANSWERS: f32 = 0.25;
 
 /// Splits candidates into notes that answer the question, each with how sure that is, and the rest;
 /// `found` is what the search brought, the first `read` of it what they were taken from.
