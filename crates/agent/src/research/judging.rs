@@ -2,7 +2,7 @@
 
 use journal::Run;
 use knowledge::{Passage, marks};
-use model::Request;
+use model::{Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -103,14 +103,8 @@ pub(super) async fn judge(
                 return Ok(unanswered(passage));
             };
             let request = request(definition, question, &passage, answers);
-            let title = place(&passage);
-            let response = match call::ask(&run, "model", &*tools.model, &request, &title).await {
-                // Providers are not held to the words of the passage while they write, and may never
-                // keep to them: that is no answer from this passage, and not the end of the run.
-                Err(Error::Journal(journal::Error::StepFailed { .. })) => {
-                    return Ok(unanswered(passage));
-                }
-                response => response?,
+            let Some(response) = ask(&run, tools, &request, &passage).await? else {
+                return Ok(unanswered(passage));
             };
             let taken = response.json::<Taken>().ok().map(|taken| taken.answer);
             Ok::<_, Error>(Judged {
@@ -150,11 +144,25 @@ pub(super) async fn states(
     let mut request = request(&definition, question, passage, answers);
     // No token is shorter than a byte.
     request.max_tokens += answer.len() as u32;
-    let response = call::ask(run, "model", &*tools.model, &request, &place(passage)).await?;
-    Ok(belief(&response))
+    let response = ask(run, tools, &request, passage).await?;
+    Ok(response.map_or(0.0, |response| belief(&response)))
 }
 
-/// Asks for an answer that fits a schema, and whether the passage states it.
+/// Asks the model. Providers are not held to the words that they may take while they write, and may never keep to
+/// them: that is no answer from this passage, and not the end of the run.
+async fn ask(
+    run: &Run,
+    tools: &Tools,
+    request: &Request,
+    passage: &Passage,
+) -> Result<Option<Response>> {
+    match call::ask(run, "model", &*tools.model, request, &place(passage)).await {
+        Err(Error::Journal(journal::Error::StepFailed { .. })) => Ok(None),
+        response => response.map(Some),
+    }
+}
+
+/// The request for an answer that fits a schema, and whether the passage states it.
 fn request(definition: &Definition, question: &str, passage: &Passage, answers: Value) -> Request {
     let schema = json!({"type": "object", "properties":
         {"answer": answers, "stated": {"enum": ["yes", "no"]}},

@@ -13,7 +13,7 @@ const ALIKE: f32 = 0.9;
 
 /// Leaves out each passage that repeats an earlier one: it has the same numbers and nearly the same words, and no
 /// word of the question that the earlier one lacks, headings included.
-pub(super) fn without_repeats(question: &str, found: Vec<Candidate>) -> Vec<Candidate> {
+pub(super) fn without_repeats(question: &str, mut found: Vec<Candidate>) -> Vec<Candidate> {
     let asked = words(question);
     let mut kept: Vec<Said> = Vec::new();
     let mut first = |candidate: &Candidate| {
@@ -24,7 +24,6 @@ pub(super) fn without_repeats(question: &str, found: Vec<Candidate>) -> Vec<Cand
         }
         is_first
     };
-    let mut found = found;
     found.retain(|candidate| first(candidate));
     found
 }
