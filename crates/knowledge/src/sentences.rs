@@ -34,12 +34,12 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut before: Option<&str> = None;
     let mut offset = 0;
-    let mut fenced = false;
+    let mut fenced = begins_fenced(text);
     for line in text.split_inclusive('\n') {
         let range = offset..offset + line.len();
         offset = range.end;
         let bare = line.trim();
-        let fence = bare.starts_with("```") || bare.starts_with("~~~");
+        let fence = is_fence(bare);
         if bare.is_empty() {
             before = None;
             continue;
@@ -55,6 +55,27 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
         fenced ^= fence;
     }
     parts
+}
+
+/// Whether a line opens or closes a block of code.
+fn is_fence(bare: &str) -> bool {
+    bare.starts_with("```") || bare.starts_with("~~~")
+}
+
+/// Whether a text that was cut out of a file begins in a block of code: its first fence closes one. It has no
+/// partner, names no language, and stands right below a line that is no heading.
+fn begins_fenced(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let fences = lines.iter().filter(|line| is_fence(line)).count();
+    let first = lines.iter().position(|line| is_fence(line));
+    let (Some(first), true) = (first, fences % 2 == 1) else {
+        return false;
+    };
+    let names_none = lines
+        .get(first)
+        .is_some_and(|fence| fence.trim_matches(['`', '~']).is_empty());
+    let above = first.checked_sub(1).and_then(|above| lines.get(above));
+    names_none && above.is_some_and(|above| !above.is_empty() && !above.starts_with('#'))
 }
 
 /// Whether the second of two lines goes on with the first, which may be the `start` of the text: there the
@@ -214,6 +235,19 @@ mod tests {
                     "The label for the prefix, an unsigned integer in the range\n           0...4294.",
                     "It is so.",
                 ],
+            ),
+            (
+                "  gc  Delete old runs\n  doctor  Check for damage\n```\n\nIt is\nso.",
+                vec![
+                    "gc  Delete old runs",
+                    "doctor  Check for damage",
+                    "```",
+                    "It is\nso.",
+                ],
+            ),
+            (
+                "It is\nso.\n\n```\nplumb gc\nplumb doctor",
+                vec!["It is\nso.", "```", "plumb gc", "plumb doctor"],
             ),
             (
                 "1. First step.\n2. Second step.",

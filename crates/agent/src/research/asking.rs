@@ -5,8 +5,8 @@ use journal::Run;
 use knowledge::Passage;
 use model::{Output, Request};
 
-use super::Tools;
 use super::reading::{place, under_headings};
+use super::{Tools, library};
 use crate::{Definition, Result, call};
 
 /// A passage that says nothing.
@@ -33,10 +33,12 @@ pub(super) struct Asking<'a> {
     definition: Definition,
     /// How likely it is after nothing; `None` where the model does not tell.
     nothing: Option<f32>,
+    /// Its words that are no common English; see [`knowledge::Library::uncommon_words`].
+    uncommon: Vec<String>,
 }
 
 impl Asking<'_> {
-    /// Finds out how likely the question is after nothing.
+    /// Finds out how likely the question is after nothing, and what in it is no common English.
     pub(super) async fn begin<'a>(
         run: &Run,
         tools: &'a Tools,
@@ -47,6 +49,7 @@ impl Asking<'_> {
             question,
             definition: tools.agents.load("research/ask")?,
             nothing: None,
+            uncommon: library::uncommon_words(run, tools, question).await?,
         };
         asking.nothing = asking
             .likelihood(run, NOTHING.to_owned(), "nothing")
@@ -57,6 +60,11 @@ impl Asking<'_> {
     /// Whether the model tells how likely it finds a question.
     pub(super) fn tells(&self) -> bool {
         self.nothing.is_some()
+    }
+
+    /// The words of the question that are no common English.
+    pub(super) fn uncommon(&self) -> &[String] {
+        &self.uncommon
     }
 
     /// By how much likelier the question is after each of `said` than after nothing: the difference of the

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::asking::{Asking, Said};
 use super::belief::{belief, log_odds, yes};
-use super::plausibility::{begins_quantity, can_be_affirmed, wants_quantity};
+use super::plausibility::can_be_affirmed;
+use super::quantities::Quantity;
 use super::quoting::{Source, settle};
 use super::reading::{place, shown};
 use crate::{Definition, Error, Result, call};
@@ -171,11 +172,14 @@ fn request(definition: &Definition, question: &str, passage: &Passage, answers: 
     call::request(definition, &[asked], schema)
 }
 
-/// Whether a passage can answer at all: one without a quantity does not to "how many".
+/// Whether a passage can answer at all: one without a quantity that fits does not to "how many".
 pub(super) fn can_answer(question: &str, passage: &Passage) -> bool {
     let text = marks::without(&super::untrusted::without_orders(passage));
     let words: Vec<&str> = text.split_whitespace().collect();
-    can_be_affirmed(question) || runs(wants_quantity(question), &words).next().is_some()
+    can_be_affirmed(question)
+        || runs(Quantity::asked(question).as_ref(), &words)
+            .next()
+            .is_some()
 }
 
 /// The schema of what a passage can answer; `None` where it can answer nothing.
@@ -185,34 +189,37 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
     }
     let text = marks::without(&super::untrusted::without_orders(passage));
     let words: Vec<&str> = text.split_whitespace().collect();
-    let quantity = wants_quantity(question);
-    let runs: Vec<Vec<&str>> = runs(quantity, &words).collect();
-    let most = longest(quantity);
+    let quantity = Quantity::asked(question);
+    let runs: Vec<Vec<&str>> = runs(quantity.as_ref(), &words).collect();
+    let most = longest(quantity.as_ref());
     (!runs.is_empty()).then(|| {
         json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
     })
 }
 
 /// The words that an answer can be, from each of `words` on at which one may begin; a `quantity` begins with one.
-fn runs<'a>(quantity: bool, words: &'a [&'a str]) -> impl Iterator<Item = Vec<&'a str>> {
+fn runs<'a>(
+    quantity: Option<&'a Quantity>,
+    words: &'a [&'a str],
+) -> impl Iterator<Item = Vec<&'a str>> {
     let from = move |start: usize| {
         let end = words.len().min(start + longest(quantity));
         let mut run = words.get(start..end)?.to_vec();
         // Of `skip=88` the quantity is 88.
-        if let (true, Some(first)) = (quantity, run.first_mut()) {
+        if let (Some(_), Some(first)) = (quantity, run.first_mut()) {
             *first = first.rsplit('=').next().unwrap_or(first);
         }
         Some(run)
     };
     let starts = (0..words.len()).filter_map(from);
-    starts.filter(move |run| !quantity || begins_quantity(run))
+    starts.filter(move |run| quantity.is_none_or(|quantity| quantity.begins(run)))
 }
 
 /// Words of an answer, at most.
-fn longest(quantity: bool) -> usize {
+fn longest(quantity: Option<&Quantity>) -> usize {
     match quantity {
-        true => WORDS_OF_QUANTITY,
-        false => WORDS,
+        Some(_) => WORDS_OF_QUANTITY,
+        None => WORDS,
     }
 }
 

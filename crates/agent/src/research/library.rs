@@ -101,6 +101,23 @@ pub(super) async fn search(
     Ok(found)
 }
 
+/// The words of the question that are no common English; most are names of programs.
+pub(super) async fn uncommon_words(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+) -> Result<Vec<String>> {
+    let library = tools.library.clone();
+    let asked = question.to_owned();
+    let words = run
+        .step("names", Effect::Read, &question, |context| async move {
+            context.attribute("title", question);
+            blocking(move || library.uncommon_words(&asked)).await
+        })
+        .await?;
+    Ok(words)
+}
+
 /// The neighbours of the passages that came nearest to an answer.
 pub(super) async fn around(run: &Run, tools: &Tools, nearest: &[Passage]) -> Result<Vec<Passage>> {
     let ids: Vec<String> = nearest

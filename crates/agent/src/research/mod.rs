@@ -20,6 +20,7 @@ mod note;
 mod options;
 mod plan;
 mod plausibility;
+mod quantities;
 mod quoting;
 mod ranking;
 mod reading;

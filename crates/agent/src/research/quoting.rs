@@ -182,14 +182,17 @@ pub(super) fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What of a passage can be quoted: its sentences, items, rows and lines, but no heading, which says
-/// nothing itself; a short label stays with what it labels.
+/// What of a passage can be quoted: its sentences, items, rows and lines, but no heading and no fence of code,
+/// which say nothing themselves; a short label stays with what it labels.
 fn units(passage: &Passage) -> Vec<Range<usize>> {
     let file = passage.file.trim_end_matches(".gz");
     let is_markdown = file.ends_with(".md") || file.ends_with(".markdown");
     let is_heading = |text: &str| {
         let bare = text.trim_start_matches(['#', ' ']);
-        (is_markdown && text.starts_with('#'))
+        (is_markdown
+            && ["#", "```", "~~~"]
+                .iter()
+                .any(|mark| text.starts_with(mark)))
             || passage.headings.iter().any(|heading| bare == heading)
     };
     let mut units: Vec<Range<usize>> = Vec::new();
@@ -344,6 +347,24 @@ mod tests {
             [
                 "Connect Connect string:",
                 "mysql://host Note The driver is new. One Two"
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_of_code_are_quoted_each_by_itself_and_its_fences_never() {
+        let text = "Begin so:\n\n```sh\nplumb gc --older-than 30d deletes all old runs\nplumb doctor looks for damage in all runs\n```\n\nThat is all.";
+        let passage = Passage {
+            file: "a.md".to_owned(),
+            ..passage(text)
+        };
+        assert_eq!(
+            Source::of(&passage).units,
+            [
+                "Begin so:",
+                "plumb gc --older-than 30d deletes all old runs",
+                "plumb doctor looks for damage in all runs",
+                "That is all."
             ]
         );
     }

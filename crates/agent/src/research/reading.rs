@@ -11,7 +11,8 @@ use super::Tools;
 use super::affirming::affirm;
 use super::judging::{Judged, WORDS};
 use super::note::Note;
-use super::plausibility::{can_be_affirmed, wants_quantity};
+use super::plausibility::can_be_affirmed;
+use super::quantities::Quantity;
 use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
@@ -61,7 +62,9 @@ impl Form {
     fn ask(self, question: &str) -> String {
         match self {
             Form::Sentence => question.to_owned(),
-            Form::Brief if wants_quantity(question) => format!("{question}\nAnswer with a number."),
+            Form::Brief if Quantity::asked(question).is_some() => {
+                format!("{question}\nAnswer with a number.")
+            }
             Form::Brief => format!("{question}\nAnswer in as few words as possible."),
         }
     }

@@ -55,7 +55,7 @@ pub(super) async fn weigh(
     let gains = asking.gains(run, "answer", &said).await?;
     for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
         let believed = believed(note, stated, gain);
-        note.confidence = believed * plausibility(question, note, found, read);
+        note.confidence = believed * plausibility(question, asking.uncommon(), note, (found, read));
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes

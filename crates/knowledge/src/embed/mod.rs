@@ -20,6 +20,7 @@ use rten_tensor::{NdTensor, NdTensorView};
 use wordpiece::WordPiece;
 
 use crate::error::{Error, Result};
+use crate::index::words::words;
 
 /// The files of an embedding model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,24 @@ impl Embeddings {
             threads,
             hash,
         })
+    }
+
+    /// Whether an English word in lower case is common: it, one with its stem, or what it is made of (`rewrite`,
+    /// `unlock`) is in the vocabulary as a whole.
+    pub(crate) fn is_common(&self, word: &str) -> bool {
+        let made_of = ["re", "un"]
+            .iter()
+            .find_map(|before| word.strip_prefix(before));
+        self.has_stem_of(word)
+            || made_of.is_some_and(|rest| rest.len() > 3 && self.has_stem_of(rest))
+    }
+
+    fn has_stem_of(&self, word: &str) -> bool {
+        // What has the same stem begins alike.
+        let start: String = word.chars().take(3).collect();
+        let known: Vec<&str> = self.tokenizer.beginning_with(&start).collect();
+        let stems = |text: &str| words(text).into_iter().map(|word| word.text);
+        stems(word).any(|stem| stems(&known.join(" ")).any(|known| known == stem))
     }
 
     /// Names the model by its content.

@@ -109,3 +109,24 @@ fn a_file_that_is_no_model_is_named() {
     std::fs::write(&files.model, "no model").unwrap();
     assert!(message(&files).contains("x.onnx"));
 }
+
+#[test]
+fn names_of_programs_are_no_common_words() {
+    let Some(files) = model_files() else { return };
+    let embeddings = Embeddings::load(&files, 1).unwrap();
+    let common = |word: &&str| embeddings.is_common(word);
+    let english = [
+        "machine",
+        "deleting",
+        "authenticated",
+        "queries",
+        "blanks",
+        "rewrites",
+    ];
+    let programs = ["restic", "nginx", "rsyslog", "kubectl", "zstd"];
+    assert_eq!(
+        english.iter().filter(|word| common(word)).count(),
+        english.len()
+    );
+    assert_eq!(programs.iter().find(|word| common(word)), None);
+}

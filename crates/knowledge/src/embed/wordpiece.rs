@@ -98,6 +98,12 @@ impl WordPiece {
         tokens
     }
 
+    /// The words of the vocabulary that begin so; they are whole words, in lower case if the tokenizer is.
+    pub(crate) fn beginning_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
+        let words = self.vocabulary.keys().map(String::as_str);
+        words.filter(move |word| word.starts_with(start))
+    }
+
     /// Tokens between those for the start and the end of a text.
     pub(crate) fn framed(&self, tokens: &[u32]) -> Vec<u32> {
         let mut framed = Vec::with_capacity(tokens.len() + 2);

@@ -180,6 +180,23 @@ impl Library {
     }
 
     /// The embedding model, loaded at the first call; `None` when the library was opened without one.
+    /// The words of an English text in lower case that are no common English: `restic`, `nginx`. Common is what the
+    /// embedding model's vocabulary has as a whole; without a model all are.
+    ///
+    /// # Errors
+    /// [`Error::Embedding`] when the model cannot be loaded.
+    pub fn uncommon_words(&self, text: &str) -> Result<Vec<String>> {
+        let Some(embeddings) = self.embeddings()? else {
+            return Ok(Vec::new());
+        };
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let lower = |word: &&str| word.len() > 2 && word.chars().all(|c| c.is_ascii_lowercase());
+        let uncommon = words
+            .filter(lower)
+            .filter(|word| !embeddings.is_common(word));
+        Ok(uncommon.map(str::to_owned).collect())
+    }
+
     fn embeddings(&self) -> Result<Option<&Embeddings>> {
         let Some(files) = &self.0.options.embedding_model else {
             return Ok(None);
