@@ -14,6 +14,8 @@ use super::untrusted::is_order;
 const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
 const LABEL_WORDS: usize = 7;
+/// Words of the question by which another unit must resemble it more than the one that the model named.
+const NAMED: usize = 2;
 /// The most labels that stay with what follows; more are a list.
 const LABELS: usize = 2;
 
@@ -114,6 +116,8 @@ pub(super) fn settle(
         // "Yes", or the question in other words: the quote is what resembles it most.
         added = answered.iter().collect();
     }
+    let is_unit = |source: &Source<'_>, quote: &str| source.units.iter().any(|unit| unit == quote);
+    let names_one = sources.iter().any(|source| is_unit(source, named));
     let mut best: Option<(Fit, &Passage, String)> = None;
     for source in sources {
         for quote in source.quotes() {
@@ -123,12 +127,17 @@ pub(super) fn settle(
             };
             let grounded = unsupported_words(answer, &quote, question, source.passage).is_empty();
             let is_named = quote == named;
+            let asked = count(&mut asked.iter());
             let fit = Fit {
                 grounded,
                 taken_from: !grounded && is_named,
                 said: count(&mut added.iter().copied()) * 100 / added.len().max(1),
-                named: is_named,
-                asked: count(&mut asked.iter()),
+                named: match (names_one, is_named) {
+                    (true, true) => asked + NAMED,
+                    (true, false) if is_unit(source, &quote) => asked,
+                    _ => 0,
+                },
+                asked,
                 short: Reverse(quote.len()),
             };
             if best.as_ref().is_none_or(|(other, ..)| fit > *other) {
@@ -158,8 +167,9 @@ struct Fit {
     taken_from: bool,
     /// How much of what the answer adds to the question it says, in percent.
     said: usize,
-    /// Whether the model named it.
-    named: bool,
+    /// How many words of the question it has, where the model named one like it, a single unit; the one that it
+    /// named counts [`NAMED`] more.
+    named: usize,
     /// How many words of the question it has.
     asked: usize,
     short: Reverse<usize>,
@@ -173,7 +183,8 @@ pub(super) fn words(text: &str) -> BTreeSet<String> {
         "yes", "there", "they", "then", "than",
     ];
     text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .map(str::to_lowercase)
+        // Emphasis in Markdown: `_itself_`.
+        .map(|word| word.trim_matches('_').to_lowercase())
         .filter(|word| {
             (word.len() > 2 || word.starts_with(|c: char| c.is_ascii_digit()))
                 && !EMPTY.contains(&word.as_str())
@@ -436,5 +447,27 @@ mod tests {
             ("It cannot be changed later.".to_owned(), true)
         );
         assert!(!settled("There may be 4711 connections.").1);
+    }
+
+    #[test]
+    fn a_quote_moves_to_the_sentence_that_is_about_the_question() {
+        let passage = passage(
+            "Cards of the series 700 have at most 64 channels. There may be 64 processors. It is so with the server _itself_.",
+        );
+        let settled = |question: &str, answer: &str, named: &str| {
+            let note = settle(question, answer, named, &[Source::of(&passage)]);
+            note.map(|note| note.quote).unwrap_or_default()
+        };
+        let question = "How many channels have cards of the series 700?";
+        let about = "Cards of the series 700 have at most 64 channels.";
+        assert_eq!(
+            settled(question, "64", "There may be 64 processors."),
+            about
+        );
+        let emphasised = "It is so with the server _itself_.";
+        assert_eq!(
+            settled("Where is it so?", "with the server itself", about),
+            emphasised
+        );
     }
 }
