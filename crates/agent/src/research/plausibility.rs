@@ -88,8 +88,8 @@ fn is_by_the_way(name: &Name, passage: &Passage, found: &[Passage]) -> bool {
     found.iter().any(|other| mentions(other, name)) && !found.iter().any(goes_by_it)
 }
 
-/// The names in a question that show by their letters: words with a capital that do not begin a sentence, or with a capital, digit
-/// or underscore inside.
+/// The names in a question that show by their letters: words with a capital that do not begin a sentence, or
+/// with a capital, digit or underscore inside.
 fn names(question: &str) -> Vec<Name> {
     let telling = |c: char| c.is_uppercase() || c.is_ascii_digit() || c == '_';
     let mut names = Vec::new();

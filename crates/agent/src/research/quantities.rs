@@ -123,6 +123,8 @@ fn asked_with(word: &str) -> &'static [Measure] {
         "size" | "large" | "largest" | "big" | "memory" | "space" | "disk" => &[Size, Share],
         "character" | "characters" | "letters" | "data" => &[Size],
         "share" | "proportion" | "fraction" | "percentage" => &[Share],
+        // Of "what's" and "give us", not of seconds.
+        "s" | "h" | "us" => &[],
         _ => match unit(word) {
             Some(Time) => &[Time],
             Some(Size) => &[Size],
@@ -358,6 +360,11 @@ mod tests {
                     "{answer}"
                 );
             }
+        }
+        let question = "What's the maximum that the server's pool gives us?";
+        for answer in ["4 GiB", "80%", "10 seconds", "8"] {
+            let asked = Quantity::asked(question);
+            assert!(asked.is_some_and(|asked| asked.is_in(answer)), "{answer}");
         }
         let how_often = Quantity::asked("How often is it cleaned?");
         for answer in ["every 16 MB", "10 seconds", "on every start"] {

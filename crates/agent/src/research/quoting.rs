@@ -14,10 +14,10 @@ use super::untrusted::is_order;
 const QUOTE_UNITS: usize = 3;
 /// A unit of at most this many words that ends without a stop is a label of what follows.
 const LABEL_WORDS: usize = 7;
-/// Words of the question by which another unit must resemble it more than the one that the model named.
-const NAMED: usize = 2;
 /// The most labels that stay with what follows; more are a list.
 const LABELS: usize = 2;
+/// Words of the question by which another unit must surpass the one that the model named.
+const NAMED: usize = 2;
 
 /// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
 const AROUND_LEAST: usize = 90;
