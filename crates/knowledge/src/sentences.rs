@@ -57,8 +57,8 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
     parts
 }
 
-/// Whether a line opens or closes a block of code.
-fn is_fence(bare: &str) -> bool {
+/// Whether a line of Markdown, without the white space around it, opens or closes a block of code.
+pub fn is_fence(bare: &str) -> bool {
     bare.starts_with("```") || bare.starts_with("~~~")
 }
 

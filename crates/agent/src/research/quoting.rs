@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use knowledge::sentences::sentences;
+use knowledge::sentences::{is_fence, sentences};
 use knowledge::{Passage, marks};
 
 use super::note::{Note, unsupported_words};
@@ -200,10 +200,7 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
     let is_markdown = file.ends_with(".md") || file.ends_with(".markdown");
     let is_heading = |text: &str| {
         let bare = text.trim_start_matches(['#', ' ']);
-        (is_markdown
-            && ["#", "```", "~~~"]
-                .iter()
-                .any(|mark| text.starts_with(mark)))
+        (is_markdown && (text.starts_with('#') || is_fence(text)))
             || passage.headings.iter().any(|heading| bare == heading)
     };
     let mut units: Vec<Range<usize>> = Vec::new();
