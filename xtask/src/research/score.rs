@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::questions::{Kind, Question, expression};
@@ -75,6 +76,8 @@ pub(crate) struct Answer {
     pub(crate) right: bool,
     /// Facts in the answer.
     pub(crate) facts_found: usize,
+    /// Those of them that a quote shown as verified states in words that a right answer may have.
+    pub(crate) facts_quoted: usize,
     /// Citations of the report.
     pub(crate) citations: usize,
     /// Citations that the report shows as verified.
@@ -118,19 +121,22 @@ pub(crate) fn judge(
     texts: &mut Texts,
 ) -> Result<Answer> {
     let text = plain(&report.answer);
-    let mut facts_found = 0;
-    for wordings in &question.facts {
-        let mut found = false;
-        for wording in wordings {
-            found |= expression(wording)?.is_match(&text);
-        }
-        facts_found += usize::from(report.answered && found);
-    }
     let shown: Vec<&Citation> = report
         .citations
         .iter()
         .filter(|citation| citation.verified)
         .collect();
+    let quotes: Vec<String> = shown
+        .iter()
+        .map(|citation| plain(&citation.quote))
+        .collect();
+    let (mut facts_found, mut facts_quoted) = (0, 0);
+    for wordings in &question.facts {
+        if report.answered && is_stated(wordings, [&text])? {
+            facts_found += 1;
+            facts_quoted += usize::from(is_stated(wordings, &quotes)?);
+        }
+    }
     let mut not_verbatim = Vec::new();
     for citation in &shown {
         let file = locate(&citation.file, corpora);
@@ -149,6 +155,7 @@ pub(crate) fn judge(
         answered: report.answered,
         right,
         facts_found,
+        facts_quoted,
         citations: report.citations.len(),
         shown_verified: shown.len(),
         really_verbatim: shown.len() - not_verbatim.len(),
@@ -158,6 +165,16 @@ pub(crate) fn judge(
         usage: report.usage,
         text: report.answer.clone(),
     })
+}
+
+/// Whether one of `texts` has one of the wordings of a fact.
+fn is_stated<'a>(wordings: &[String], texts: impl IntoIterator<Item = &'a String>) -> Result<bool> {
+    let wordings: Vec<Regex> = wordings
+        .iter()
+        .map(|wording| expression(wording))
+        .collect::<Result<_>>()?;
+    let mut texts = texts.into_iter();
+    Ok(texts.any(|text| wordings.iter().any(|wording| wording.is_match(text))))
 }
 
 /// The file that a citation names; the program runs in the folder of the corpora.

@@ -79,7 +79,14 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         let facts = outcomes.iter().map(|outcome| outcome.facts).sum();
         let sum = |of: fn(&Answer) -> usize| answers.iter().map(|answer| of(answer)).sum::<usize>();
         let (verbatim, shown) = (sum(|a| a.really_verbatim), sum(|a| a.shown_verified));
-        text.push_str(&share("facts found", sum(|a| a.facts_found), facts, "-"));
+        let found = sum(|a| a.facts_found);
+        text.push_str(&share("facts found", found, facts, "-"));
+        text.push_str(&share(
+            "  stated by a quote",
+            sum(|a| a.facts_quoted),
+            found,
+            "-",
+        ));
         text.push_str(&share("verified quotes verbatim", verbatim, shown, "100 %"));
         text.push_str(&share(
             "citations shown as verified",
