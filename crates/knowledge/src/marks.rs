@@ -10,9 +10,12 @@ pub const CELL: char = '│';
 pub const PART: char = '―';
 /// Before an item of a list.
 pub const ITEM: char = '‣';
-/// Where a heading or term has a link to itself. Files write various signs there, so nothing that is quoted
-/// goes over it.
+/// Where a heading or term has a link to itself, or a line holds what is not shown. Files write various signs and
+/// words there, so nothing that is quoted goes over it.
 pub const PERMALINK: char = '¶';
+/// Where a page of the file ends, except inside of a word. A file has the foot and head of the pages there, so
+/// nothing that is quoted goes over it. It is white space.
+pub const PAGE: char = '\u{c}';
 
 /// Whether a character is a mark.
 pub fn is_mark(character: char) -> bool {
@@ -28,7 +31,7 @@ pub fn plain(text: &str) -> String {
             CELL => plain.push('|'),
             PART => plain.push('—'),
             ITEM => plain.push('-'),
-            PERMALINK => {}
+            PERMALINK | PAGE => {}
             other => plain.push(other),
         }
     }

@@ -242,18 +242,21 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
     units
 }
 
-/// The parts of a sentence between the signs of links to headings and terms, each with whether such a sign
-/// follows: nothing is quoted over one, because files write various signs there.
+/// Marks over which nothing is quoted.
+const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
+
+/// The parts of a sentence between the signs of links to headings and terms and the ends of pages, each with
+/// whether such a sign follows.
 fn unmarked(passage: &Passage, range: Range<usize>) -> Vec<(Range<usize>, bool)> {
     let text = passage.text.get(range.clone()).unwrap_or_default();
     let mut start = range.start;
     let mut parts = Vec::new();
-    for part in text.split(marks::PERMALINK) {
-        if !marks::without(part).is_empty() {
-            let end = start + part.len();
-            parts.push((start..end, end < range.end));
+    for part in text.split_inclusive(BREAKS) {
+        let bare = part.trim_end_matches(BREAKS);
+        if !marks::without(bare).is_empty() {
+            parts.push((start..start + bare.len(), part.ends_with(marks::PERMALINK)));
         }
-        start += part.len() + marks::PERMALINK.len_utf8();
+        start += part.len();
     }
     parts
 }
@@ -265,12 +268,10 @@ fn joined(ranges: &mut Vec<Range<usize>>) -> Option<Range<usize>> {
     Some(whole)
 }
 
-/// Whether nothing but white space and the marks of layout stands between two parts of a passage.
+/// Whether nothing but white space and the marks of layout stands between two parts of a passage, of one page.
 fn follows(passage: &Passage, before: &Range<usize>, after: &Range<usize>) -> bool {
     let between = passage.text.get(before.end..after.start);
-    between.is_some_and(|between| {
-        marks::without(between).is_empty() && !between.contains(marks::PERMALINK)
-    })
+    between.is_some_and(|between| marks::without(between).is_empty() && !between.contains(BREAKS))
 }
 
 /// A part of a passage on one line, as its file has it.
@@ -343,6 +344,22 @@ mod tests {
         assert_eq!(
             quotable(signature),
             ["create_engine(url, pool_size=5)", "It makes one."]
+        );
+    }
+
+    #[test]
+    fn a_quote_goes_over_no_end_of_a_page() {
+        let text =
+            "Note: New in 1.11\u{c}\n\nset_out - It sets the output. The default\u{c} value is 24.";
+        assert_eq!(
+            quotable(text),
+            [
+                "Note: New in 1.11",
+                "set_out - It sets the output.",
+                "The default",
+                "value is 24.",
+                "set_out - It sets the output. The default",
+            ]
         );
     }
 

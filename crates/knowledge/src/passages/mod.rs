@@ -181,12 +181,25 @@ fn heading_text(document: &Document, range: &Range<usize>) -> String {
         return shortened(&cells.join(", "));
     }
     let marked = text.trim_start_matches('#');
-    let text = if text.len() != marked.len() && marked.starts_with(' ') {
-        marked.trim_end_matches('#').trim()
-    } else {
-        &text
-    };
-    shortened(text)
+    if text.len() != marked.len() && marked.starts_with(' ') {
+        return shortened(without_anchors(marked).trim_end_matches('#'));
+    }
+    shortened(&text)
+}
+
+/// A heading of Markdown without the targets of links that authors put there: `<a id="limits"></a>`.
+fn without_anchors(heading: &str) -> String {
+    let mut bare = String::with_capacity(heading.len());
+    let mut rest = heading;
+    while let Some((before, (_, after))) = rest
+        .split_once("<a ")
+        .and_then(|(before, tag)| Some((before, tag.split_once('>')?)))
+    {
+        bare.push_str(before);
+        rest = after;
+    }
+    bare.push_str(rest);
+    bare.replace("</a>", "").trim().to_owned()
 }
 
 fn shortened(text: &str) -> String {

@@ -50,6 +50,13 @@ fn small_sections_are_put_together_under_what_they_share() {
 }
 
 #[test]
+fn a_heading_has_no_target_of_a_link() {
+    let text = "# Guide <a id=\"guide\"></a>\n\n## <a name='x'/>Vec<a> of `<b>` ##\n\nAll of it.\n";
+    let (_, drafts) = split_text("x.md", text);
+    assert_eq!(drafts[0].headings, ["Guide", "Vec<a> of `<b>`"]);
+}
+
+#[test]
 fn the_name_of_an_option_stays_with_its_description() {
     // Of the size at which a passage would end with the name, were it a paragraph like any other.
     let text = format!(

@@ -1,6 +1,7 @@
 //! A document as it is put together block by block, for formats whose text is extracted.
 
 use crate::document::{Block, BlockKind, Document, Place};
+use crate::marks;
 
 /// What stands between two blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ impl Builder {
         }
         let whole = &mut self.document.text;
         if !whole.is_empty() {
+            let before = self.document.blocks.last().and_then(|block| block.place);
+            let turns = before.zip(place).is_some_and(|(a, b)| a.page != b.page);
+            if turns && gap != Gap::None {
+                whole.push(marks::PAGE);
+            }
             whole.push_str(match gap {
                 Gap::None => "",
                 Gap::Space => " ",
@@ -53,5 +59,31 @@ impl Builder {
     pub(super) fn finish(mut self, title: String) -> Document {
         self.document.title = title;
         self.document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_on_another_page_stands_behind_the_mark_of_a_page() {
+        let mut builder = Builder::default();
+        for (page, text, gap) in [
+            (1, "It goes", Gap::Paragraph),
+            (2, "on.", Gap::Space),
+            (2, "It ends.", Gap::Paragraph),
+            (3, "Another.", Gap::Paragraph),
+        ] {
+            let bounds = [0.0; 4];
+            builder.push(
+                BlockKind::Paragraph,
+                text,
+                Some(Place { page, bounds }),
+                gap,
+            );
+        }
+        let text = builder.finish(String::new()).text;
+        assert_eq!(text, "It goes\u{c} on.\n\nIt ends.\u{c}\n\nAnother.");
     }
 }

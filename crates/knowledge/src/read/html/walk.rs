@@ -122,6 +122,11 @@ impl Walker<'_> {
             return self.line.push(text);
         }
         if is_surrounding(self.tree, id, self.page, self.strictness) {
+            // The file has words there that are not read, so no quote may go over them.
+            let in_line = !self.line.text.trim().is_empty();
+            if in_line && !self.tree.raw_text(id).trim().is_empty() {
+                self.line.text.push(marks::PERMALINK);
+            }
             return;
         }
         match self.tree.name(id) {
