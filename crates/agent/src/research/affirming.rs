@@ -15,7 +15,7 @@ use super::belief::{log_odds, stated};
 use super::judging::Judged;
 use super::note::Note;
 use super::quoting::{Source, words};
-use super::reading::LIKELY;
+use super::reading::{LIKELY, without_bullet};
 use crate::Result;
 
 /// The agent that is asked.
@@ -71,7 +71,7 @@ pub(super) async fn affirm(
     let answer = if leaning > 0.0 { "Yes" } else { "No" };
     Ok(whole.map(|voter| Note {
         question: question.to_owned(),
-        answer: format!("{answer}. {}", sentence.text),
+        answer: format!("{answer}. {}", without_bullet(&sentence.text)),
         quote: sentence.text,
         passage: voter.passage.clone(),
         grounded: true,

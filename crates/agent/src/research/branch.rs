@@ -11,7 +11,7 @@ use super::asking::Asking;
 use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
-use super::plausibility::can_be_affirmed;
+use super::plausibility::{can_be_affirmed, mentions_names};
 use super::ranking::rank;
 use super::reading::{place, take_notes};
 use super::repeats::without_repeats;
@@ -154,7 +154,12 @@ impl Searching<'_> {
         };
         let others = found.split_off(found.len().min(first));
         let mut judged = self.judge(run, asking, passages(found), 0).await?;
-        if judged.iter().any(Judged::is_sure) {
+        let read: Vec<&Passage> = judged.iter().map(|judged| &judged.passage).collect();
+        let is_sure = |judged: &Judged| {
+            judged.is_sure()
+                && mentions_names(self.question, asking.uncommon(), &judged.passage, &read)
+        };
+        if judged.iter().any(is_sure) {
             return Ok((most_promising_first(judged), passages(others)));
         }
         let first = judged.len();

@@ -63,7 +63,7 @@ impl Judged {
         log_odds(self.belief) + self.gain.unwrap_or(0.0)
     }
 
-    /// Whether it answers so surely that no other passage needs to be read.
+    /// Whether it answers so surely that no other passage needs to be read, if it is about the things asked for.
     pub(super) fn is_sure(&self) -> bool {
         self.belief >= SURELY_BELIEVED && self.gain.is_some() && self.promise() >= SURELY_PROMISING
     }

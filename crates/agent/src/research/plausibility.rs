@@ -11,7 +11,7 @@ use super::note::Note;
 use super::quantities::Quantity;
 
 /// What is left of the belief in an answer from a passage that does not mention a name of the question,
-/// where another document goes by that name or nothing that was found has it: it is about something else.
+/// where mostly another document that goes by that name mentions it, or none: it is about something else.
 const ABOUT_SOMETHING_ELSE: f32 = 0.15;
 /// What is left of it when others of what was found mention the name: a system or a tool that the question
 /// speaks of by the way.
@@ -23,7 +23,8 @@ const ABBREVIATED: f32 = 0.3;
 const WITHOUT_QUANTITY: f32 = 0.2;
 /// What is left of it when the answer only says the question again.
 const SAID_AGAIN: f32 = 0.2;
-/// Letters by which a name is recognised, so that `Postgres` is found in `PostgreSQL`.
+/// Letters by which a name is recognised, so that `Postgres` is found in `PostgreSQL`; of one that shows by
+/// its letters inside, like `CONTACTADDRESS1`, three quarters: with fewer it would be any contact.
 const LETTERS: usize = 5;
 
 /// How plausible the answer of `note` is, 0..1, given all passages that were `found` for the question, the
@@ -35,10 +36,9 @@ pub(super) fn plausibility(
     (found, read): (&[Passage], usize),
 ) -> f32 {
     let mut plausibility: f32 = 1.0;
-    let read = found.get(..read).unwrap_or(found);
-    let uncommon = uncommon.iter().map(|word| Name::of(word));
-    for name in names(question).into_iter().chain(uncommon) {
-        if names_another(&name, &note.passage, read) {
+    let read: Vec<&Passage> = found.iter().take(read).collect();
+    for name in names(question, uncommon) {
+        if names_another(&name, &note.passage, &read) {
             let left = match name.abbreviated {
                 _ if is_by_the_way(&name, &note.passage, found) => BY_THE_WAY,
                 true => ABBREVIATED,
@@ -56,6 +56,17 @@ pub(super) fn plausibility(
     plausibility
 }
 
+/// Whether a passage mentions all names of the question that do not go without saying in what was `read`.
+pub(super) fn mentions_names(
+    question: &str,
+    uncommon: &[String],
+    passage: &Passage,
+    read: &[&Passage],
+) -> bool {
+    let names = names(question, uncommon);
+    !names.iter().any(|name| names_another(name, passage, read))
+}
+
 /// A name in a question.
 struct Name {
     /// Its beginning, in lower case.
@@ -66,38 +77,53 @@ struct Name {
 
 impl Name {
     fn of(word: &str) -> Name {
+        let letters = match word.chars().skip(1).any(is_telling) {
+            true => LETTERS.max(word.chars().count() * 3 / 4),
+            false => LETTERS,
+        };
         Name {
-            beginning: word.to_lowercase().chars().take(LETTERS).collect(),
+            beginning: word.to_lowercase().chars().take(letters).collect(),
             abbreviated: word.chars().all(char::is_uppercase),
         }
     }
 }
 
+/// Whether a character shows, inside a word, that it is a name.
+fn is_telling(c: char) -> bool {
+    c.is_uppercase() || c.is_ascii_digit() || c == '_'
+}
+
 /// Whether the passage does not mention `name`, unless most of what was `read` does: then it is what the
 /// documents are about and goes without saying.
-fn names_another(name: &Name, passage: &Passage, read: &[Passage]) -> bool {
+fn names_another(name: &Name, passage: &Passage, read: &[&Passage]) -> bool {
     let mentioning = read.iter().filter(|other| mentions(other, name)).count();
     !mentions(passage, name) && mentioning * 2 < read.len()
 }
 
-/// Whether passages that were found mention `name`, but no document other than that of `passage` goes by it.
+/// Whether most passages that were found to mention `name` are of no other document than that of `passage` that
+/// goes by it.
 fn is_by_the_way(name: &Name, passage: &Passage, found: &[Passage]) -> bool {
-    let goes_by_it = |other: &Passage| {
+    let goes_by_it = |other: &&&Passage| {
         other.file != passage.file && (has(&other.title, name) || has(&other.file, name))
     };
-    found.iter().any(|other| mentions(other, name)) && !found.iter().any(goes_by_it)
+    let mentioning: Vec<&Passage> = found.iter().filter(|other| mentions(other, name)).collect();
+    mentioning.iter().filter(goes_by_it).count() * 2 < mentioning.len()
 }
 
-/// The names in a question that show by their letters: words with a capital that do not begin a sentence, or
-/// with a capital, digit or underscore inside.
-fn names(question: &str) -> Vec<Name> {
-    let telling = |c: char| c.is_uppercase() || c.is_ascii_digit() || c == '_';
-    let mut names = Vec::new();
+/// The names in a question: its `uncommon` words, options (`--record`), words with a capital that do not begin a
+/// sentence, and words with a capital, digit or underscore inside.
+fn names(question: &str, uncommon: &[String]) -> Vec<Name> {
+    let mut names: Vec<Name> = uncommon.iter().map(|word| Name::of(word)).collect();
+    let options = tokens(question).filter_map(|word| option(&word));
+    names.extend(options.map(|beginning| Name {
+        beginning,
+        abbreviated: false,
+    }));
     for sentence in question.split_inclusive(['.', '?', '!', ':']) {
         let words = sentence.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let words = words.filter(|word| !word.is_empty()).enumerate();
         for (index, word) in words.filter(|(_, word)| word.len() > 2) {
-            let inner = word.chars().skip(1).any(telling);
+            let inner = word.chars().skip(1).any(is_telling);
             let is_number = word.chars().all(|c| c.is_ascii_digit());
             if !is_number && (inner || (index > 0 && word.starts_with(char::is_uppercase))) {
                 names.push(Name::of(word));
@@ -105,6 +131,15 @@ fn names(question: &str) -> Vec<Name> {
         }
     }
     names
+}
+
+/// The option of a program that a word is, without its value: `--record` of `--record=FILE`.
+fn option(word: &str) -> Option<String> {
+    let word = word.trim_matches('`').split('=').next()?;
+    let name = word.trim_start_matches('-');
+    let is_one =
+        (1..=2).contains(&(word.len() - name.len())) && name.starts_with(char::is_alphabetic);
+    is_one.then(|| word.to_owned())
 }
 
 fn mentions(passage: &Passage, name: &Name) -> bool {
@@ -270,6 +305,34 @@ mod tests {
         read.push(other);
         read.push(passage("Rooms", "A room has a door."));
         assert_eq!(of(question, "It is 8.", &read), ABOUT_SOMETHING_ELSE);
+        // That a guide has it in its title does not make it the guide's own.
+        read.push(passage("Gates", "On Linux a gate stays shut."));
+        read.extend(["Lamps", "Tables"].map(|title| passage(title, "They are old.")));
+        assert_eq!(of(question, "It is 8.", &read), BY_THE_WAY);
+    }
+
+    #[test]
+    fn an_option_and_most_of_a_long_name_must_be_mentioned() {
+        let read = [
+            passage("Pools", "A pool has a contact and keeps records for a day."),
+            passage(
+                "Doors",
+                "A door of CONTACTADDRESS is kept with --record=FILE.",
+            ),
+            passage("Sessions", "A session ends after an hour."),
+        ];
+        let of = |question| of(question, "A day.", &read);
+        assert_eq!(of("How long does it keep records of the contact?"), 1.0);
+        assert_eq!(of("How long are they kept with --record?"), BY_THE_WAY);
+        assert_eq!(of("How long is CONTACTADDRESS1 kept?"), BY_THE_WAY);
+        let read: Vec<&Passage> = read.iter().collect();
+        for (at, mentions) in [(0, false), (1, true)] {
+            let question = "How long are they kept with `--record=x`?";
+            let found = read
+                .get(at)
+                .map(|one| mentions_names(question, &[], one, &read));
+            assert_eq!(found, Some(mentions));
+        }
     }
 
     #[test]

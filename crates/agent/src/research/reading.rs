@@ -140,10 +140,10 @@ pub(super) async fn take_notes(
 fn by_itself(question: &str, alone: &Judged) -> Option<Note> {
     let answer = alone.answer.as_ref().filter(|_| alone.belief >= LIKELY)?;
     let breaks_off = answer.split_whitespace().count() >= WORDS;
-    let answer = without_ends(answer);
+    let answer = without_ends(without_bullet(answer));
     let note = settle(question, answer, answer, &[Source::of(&alone.passage)])?;
     let answer = match breaks_off && note.grounded {
-        true => note.quote.clone(),
+        true => without_bullet(&note.quote).to_owned(),
         false => note.answer,
     };
     Some(Note {
@@ -163,6 +163,13 @@ fn without_ends(words: &str) -> &str {
         _ => words,
     };
     words.trim_matches(quotes)
+}
+
+/// A text without the sign of the list item that it is.
+pub(super) fn without_bullet(text: &str) -> &str {
+    let bullets = ["- ", "* ", "+ ", "• "];
+    let rest = bullets.iter().find_map(|bullet| text.strip_prefix(bullet));
+    rest.map_or(text, str::trim_start)
 }
 
 /// The note that says what another says.
@@ -313,6 +320,17 @@ mod tests {
             ("read().", "read()"),
         ] {
             assert_eq!(without_ends(words), bare);
+        }
+    }
+
+    #[test]
+    fn an_answer_has_no_sign_of_a_list() {
+        for (item, bare) in [
+            ("- It is kept.", "It is kept."),
+            ("•  --all", "--all"),
+            ("-1 means no limit", "-1 means no limit"),
+        ] {
+            assert_eq!(without_bullet(item), bare);
         }
     }
 
