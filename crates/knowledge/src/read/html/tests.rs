@@ -85,6 +85,16 @@ fn lists_and_tables_keep_their_shape() {
 }
 
 #[test]
+fn words_of_a_line_that_are_not_shown_leave_a_mark() {
+    let page = "<body><h4>1.1 Options<span><a href=#o aria-hidden=true>#</a> <a href=#t aria-hidden=true>TOC</a></span></h4>
+        <p>A frob is a thing that frobs<i aria-hidden=true></i> all day and night.</p>";
+    insta::assert_snapshot!(blocks(page), @"
+    h4: 1.1 Options¶ ¶
+    p: A frob is a thing that frobs all day and night.
+    ");
+}
+
+#[test]
 fn sites_lose_menus_headers_and_footers() {
     let menu = |name: &str| {
         format!(

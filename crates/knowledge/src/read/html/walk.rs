@@ -123,8 +123,9 @@ impl Walker<'_> {
         }
         if is_surrounding(self.tree, id, self.page, self.strictness) {
             // The file has words there that are not read, so no quote may go over them.
+            let is_hidden = self.tree.attribute(id, "aria-hidden") == Some("true");
             let in_line = !self.line.text.trim().is_empty();
-            if in_line && !self.tree.raw_text(id).trim().is_empty() {
+            if is_hidden && in_line && !self.tree.raw_text(id).trim().is_empty() {
                 self.line.text.push(marks::PERMALINK);
             }
             return;
