@@ -12,6 +12,9 @@ const ABBREVIATIONS: &[&str] = &[
     "a.m", "p.m", "min", "max", "ver",
 ];
 
+/// What stands before the items of a list in plain text.
+pub const BULLETS: &[&str] = &["- ", "* ", "+ ", "• ", "– "];
+
 /// The units of `text`, in order, in bytes, without the white space around them. Together they hold all
 /// text that is not white space.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
@@ -101,9 +104,8 @@ fn is_row(bare: &str) -> bool {
 }
 
 fn starts_item(line: &str) -> bool {
-    let bullets = ["- ", "* ", "+ ", "• ", "– "];
     let bullet =
-        line.starts_with(marks::ITEM) || bullets.iter().any(|bullet| line.starts_with(bullet));
+        line.starts_with(marks::ITEM) || BULLETS.iter().any(|bullet| line.starts_with(bullet));
     let digits = line.chars().take_while(char::is_ascii_digit).count();
     let numbered = (1..=3).contains(&digits)
         && line

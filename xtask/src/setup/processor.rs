@@ -1,6 +1,6 @@
 //! Which instruction sets the engine may use beyond those that `.cargo/config.toml` takes for
-//! granted, and which of its kernels are fastest with them. Named one by one: leaving the choice to the compiler (`target-cpu=native`) crashes the
-//! engine on processors with AMX.
+//! granted, and which of its kernels are fastest with them. Named one by one: leaving the choice to
+//! the compiler (`target-cpu=native`) crashes the engine on processors with AMX.
 
 use std::collections::BTreeMap;
 

@@ -103,11 +103,12 @@ fn names_another(name: &Name, passage: &Passage, read: &[&Passage]) -> bool {
 /// Whether most passages that were found to mention `name` are of no other document than that of `passage` that
 /// goes by it.
 fn is_by_the_way(name: &Name, passage: &Passage, found: &[Passage]) -> bool {
-    let goes_by_it = |other: &&&Passage| {
+    let goes_by_it = |other: &Passage| {
         other.file != passage.file && (has(&other.title, name) || has(&other.file, name))
     };
     let mentioning: Vec<&Passage> = found.iter().filter(|other| mentions(other, name)).collect();
-    mentioning.iter().filter(goes_by_it).count() * 2 < mentioning.len()
+    let own = mentioning.iter().filter(|other| goes_by_it(other)).count();
+    own * 2 < mentioning.len()
 }
 
 /// The names in a question: its `uncommon` words, options (`--record`), words with a capital that do not begin a

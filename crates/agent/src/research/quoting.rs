@@ -16,6 +16,8 @@ const QUOTE_UNITS: usize = 3;
 const LABEL_WORDS: usize = 7;
 /// The most labels that stay with what follows; more are a list.
 const LABELS: usize = 2;
+/// Marks over which nothing is quoted.
+const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
 /// Words of the question by which another unit must surpass the one that the model named.
 const NAMED: usize = 2;
 
@@ -241,9 +243,6 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
     }
     units
 }
-
-/// Marks over which nothing is quoted.
-const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
 
 /// The parts of a sentence between the signs of links to headings and terms and the ends of pages, each with
 /// whether such a sign follows.

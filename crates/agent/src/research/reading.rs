@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use journal::Run;
+use knowledge::sentences::BULLETS;
 use knowledge::{Passage, marks};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -167,8 +168,7 @@ fn without_ends(words: &str) -> &str {
 
 /// A text without the sign of the list item that it is.
 pub(super) fn without_bullet(text: &str) -> &str {
-    let bullets = ["- ", "* ", "+ ", "• "];
-    let rest = bullets.iter().find_map(|bullet| text.strip_prefix(bullet));
+    let rest = BULLETS.iter().find_map(|bullet| text.strip_prefix(bullet));
     rest.map_or(text, str::trim_start)
 }
 
