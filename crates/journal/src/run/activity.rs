@@ -16,7 +16,8 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     busy: usize,
-    next: u64,
+    /// How often something has been begun.
+    begun: u64,
     waits: BTreeMap<u64, (Wait, String)>,
     /// Somebody parks the run when it only waits.
     driver: Option<Waker>,
@@ -30,8 +31,13 @@ impl Activity {
 
     /// Something is in flight for as long as what is returned lives.
     pub(super) fn busy(&self) -> Busy {
-        self.lock().busy += 1;
-        Busy(self.clone())
+        let mut state = self.lock();
+        state.busy += 1;
+        state.begun += 1;
+        Busy {
+            activity: self.clone(),
+            number: state.begun,
+        }
     }
 
     /// What is in flight here does not count for as long as what is returned lives: it waits itself.
@@ -40,19 +46,6 @@ impl Activity {
         state.busy = state.busy.saturating_sub(1);
         Activity::changed(state);
         Idle(self.clone())
-    }
-
-    /// Something is waited for, with words for it, for as long as what is returned lives.
-    pub(super) fn waiting(&self, wait: Wait, reason: String) -> Waiting {
-        let mut state = self.lock();
-        state.next += 1;
-        let number = state.next;
-        state.waits.insert(number, (wait, reason));
-        Activity::changed(state);
-        Waiting {
-            activity: self.clone(),
-            number,
-        }
     }
 
     /// From now on somebody parks the run when it only waits.
@@ -64,7 +57,7 @@ impl Activity {
         self.lock().driven
     }
 
-    /// What the run waits for, when it does nothing else; else `waker` is told when that may have
+    /// What the run waits for, in the order of the calls, when it does nothing else; else `waker` is told when that may have
     /// changed.
     pub(super) fn only_waits(&self, waker: &Waker) -> Option<Vec<(Wait, String)>> {
         let mut state = self.lock();
@@ -85,11 +78,28 @@ impl Activity {
 }
 
 /// See [`Activity::busy`].
-pub(super) struct Busy(Activity);
+pub(super) struct Busy {
+    activity: Activity,
+    number: u64,
+}
+
+impl Busy {
+    /// What is in flight here waits for something, with words for it, for as long as what is returned
+    /// lives.
+    pub(super) fn waiting(&self, wait: Wait, reason: String) -> Waiting {
+        let mut state = self.activity.lock();
+        state.waits.insert(self.number, (wait, reason));
+        Activity::changed(state);
+        Waiting {
+            activity: self.activity.clone(),
+            number: self.number,
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.activity.lock();
         state.busy = state.busy.saturating_sub(1);
         Activity::changed(state);
     }
@@ -104,7 +114,7 @@ impl Drop for Idle {
     }
 }
 
-/// See [`Activity::waiting`].
+/// See [`Busy::waiting`].
 pub(super) struct Waiting {
     activity: Activity,
     number: u64,
@@ -113,5 +123,24 @@ pub(super) struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.activity.lock().waits.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_comes_in_the_order_of_the_calls() {
+        let activity = Activity::default();
+        let (first, second) = (activity.busy(), activity.busy());
+        let wait = |busy: &Busy, at_ms| busy.waiting(Wait::Timer(at_ms), at_ms.to_string());
+        let _later = wait(&second, 2);
+        let _earlier = wait(&first, 1);
+        assert!(activity.only_waits(Waker::noop()).is_none());
+        drop((second, first));
+        let waits = activity.only_waits(Waker::noop()).unwrap_or_default();
+        let reasons: Vec<&str> = waits.iter().map(|(_, reason)| reason.as_str()).collect();
+        assert_eq!(reasons, ["1", "2"]);
     }
 }

@@ -264,7 +264,7 @@ impl Child {
             });
         };
         let mut busy = Some(run.shared.activity.busy());
-        let mut waiting = None;
+        let mut _waiting = None;
         loop {
             let end = run
                 .shared
@@ -278,11 +278,10 @@ impl Child {
                 context.attribute("run", self.id.as_str());
                 return run.write_result(&self.asked.path, value, &context).await;
             }
-            if waiting.is_none() {
+            if let Some(busy) = busy.take() {
                 let reason = format!("{} waits for run {}", self.asked.path, self.id);
-                waiting = Some(run.shared.activity.waiting(Wait::Child(key), reason));
+                _waiting = Some(busy.waiting(Wait::Child(key), reason));
             }
-            drop(busy.take());
             run.pause(None).await?;
         }
     }

@@ -159,7 +159,7 @@ impl Run {
         let started_ms = self.begin_waiting(asked, again, Some(open)).await?;
         let expires_ms = expires_ms(started_ms);
         let reason = format!("{path} asks: {}", question.text);
-        let mut waiting = None;
+        let mut _waiting = None;
         let mut busy = Some(busy);
         loop {
             let (key, place) = (self.shared.key.key, path.clone());
@@ -180,11 +180,10 @@ impl Run {
                     end => return end,
                 }
             }
-            if waiting.is_none() {
+            if let Some(busy) = busy.take() {
                 let wait = Wait::Question(path.clone());
-                waiting = Some(self.shared.activity.waiting(wait, reason.clone()));
+                _waiting = Some(busy.waiting(wait, reason.clone()));
             }
-            drop(busy.take());
             self.pause(expires_ms).await?;
         }
     }

@@ -73,7 +73,7 @@ impl Run {
         let at_ms = until(started_ms);
         if self.shared.store.clock().now_ms() < at_ms {
             let reason = format!("{} waits for its time", asked.path);
-            let _waiting = self.shared.activity.waiting(Wait::Timer(at_ms), reason);
+            let _waiting = busy.waiting(Wait::Timer(at_ms), reason);
             drop(busy);
             while self.shared.store.clock().now_ms() < at_ms {
                 self.pause_until(at_ms).await?;
@@ -141,7 +141,9 @@ impl Run {
 
     /// Waits for what only another process can bring: the run has to be resumed for it.
     pub(super) async fn wait_for_ever(&self, wait: Wait, reason: String) -> Error {
-        let _waiting = self.shared.activity.waiting(wait, reason);
+        let busy = self.shared.activity.busy();
+        let _waiting = busy.waiting(wait, reason);
+        drop(busy);
         let _idle = self.shared.activity.idle();
         self.shared.cancel.cancelled().await;
         self.cancelled_error()
