@@ -271,14 +271,13 @@ fn telling() -> Arc<dyn Model> {
     Arc::new(model)
 }
 
-/// How many passages were ranked and judged for [`FACT`] where twenty pages say nothing, in the words of the
+/// How many passages were ranked and judged for [`FACT`] where twenty pages say `nothing`, in words of the
 /// question, beside the one that says `answer`; and what was answered.
-async fn read_for_the_fact(answer: &str) -> (usize, usize, String) {
+async fn read_for_the_fact(nothing: &str, answer: &str) -> (usize, usize, String) {
     let empty = |number: usize| {
-        let text = "Which port the Alder server listens on: the port of the Alder server.";
         (
             format!("{number}.md"),
-            format!("# Alder {number}\n\n{text}\n"),
+            format!("# Alder {number}\n\n{nothing}\n"),
         )
     };
     let mut files: Vec<(String, String)> = (0..20).map(empty).collect();
@@ -295,8 +294,9 @@ async fn read_for_the_fact(answer: &str) -> (usize, usize, String) {
 }
 
 #[tokio::test]
-async fn what_surely_answers_among_the_first_saves_the_ranking() {
+async fn an_answer_that_is_sure_among_the_first_saves_the_ranking() {
     let (ranked, judged, answer) = read_for_the_fact(
+        "Which port the Alder server has: the port of the Alder server.",
         "# Alder: which port\n\nWhich port the Alder server listens on: the Alder server listens on port 4711.\n",
     )
     .await;
@@ -308,9 +308,10 @@ async fn what_surely_answers_among_the_first_saves_the_ranking() {
 async fn what_the_model_would_ask_about_is_read_though_the_search_puts_it_last() {
     let aside =
         "It was made for small offices, where it keeps letters, bills and drawings. ".repeat(4);
-    let (ranked, judged, answer) = read_for_the_fact(&format!(
-        "# Notes\n\n{aside}An Alder listens on port 4711 of all addresses. {aside}\n"
-    ))
+    let (ranked, judged, answer) = read_for_the_fact(
+        "Which port the Alder server listens on: the port of the Alder server.",
+        &format!("# Notes\n\n{aside}An Alder listens on port 4711 of all addresses. {aside}\n"),
+    )
     .await;
     assert_eq!((ranked, judged), (17, 9), "{answer}");
     assert!(answer.contains("4711"), "{answer}");

@@ -99,7 +99,7 @@ fn set_off(line: &str) -> Option<&str> {
 }
 
 /// Whether a line is the row of a table.
-fn is_row(bare: &str) -> bool {
+pub fn is_row(bare: &str) -> bool {
     bare.contains(" | ") || bare.starts_with('|') || bare.contains(marks::CELL)
 }
 

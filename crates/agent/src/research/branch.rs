@@ -11,9 +11,9 @@ use super::asking::Asking;
 use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
-use super::plausibility::{can_be_affirmed, mentions_names};
+use super::plausibility::can_be_affirmed;
 use super::ranking::rank;
-use super::reading::{place, take_notes};
+use super::reading::{LIKELY, place, take_notes};
 use super::repeats::without_repeats;
 use super::weighing::weigh;
 use super::{Input, Progress, Tools, library};
@@ -21,6 +21,11 @@ use crate::{Result, call};
 
 /// A note this sure ends the search.
 const SURE: f32 = 0.5;
+
+/// Whether a note ends the search.
+fn is_sure(note: &Note) -> bool {
+    note.confidence >= SURE
+}
 
 /// What a branch brings home.
 #[derive(Clone, Debug)]
@@ -67,23 +72,14 @@ pub(super) async fn research(
         fresh = without_repeats(question, fresh);
         // What cannot answer takes no place from what can.
         fresh.sort_by_cached_key(|candidate| !can_answer(question, &candidate.passage));
-        let (judged, unread) = searching
+        let taken = searching
             .read(&run, &asking, settings, fresh, &mut gains)
             .await?;
-        read.extend(judged.iter().map(|judged| judged.passage.id.clone()));
-        let candidates = take_notes(&run, tools, question, &judged).await?;
-        let mut fresh: Vec<Passage> = judged.into_iter().map(|judged| judged.passage).collect();
-        let count = fresh.len();
-        fresh.extend(unread);
-        let shown = (fresh.as_slice(), count);
-        let (notes, rest) = weigh(&run, tools, question, &asking, candidates, shown).await?;
-        fresh.truncate(count);
-        found.notes.extend(notes);
-        found
-            .nearest
-            .extend(rest.into_iter().map(|note| note.passage));
-        found.nearest.extend(fresh);
-        if found.notes.iter().any(|note| note.confidence >= SURE) {
+        read.extend(taken.read.iter().map(|passage| passage.id.clone()));
+        found.notes.extend(taken.notes);
+        let doubtful = taken.rest.into_iter().map(|note| note.passage);
+        found.nearest.extend(doubtful.chain(taken.read));
+        if found.notes.iter().any(is_sure) {
             break;
         }
     }
@@ -100,6 +96,16 @@ pub(super) async fn research(
         notes: found.notes.len(),
     });
     Ok(found)
+}
+
+/// What was taken from the passages of a round.
+struct Taken {
+    /// What answers, the best first.
+    notes: Vec<Note>,
+    /// What does not, or is not believed.
+    rest: Vec<Note>,
+    /// The passages that were judged, the most promising first.
+    read: Vec<Passage>,
 }
 
 /// A round's search.
@@ -132,8 +138,8 @@ impl Searching<'_> {
         library::search(run, tools, input, self.question, queries, &around).await
     }
 
-    /// Judges the first passages that the search found, and unless one of them surely answers ranks the others
-    /// and judges the best. Returns what was judged, the most promising first, and what was not.
+    /// Takes notes from the first passages that the search found; unless one of them is sure, ranks the others,
+    /// judges the best, and takes notes from the best of all.
     async fn read(
         &self,
         run: &Run,
@@ -141,12 +147,12 @@ impl Searching<'_> {
         settings: &Settings,
         mut found: Vec<Candidate>,
         gains: &mut BTreeMap<String, f32>,
-    ) -> Result<(Vec<Judged>, Vec<Passage>)> {
+    ) -> Result<Taken> {
         let most = match asking.tells() {
             true => settings.passages,
             false => settings.unranked,
         };
-        // Where yes and no are weighed, all have a vote; what is not asked back is never sure; and what a
+        // Where yes and no are weighed, all have a vote; what is not asked back is hardly ever sure; and what a
         // second search brings first was not good enough for the first one.
         let first = match self.round > 0 || can_be_affirmed(self.question) || !asking.tells() {
             true => 0,
@@ -154,13 +160,14 @@ impl Searching<'_> {
         };
         let others = found.split_off(found.len().min(first));
         let mut judged = self.judge(run, asking, passages(found), 0).await?;
-        let read: Vec<&Passage> = judged.iter().map(|judged| &judged.passage).collect();
-        let is_sure = |judged: &Judged| {
-            judged.is_sure()
-                && mentions_names(self.question, asking.uncommon(), &judged.passage, &read)
-        };
-        if judged.iter().any(is_sure) {
-            return Ok((most_promising_first(judged), passages(others)));
+        if judged.iter().any(|judged| judged.belief >= LIKELY) {
+            let unread = others.iter().map(|candidate| candidate.passage.clone());
+            let taken = self
+                .note(run, asking, &mut judged, unread.collect())
+                .await?;
+            if others.is_empty() || taken.notes.iter().any(is_sure) {
+                return Ok(taken);
+            }
         }
         let first = judged.len();
         // Where all are judged, their order does not matter.
@@ -176,7 +183,31 @@ impl Searching<'_> {
         };
         let unread = others.split_off(others.len().min(most - first));
         judged.extend(self.judge(run, asking, others, first).await?);
-        Ok((most_promising_first(judged), unread))
+        self.note(run, asking, &mut judged, unread).await
+    }
+
+    /// Takes notes from the best of `judged`, which are put in order, and weighs them.
+    async fn note(
+        &self,
+        run: &Run,
+        asking: &Asking<'_>,
+        judged: &mut [Judged],
+        unread: Vec<Passage>,
+    ) -> Result<Taken> {
+        // Of equals the one that was judged first stays first.
+        judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
+        let (tools, question) = (self.tools, self.question);
+        let candidates = take_notes(run, tools, question, judged).await?;
+        let mut found: Vec<Passage> = judged.iter().map(|one| one.passage.clone()).collect();
+        found.extend(unread);
+        let shown = (found.as_slice(), judged.len());
+        let (notes, rest) = weigh(run, tools, question, asking, candidates, shown).await?;
+        found.truncate(judged.len());
+        Ok(Taken {
+            notes,
+            rest,
+            read: found,
+        })
     }
 
     /// Judges `passages`; `before` were judged before them.
@@ -201,12 +232,6 @@ impl Searching<'_> {
 fn passages(found: Vec<Candidate>) -> Vec<Passage> {
     let passages = found.into_iter().map(|candidate| candidate.passage);
     passages.collect()
-}
-
-/// Of equals the one that was judged first stays first.
-fn most_promising_first(mut judged: Vec<Judged>) -> Vec<Judged> {
-    judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
-    judged
 }
 
 async fn is_late(run: &Run, settings: &Settings) -> Result<bool> {

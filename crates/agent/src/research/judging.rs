@@ -17,11 +17,6 @@ use crate::{Definition, Error, Result, call};
 
 /// Words of an answer, at most: one that has so many breaks off where the passage goes on.
 pub(super) const WORDS: usize = 10;
-/// What a passage must be believed and promise so that no other needs to be read. Of the nine development
-/// questions for which this was looked up, it stopped at six, each with the passage that answers among those read.
-const SURELY_BELIEVED: f32 = 0.85;
-const SURELY_PROMISING: f32 = 3.0;
-
 /// Words of a quantity, at most: a number, its unit, and what they are of.
 const WORDS_OF_QUANTITY: usize = 6;
 
@@ -61,11 +56,6 @@ impl Judged {
     /// How much is to be expected of the passage: the logarithm of the odds that it answers.
     pub(super) fn promise(&self) -> f32 {
         log_odds(self.belief) + self.gain.unwrap_or(0.0)
-    }
-
-    /// Whether it answers so surely that no other passage needs to be read, if it is about the things asked for.
-    pub(super) fn is_sure(&self) -> bool {
-        self.belief >= SURELY_BELIEVED && self.gain.is_some() && self.promise() >= SURELY_PROMISING
     }
 }
 
@@ -264,15 +254,6 @@ mod tests {
         let asked = judged(0.7, Some(2.0)).promise();
         let neither = judged(0.1, Some(0.0)).promise();
         assert!(asked > affirmed && affirmed > neither);
-        // Only what is both believed and asked for ends the reading.
-        assert!(judged(0.9, Some(1.5)).is_sure());
-        for unsure in [
-            judged(0.8, Some(3.0)),
-            judged(0.9, Some(0.5)),
-            judged(0.99, None),
-        ] {
-            assert!(!unsure.is_sure());
-        }
         // Where the model does not tell, the judgement decides; certainty stays finite.
         assert!(judged(1.0, None).promise() > judged(0.9, None).promise());
         assert!(judged(1.0, None).promise().is_finite());

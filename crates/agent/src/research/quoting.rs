@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use knowledge::sentences::{is_fence, sentences};
+use knowledge::sentences::{is_fence, is_row, sentences};
 use knowledge::{Passage, marks};
 
 use super::note::{Note, unsupported_words};
@@ -119,7 +119,12 @@ pub(super) fn settle(
         added = answered.iter().collect();
     }
     let is_unit = |source: &Source<'_>, quote: &str| source.units.iter().any(|unit| unit == quote);
-    let names_one = sources.iter().any(|source| is_unit(source, named));
+    let bears = |source: &Source<'_>, quote: &str| {
+        unsupported_words(answer, quote, question, source.passage).is_empty()
+    };
+    let naming = sources.iter().find(|source| is_unit(source, named));
+    // Where the named one does not bear the answer, what is quoted goes on to what does.
+    let goes_on = naming.is_some_and(|source| !bears(source, named));
     let mut best: Option<(Fit, &Passage, String)> = None;
     for source in sources {
         for quote in source.quotes() {
@@ -127,16 +132,17 @@ pub(super) fn settle(
             let count = |words: &mut dyn Iterator<Item = &String>| {
                 words.filter(|word| held.contains(*word)).count()
             };
-            let grounded = unsupported_words(answer, &quote, question, source.passage).is_empty();
+            let grounded = bears(source, &quote);
             let is_named = quote == named;
+            let is_like_it = is_unit(source, &quote) || goes_on && quote.contains(named);
             let asked = count(&mut asked.iter());
             let fit = Fit {
                 grounded,
                 taken_from: !grounded && is_named,
                 said: count(&mut added.iter().copied()) * 100 / added.len().max(1),
-                named: match (names_one, is_named) {
-                    (true, true) => asked + NAMED,
-                    (true, false) if is_unit(source, &quote) => asked,
+                named: match naming {
+                    Some(_) if is_named => asked + NAMED,
+                    Some(_) if is_like_it => asked,
                     _ => 0,
                 },
                 asked,
@@ -169,8 +175,8 @@ struct Fit {
     taken_from: bool,
     /// How much of what the answer adds to the question it says, in percent.
     said: usize,
-    /// How many words of the question it has, where the model named one like it, a single unit; the one that it
-    /// named counts [`NAMED`] more.
+    /// How many words of the question it has, where the model named one like it: a single unit, or one that goes on
+    /// to what bears the answer. The one that it named counts [`NAMED`] more.
     named: usize,
     /// How many words of the question it has.
     asked: usize,
@@ -224,10 +230,7 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
         if is_heading || is_order(&text) {
             continue;
         }
-        let is_row = passage
-            .text
-            .get(range.clone())
-            .is_some_and(|text| text.contains(" | ") || text.contains(marks::CELL));
+        let is_row = passage.text.get(range.clone()).is_some_and(is_row);
         let is_label = short && !is_row && !text.ends_with(['.', '!', '?', ';']);
         if is_label && labels.len() == LABELS {
             units.extend(joined(&mut labels));
@@ -267,10 +270,20 @@ fn joined(ranges: &mut Vec<Range<usize>>) -> Option<Range<usize>> {
     Some(whole)
 }
 
-/// Whether nothing but white space and the marks of layout stands between two parts of a passage, of one page.
+/// Whether nothing but white space and the marks of layout stands between two parts of a passage, of one page;
+/// what a row of a table says is about the row, not about the next one.
 fn follows(passage: &Passage, before: &Range<usize>, after: &Range<usize>) -> bool {
-    let between = passage.text.get(before.end..after.start);
-    between.is_some_and(|between| marks::without(between).is_empty() && !between.contains(BREAKS))
+    let Some(between) = passage.text.get(before.end..after.start) else {
+        return false;
+    };
+    let begins_row = || between.contains('\n') && is_row(line(&passage.text, after.start));
+    marks::without(between).is_empty() && !between.contains(BREAKS) && !begins_row()
+}
+
+/// The rest of a line from here on.
+fn line(text: &str, from: usize) -> &str {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.lines().next().unwrap_or_default()
 }
 
 /// A part of a passage on one line, as its file has it.
@@ -316,6 +329,38 @@ mod tests {
     fn quotable(text: &str) -> Vec<String> {
         let passage = passage(text);
         Source::of(&passage).quotes().collect()
+    }
+
+    const ROWS: &str = "pool_write_critical | **Optional.** Critical threshold for the write backlog. Applies if it is higher. Defaults to 15 minutes.\npool_sync_warning | **Optional.** Warning threshold for the sync backlog. Applies if it is higher. Defaults to 5 minutes.\npool_sync_critical | **Optional.** Critical threshold for the sync backlog. Applies if it is higher. Defaults to 15 minutes.";
+
+    #[test]
+    fn a_quote_goes_over_no_end_of_a_row() {
+        for quote in quotable(ROWS) {
+            let begins = quote.matches(" | ").count();
+            assert!(
+                begins == 0 || begins == 1 && quote.starts_with("pool"),
+                "{quote}"
+            );
+        }
+        assert_eq!(quotable(ROWS).len(), 3 * (3 + 2 + 1));
+    }
+
+    #[test]
+    fn a_quote_goes_on_from_the_sentence_that_is_named_to_the_answer() {
+        let passage = passage(ROWS);
+        let settled = |named| {
+            settle(
+                "From which sync backlog on is the pool critical by default?",
+                "It is critical from a sync backlog of 15 minutes.",
+                named,
+                &[Source::of(&passage)],
+            )
+            .map(|note| note.quote)
+        };
+        let named = "pool_sync_critical | **Optional.** Critical threshold for the sync backlog.";
+        let whole = format!("{named} Applies if it is higher. Defaults to 15 minutes.");
+        assert_eq!(settled(named), Some(whole.clone()));
+        assert_eq!(settled(""), Some(whole));
     }
 
     #[test]
