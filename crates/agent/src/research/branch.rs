@@ -165,7 +165,8 @@ impl Searching<'_> {
             let taken = self
                 .note(run, asking, &mut judged, unread.collect())
                 .await?;
-            if others.is_empty() || taken.notes.iter().any(is_sure) {
+            let is_settled = |note: &Note| is_sure(note) && note.is_agreed();
+            if others.is_empty() || taken.notes.iter().any(is_settled) {
                 return Ok(taken);
             }
         }
