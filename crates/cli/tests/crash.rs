@@ -259,6 +259,9 @@ fn a_run_that_is_killed_at_any_moment_is_completed_without_repeating_a_step() {
             continue;
         };
         known.push(run.clone());
+        let listed = trial.project.output(&["runs"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(!listed.contains("  running"), "{case}: {listed}");
         let mut before = trial.finished(&run);
         midway += usize::from(!before.is_empty());
         if random.next() < 0.5 {

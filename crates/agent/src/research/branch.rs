@@ -21,6 +21,9 @@ use crate::{Result, call};
 
 /// A note this sure ends the search.
 const SURE: f32 = 0.5;
+/// A note from the first few passages that is this sure ends the search before others are looked at. Of 24 recorded
+/// searches that a note from those ended, 17 of the 19 with one this sure were right, and 1 of the others.
+const SURE_OF_FEW: f32 = 0.7;
 
 /// Whether a note ends the search.
 fn is_sure(note: &Note) -> bool {
@@ -165,7 +168,7 @@ impl Searching<'_> {
             let taken = self
                 .note(run, asking, &mut judged, unread.collect())
                 .await?;
-            let is_settled = |note: &Note| is_sure(note) && note.is_agreed();
+            let is_settled = |note: &Note| note.confidence >= SURE_OF_FEW;
             if others.is_empty() || taken.notes.iter().any(is_settled) {
                 return Ok(taken);
             }

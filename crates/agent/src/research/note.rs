@@ -26,11 +26,6 @@ pub struct Note {
 }
 
 impl Note {
-    /// Whether not one reading alone gave this answer: both did, or a passage by itself, too.
-    pub(super) fn is_agreed(&self) -> bool {
-        self.readings > 1 || self.borne_out
-    }
-
     /// The place of the quote in the passage's text, in bytes; `None` when it does not stand there.
     pub fn location(&self) -> Option<std::ops::Range<usize>> {
         citation::locate(&self.quote, &self.passage.text)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use journal::{Journal, Page, RunRecord, StepRecord};
+use journal::{Journal, Page, RunRecord, RunStatus, StepRecord};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -276,7 +276,7 @@ fn trust(step: &StepRecord) -> Option<String> {
 
 fn run_json(run: &RunRecord, worked_ms: Option<i64>) -> Value {
     json!({
-        "id": run.id, "agent": run.agent, "status": status(run), "reason": run.reason,
+        "id": run.id, "agent": run.agent, "status": run.status, "reason": run.reason,
         "input": run.input, "output": run.output,
         "created_ms": run.created_ms, "updated_ms": run.updated_ms,
         "worked_ms": worked_ms, "damage": run.damage,
@@ -295,8 +295,12 @@ fn step_json(step: &StepRecord) -> Value {
     })
 }
 
+/// How a run stands; the journal cannot tell of one whose process was killed that it stopped.
 fn status(run: &RunRecord) -> &'static str {
-    run.status.as_str()
+    match run.status {
+        RunStatus::Running if run.held_by.is_none() => "stopped",
+        status => status.as_str(),
+    }
 }
 
 /// The first words of a research run's question, else the agent's name and those of its input.
