@@ -10,15 +10,15 @@ use crate::workspace;
 pub(super) const HELP: &str = "\
 Usage: cargo xtask eval-research [OPTIONS] [-- OPTIONS OF plumb research]
 
-Asks the built plumb the questions of questions.toml and terms.toml in evals/research and prints, per
-question and in total: facts found, citations verified, unanswerable questions recognised, the right
+Asks the built plumb the questions of evals/research and prints, per question and in total: facts found, citations verified, unanswerable questions recognised, the right
 file among the first five hits, seconds and tokens.
 
 Options:
   --split dev|test|all   which half of the questions [default: dev]
-  --wording everyday|terms|all
+  --wording everyday|terms|natural|all
                          the questions in everyday words (questions.toml), those in the terms of
-                         the product (terms.toml), or both [default: all]
+                         the product (terms.toml), those as an ordinary user types them
+                         (natural.toml), or all [default: all]
   --kind KIND            only this kind: fact, comparison or unanswerable
   --only ID              only this question; may be repeated
   --model MODEL          as in plumb research
@@ -114,11 +114,13 @@ fn split_of(word: &str) -> Result<Option<Split>> {
 }
 
 fn wording_of(word: &str) -> Result<Option<Wording>> {
-    match word {
-        "everyday" => Ok(Some(Wording::Everyday)),
-        "terms" => Ok(Some(Wording::Terms)),
-        "all" => Ok(None),
-        _ => bail!("--wording {word}: write everyday, terms or all"),
+    let named = Wording::ALL
+        .into_iter()
+        .find(|wording| wording.name() == word);
+    match (named, word) {
+        (None, "all") => Ok(None),
+        (None, _) => bail!("--wording {word}: write everyday, terms, natural or all"),
+        (wording, _) => Ok(wording),
     }
 }
 

@@ -99,17 +99,20 @@ pub(crate) enum Wording {
     Everyday,
     /// In the terms of the product, as somebody asks who uses it.
     Terms,
+    /// As an ordinary user types it: short and in plain words, many for yes or no.
+    Natural,
 }
 
 impl Wording {
     /// All wordings.
-    pub(crate) const ALL: [Wording; 2] = [Wording::Everyday, Wording::Terms];
+    pub(crate) const ALL: [Wording; 3] = [Wording::Everyday, Wording::Terms, Wording::Natural];
 
     /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Wording::Everyday => "everyday",
             Wording::Terms => "terms",
+            Wording::Natural => "natural",
         }
     }
 
@@ -118,6 +121,7 @@ impl Wording {
         match self {
             Wording::Everyday => "questions.toml",
             Wording::Terms => "terms.toml",
+            Wording::Natural => "natural.toml",
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Outcome {
     pub(crate) kind: &'static str,
     /// Which half it belongs to.
     pub(crate) split: &'static str,
-    /// In whose words it is asked: everyday or terms.
+    /// In whose words it is asked: everyday, terms or natural.
     pub(crate) wording: &'static str,
     /// Facts that a right answer has.
     pub(crate) facts: usize,

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wording_has_its_own_total_when_both_are_asked() {
+    fn each_wording_has_its_own_total_when_several_are_asked() {
         let everyday = outcome(Wording::Everyday, None);
         let terms = outcome(Wording::Terms, Some(2));
         let lines = |outcomes: &[Outcome]| {
