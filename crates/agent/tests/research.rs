@@ -243,8 +243,16 @@ async fn a_quick_question_is_not_planned() {
 
 /// The honest reader, who finds a question likely after what says 4711.
 fn telling() -> Arc<dyn Model> {
-    let model = Scripted::with_calls("scripted:telling", |request| {
-        let likelihood = match user(request).contains("4711") {
+    telling_after("4711", honest).0
+}
+
+/// A model that answers as `answer` says and finds every question likely after `words`.
+fn telling_after(words: &'static str, answer: fn(&Request) -> Value) -> (Arc<dyn Model>, Asked) {
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    let model = Scripted::with_calls("scripted:telling", move |request| {
+        log.lock().unwrap().push(request.clone());
+        let likelihood = match user(request).contains(words) {
             true => -0.3,
             false => -2.0,
         };
@@ -254,21 +262,24 @@ fn telling() -> Arc<dyn Model> {
                 ..Response::default()
             },
             _ => {
-                let answer = honest(request);
-                let stated = answer.get("stated").map(|value| Choice {
-                    pointer: "/stated".to_owned(),
-                    value: value.clone(),
-                    probability: 0.95,
-                });
+                let answer = answer(request);
+                let choice = |property: &str| {
+                    answer.get(property).map(|value| Choice {
+                        pointer: format!("/{property}"),
+                        value: value.clone(),
+                        probability: 0.95,
+                    })
+                };
+                let choices = ["answer", "stated"].into_iter().filter_map(choice);
                 Response {
                     text: answer.to_string(),
-                    choices: stated.into_iter().collect(),
+                    choices: choices.collect(),
                     ..Response::default()
                 }
             }
         })
     });
-    Arc::new(model)
+    (Arc::new(model), asked)
 }
 
 /// How many passages were ranked and judged for [`FACT`] where twenty pages say `nothing`, in words of the
@@ -500,20 +511,16 @@ async fn an_empty_folder_is_no_answer_and_asks_the_model_little() {
 }
 
 #[tokio::test]
-async fn a_question_for_yes_or_no_is_answered_with_the_sentence_that_says_so() {
+async fn a_question_for_yes_or_no_is_answered_with_the_sentence_that_leads_to_it() {
     let world = World::new(FILES);
-    let (model, asked) = scripted(|request| {
-        let user = user(request);
-        let says_so = user.contains("plain HTTP");
-        Ok(match purpose(request) {
-            "judge" if user.contains("port 4711") => json!({"answer": "no", "stated": "yes"}),
-            "judge" => json!({"answer": "yes", "stated": "no"}),
-            // It agrees to either answer, unless the sentence tells.
-            "affirm" if says_so && user.ends_with("answer: Yes.") => json!({"stated": "no"}),
-            "affirm" => json!({"stated": "yes"}),
-            "verify" => stated(request),
-            _ => honest(request),
-        })
+    // About the other passages it would say yes; of two sentences that lead to the question, one says what the passage
+    // does.
+    let (model, asked) = telling_after("Alder server", |request| match purpose(request) {
+        "affirm" if user(request).contains("plain HTTP") => json!({"answer": "no"}),
+        "affirm" => json!({"answer": "yes"}),
+        "judge" if user(request).contains("port 4711") => json!({"answer": "no", "stated": "no"}),
+        "judge" => json!({"answer": "yes", "stated": "yes"}),
+        _ => honest(request),
     });
     let question = "Does the Alder server speak SMTP?";
     let report = world.research(question, Depth::Quick, model).await;
@@ -524,6 +531,41 @@ async fn a_question_for_yes_or_no_is_answered_with_the_sentence_that_says_so() {
     );
     assert!(report.citations[0].verified && report.unsupported == 0);
     assert_eq!(purposes(&asked).get("note"), None);
+}
+
+#[tokio::test]
+async fn where_no_sentence_leads_to_it_yes_and_no_are_not_answered() {
+    let world = World::new(FILES);
+    let (model, asked) = telling_after("nowhere", |request| match purpose(request) {
+        "judge" => json!({"answer": "yes", "stated": "yes"}),
+        _ => honest(request),
+    });
+    let question = "Does the Alder server speak SMTP?";
+    let report = world.research(question, Depth::Quick, model).await;
+    assert!(!report.answered && !report.nearest.is_empty());
+    assert_eq!(purposes(&asked).get("rephrase"), Some(&1));
+}
+
+#[tokio::test]
+async fn a_provider_reads_a_question_for_yes_or_no_like_any_other() {
+    let world = World::new(FILES);
+    let (model, _) = scripted(|request| {
+        let answer = json!({"answer": "No, it speaks plain HTTP only.",
+            "quote": "It speaks plain HTTP and nothing else at all."});
+        Ok(match purpose(request) {
+            "judge" => json!({"answer": "no", "stated": "yes"}),
+            "note" => in_form(answer, request),
+            "verify" => stated(request),
+            _ => honest(request),
+        })
+    });
+    let question = "Does the Alder server speak SMTP?";
+    let report = world.research(question, Depth::Quick, model).await;
+    insta::assert_snapshot!(report.answer, @"No, it speaks plain HTTP only. [1]");
+    assert_eq!(
+        report.citations[0].quote,
+        "It speaks plain HTTP and nothing else at all."
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use journal::Run;
 use knowledge::Passage;
 use model::{Output, Request};
 
+use super::plausibility::can_be_affirmed;
 use super::reading::{place, under_headings};
 use super::{Tools, library};
 use crate::{Definition, Result, call};
@@ -60,6 +61,12 @@ impl Asking<'_> {
     /// Whether the model tells how likely it finds a question.
     pub(super) fn tells(&self) -> bool {
         self.nothing.is_some()
+    }
+
+    /// Whether the question is answered with the sentence after which the model would ask it, and yes or no; see
+    /// [`affirming`](super::affirming).
+    pub(super) fn for_yes_or_no(&self) -> bool {
+        self.tells() && can_be_affirmed(self.question)
     }
 
     /// The words of the question that are no common English.

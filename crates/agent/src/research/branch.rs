@@ -7,11 +7,11 @@ use knowledge::{Candidate, Passage};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::affirming::{affirm, look};
 use super::asking::Asking;
 use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
-use super::plausibility::can_be_affirmed;
 use super::ranking::rank;
 use super::reading::{LIKELY, place, take_notes};
 use super::repeats::without_repeats;
@@ -25,9 +25,9 @@ const SURE: f32 = 0.5;
 /// searches that a note from those ended, 17 of the 19 with one this sure were right, and 1 of the others.
 const SURE_OF_FEW: f32 = 0.7;
 
-/// Whether a note ends the search.
-fn is_sure(note: &Note) -> bool {
-    note.confidence >= SURE
+/// Whether one of `notes` is so sure.
+fn are_sure(notes: &[Note], least: f32) -> bool {
+    notes.iter().any(|note| note.confidence >= least)
 }
 
 /// What a branch brings home.
@@ -82,7 +82,7 @@ pub(super) async fn research(
         found.notes.extend(taken.notes);
         let doubtful = taken.rest.into_iter().map(|note| note.passage);
         found.nearest.extend(doubtful.chain(taken.read));
-        if found.notes.iter().any(is_sure) {
+        if are_sure(&found.notes, SURE) {
             break;
         }
     }
@@ -155,9 +155,9 @@ impl Searching<'_> {
             true => settings.passages,
             false => settings.unranked,
         };
-        // Where yes and no are weighed, all have a vote; what is not asked back is hardly ever sure; and what a
-        // second search brings first was not good enough for the first one.
-        let first = match self.round > 0 || can_be_affirmed(self.question) || !asking.tells() {
+        // What is not asked back is hardly ever sure; and what a second search brings first was not good enough
+        // for the first one.
+        let first = match self.round > 0 || !asking.tells() {
             true => 0,
             false => settings.first,
         };
@@ -168,8 +168,7 @@ impl Searching<'_> {
             let taken = self
                 .note(run, asking, &mut judged, unread.collect())
                 .await?;
-            let is_settled = |note: &Note| note.confidence >= SURE_OF_FEW;
-            if others.is_empty() || taken.notes.iter().any(is_settled) {
+            if others.is_empty() || are_sure(&taken.notes, SURE_OF_FEW) {
                 return Ok(taken);
             }
         }
@@ -201,7 +200,10 @@ impl Searching<'_> {
         // Of equals the one that was judged first stays first.
         judged.sort_by(|a, b| b.promise().total_cmp(&a.promise()));
         let (tools, question) = (self.tools, self.question);
-        let candidates = take_notes(run, tools, question, judged).await?;
+        let candidates = match asking.for_yes_or_no() {
+            true => affirm(run, tools, question, judged).await?,
+            false => take_notes(run, tools, question, judged).await?,
+        };
         let mut found: Vec<Passage> = judged.iter().map(|one| one.passage.clone()).collect();
         found.extend(unread);
         let shown = (found.as_slice(), judged.len());
@@ -229,7 +231,11 @@ impl Searching<'_> {
             branch: self.index,
             places: passages.iter().map(place).collect(),
         });
-        judge(run, self.tools, self.question, asking, passages, before).await
+        let (tools, question) = (self.tools, self.question);
+        match asking.for_yes_or_no() {
+            true => look(run, question, asking, passages, before).await,
+            false => judge(run, tools, question, asking, passages, before).await,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::asking::{Asking, Said};
 use super::belief::{belief, log_odds, yes};
 use super::plausibility::can_be_affirmed;
 use super::quantities::Quantity;
-use super::quoting::{Source, settle};
+use super::quoting::Source;
 use super::reading::{place, shown};
 use crate::{Definition, Error, Result, call};
 
@@ -27,8 +27,11 @@ pub(super) struct Judged {
     pub passage: Passage,
     /// The words of it that the model takes for the answer, where it can have one.
     pub answer: Option<String>,
-    /// The probability that the answer is yes, 0..1, where it is yes or no.
-    pub affirmed: f32,
+    /// For a question for yes or no, the sentences of it that were looked at, the one that leads best to the question
+    /// first.
+    pub leading: Vec<Leading>,
+    /// The logarithm of the odds that the answer is yes, where that was asked.
+    pub affirms: Option<f32>,
     /// How much the model believes that they answer, 0..1.
     pub belief: f32,
     /// How much likelier the model finds the question after what stands around the answer, where it tells;
@@ -36,20 +39,35 @@ pub(super) struct Judged {
     pub gain: Option<f32>,
 }
 
+/// A sentence that leads to a question.
+#[derive(Clone, Debug)]
+pub(super) struct Leading {
+    /// It.
+    pub sentence: String,
+    /// How much likelier the model finds the question after it.
+    pub gain: f32,
+}
+
 impl Judged {
+    /// A passage of which nothing was made.
+    pub(super) fn nothing(passage: Passage) -> Judged {
+        Judged {
+            passage,
+            answer: None,
+            leading: Vec::new(),
+            affirms: None,
+            belief: 0.0,
+            gain: None,
+        }
+    }
+
     /// What of the passage, the one with this number, may answer.
-    fn said(&self, index: usize, question: &str) -> Said<'_> {
-        let source = Source::of(&self.passage);
-        let text = match &self.answer {
-            Some(answer) => source.around(answer),
-            // A sentence that resembles the question most, for one that is answered with yes or no.
-            None => settle(question, question, "", &[source])
-                .map_or_else(String::new, |note| note.quote),
-        };
+    fn said(&self, index: usize) -> Said<'_> {
+        let answer = self.answer.as_deref().unwrap_or_default();
         Said {
             index,
             passage: &self.passage,
-            text,
+            text: Source::of(&self.passage).around(answer),
         }
     }
 
@@ -83,27 +101,18 @@ pub(super) async fn judge(
     let calls = passages.into_iter().enumerate().map(|(index, passage)| {
         let run = run.scope("judge", before + index);
         async move {
-            let unanswered = |passage| Judged {
-                passage,
-                answer: None,
-                affirmed: 0.5,
-                belief: 0.0,
-                gain: None,
-            };
             let Some(answers) = answers(question, &passage) else {
-                return Ok(unanswered(passage));
+                return Ok(Judged::nothing(passage));
             };
             let request = request(definition, question, &passage, answers);
             let Some(response) = ask(&run, tools, &request, &passage).await? else {
-                return Ok(unanswered(passage));
+                return Ok(Judged::nothing(passage));
             };
             let taken = response.json::<Taken>().ok().map(|taken| taken.answer);
             Ok::<_, Error>(Judged {
-                passage,
                 answer: taken.filter(|_| !can_be_affirmed(question)),
-                affirmed: yes(&response, "answer"),
                 belief: belief(&response),
-                gain: None,
+                ..Judged::nothing(passage)
             })
         }
     });
@@ -111,7 +120,7 @@ pub(super) async fn judge(
     let numbered = judged.iter().enumerate();
     let said: Vec<Said<'_>> = numbered
         .filter(|(_, judged)| judged.belief > 0.0)
-        .map(|(index, judged)| judged.said(before + index, question))
+        .map(|(index, judged)| judged.said(before + index))
         .collect();
     let gains = asking.gains(run, "passage", &said).await?;
     let answering = judged.iter_mut().filter(|judged| judged.belief > 0.0);
@@ -119,6 +128,19 @@ pub(super) async fn judge(
         judged.gain = gain;
     }
     Ok(judged)
+}
+
+/// The logarithm of the odds that a passage answers yes, asked as it is judged.
+pub(super) async fn affirms(
+    run: &Run,
+    tools: &Tools,
+    question: &str,
+    passage: &Passage,
+) -> Result<f32> {
+    let definition = tools.agents.load("research/judge")?;
+    let request = request(&definition, question, passage, yes_or_no());
+    let response = ask(run, tools, &request, passage).await?;
+    Ok(response.map_or(0.0, |response| log_odds(yes(&response, "answer"))))
 }
 
 /// How much the model believes that a passage states `answer`, 0..1. It is asked as when the passage was judged,
@@ -175,7 +197,7 @@ pub(super) fn can_answer(question: &str, passage: &Passage) -> bool {
 /// The schema of what a passage can answer; `None` where it can answer nothing.
 fn answers(question: &str, passage: &Passage) -> Option<Value> {
     if can_be_affirmed(question) {
-        return Some(json!({"enum": ["yes", "no"]}));
+        return Some(yes_or_no());
     }
     let text = marks::without(&super::untrusted::without_orders(passage));
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -185,6 +207,11 @@ fn answers(question: &str, passage: &Passage) -> Option<Value> {
     (!runs.is_empty()).then(|| {
         json!({"type": "string", "x-quote-from": runs, "x-quote-max": most, "x-quote-first": true})
     })
+}
+
+/// The schema of an answer that is yes or no.
+pub(super) fn yes_or_no() -> Value {
+    json!({"enum": ["yes", "no"]})
 }
 
 /// The words that an answer can be, from each of `words` on at which one may begin; a `quantity` begins with one.
@@ -240,11 +267,9 @@ mod tests {
 
     fn judged(belief: f32, gain: Option<f32>) -> Judged {
         Judged {
-            passage: passage(""),
-            answer: None,
-            affirmed: 0.5,
             belief,
             gain,
+            ..Judged::nothing(passage(""))
         }
     }
 

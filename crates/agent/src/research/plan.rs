@@ -110,9 +110,11 @@ fn may_be_several(question: &str) -> bool {
         "respectively",
     ];
     const COMPARING: &[&str] = &["compar", "differ", "advantage", "contrast", "overview"];
-    let lower = question.to_lowercase();
+    // "Photos with different focus" are not compared with anything; "how is it different from" is.
+    let lower = question.to_lowercase().replace("different from", "differ");
     let joins = lower
         .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| *word != "different")
         .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.starts_with(stem)));
     // "List all ..." does, an access-list and a listener do not.
     let lists =
@@ -225,6 +227,7 @@ mod tests {
             "In which steps are the entries of an access-list numbered?",
             "The server is stopped, and its log is moved away. Where does it write then?",
             "Which port does the listener take?",
+            "How do I put pictures with different focus together?",
         ] {
             assert!(!may_be_several(one), "{one}");
         }

@@ -72,6 +72,21 @@ impl Source<'_> {
         text.get(start..end).unwrap_or_default().to_owned()
     }
 
+    /// A unit with those before it, as far as they can be quoted together, until it has more words than a label.
+    pub(super) fn with_before(&self, unit: usize) -> String {
+        let text = |from: usize| self.units.get(from..=unit).unwrap_or_default().join(" ");
+        let joins = |from: usize| match self.ranges.get(from - 1..=from) {
+            Some([before, after]) => follows(self.passage, before, after),
+            _ => false,
+        };
+        let is_short = |from: usize| text(from).split(' ').count() <= LABEL_WORDS;
+        let mut from = unit;
+        while from > 0 && is_short(from) && joins(from) {
+            from -= 1;
+        }
+        text(from)
+    }
+
     /// What stands around a place of the passage: the units there, with as many after and before them as make it
     /// long enough to tell what it is about; those at the beginning where the place is empty.
     pub(super) fn near(&self, place: &Range<usize>) -> String {

@@ -9,10 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::affirming::affirm;
 use super::judging::{Judged, WORDS};
 use super::note::Note;
-use super::plausibility::can_be_affirmed;
 use super::quantities::Quantity;
 use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
@@ -104,10 +102,6 @@ pub(super) async fn take_notes(
     question: &str,
     judged: &[Judged],
 ) -> Result<Vec<Note>> {
-    if can_be_affirmed(question) {
-        let note = affirm(run, tools, question, judged).await?;
-        return Ok(note.into_iter().collect());
-    }
     let definition = tools.agents.load("research/note")?;
     let best = judged.iter().take(SIDE_BY_SIDE).rev();
     let best: Vec<Passage> = best.map(|judged| judged.passage.clone()).collect();

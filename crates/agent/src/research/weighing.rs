@@ -50,12 +50,17 @@ pub(super) async fn weigh(
 ) -> Result<(Vec<Note>, Vec<Note>)> {
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
-    let beliefs = verify(run, tools, question, &notes).await?;
-    let said: Vec<Said<'_>> = notes.iter().enumerate().map(around).collect();
-    let gains = asking.gains(run, "answer", &said).await?;
-    for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
-        let believed = believed(note, stated, gain);
-        note.confidence = believed * plausibility(question, asking.uncommon(), note, (found, read));
+    // What answers yes or no brings its belief along.
+    if !asking.for_yes_or_no() {
+        let beliefs = verify(run, tools, question, &notes).await?;
+        let said: Vec<Said<'_>> = notes.iter().enumerate().map(around).collect();
+        let gains = asking.gains(run, "answer", &said).await?;
+        for ((note, stated), gain) in notes.iter_mut().zip(beliefs).zip(gains) {
+            note.confidence = believed(note, stated, gain);
+        }
+    }
+    for note in &mut notes {
+        note.confidence *= plausibility(question, asking.uncommon(), note, (found, read));
     }
     hear_each_other(&mut notes);
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes

@@ -20,8 +20,8 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         () if has("queries") => "rephrase",
         () if schema.pointer("/properties/answer/const").is_some() => "verify",
         () if has("answer") && has("stated") => "judge",
+        () if schema.pointer("/properties/answer/enum").is_some() => "affirm",
         () if has("answer") => "note",
-        () if has("stated") => "affirm",
         () if has("sentences") => "write",
         () => panic!("a schema that no agent is known to use: {schema}"),
     }
@@ -51,7 +51,7 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
         "judge" | "verify" => {
             json!({"answer": word_of(user, schema), "stated": stated(&question, user)})
         }
-        "affirm" => json!({"stated": stated(&question, user)}),
+        "affirm" => json!({"answer": stated(&question, user)}),
         "write" => {
             let sentences: Vec<Value> = numbered(user)
                 .map(|(number, note)| json!({"text": said(note), "notes": [number]}))
