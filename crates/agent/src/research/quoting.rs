@@ -246,7 +246,9 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
             continue;
         }
         let is_row = passage.text.get(range.clone()).is_some_and(is_row);
-        let is_label = short && !is_row && !text.ends_with(['.', '!', '?', ';']);
+        // The numbers of a figure name nothing.
+        let names = text.contains(char::is_alphabetic);
+        let is_label = short && names && !is_row && !text.ends_with(['.', '!', '?', ';']);
         if is_label && labels.len() == LABELS {
             units.extend(joined(&mut labels));
         }
@@ -431,6 +433,18 @@ mod tests {
             [
                 "Connect Connect string:",
                 "mysql://host Note The driver is new. One Two"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_of_a_figure_are_no_label() {
+        let passage = passage("Write a mark\n\n= 120\n\nMarks may also be printed as a range.");
+        assert_eq!(
+            Source::of(&passage).units,
+            [
+                "Write a mark = 120",
+                "Marks may also be printed as a range."
             ]
         );
     }
