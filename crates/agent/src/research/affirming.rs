@@ -48,7 +48,7 @@ const BASE: f32 = -3.05;
 const GAIN: f32 = 0.97;
 /// What counts each unit of the logarithm of the odds of yes or no.
 const DECIDED: f32 = 0.82;
-/// The first two where yes or no was not asked for yet.
+/// `BASE` and `GAIN` where yes or no was not asked for yet.
 const BASE_UNASKED: f32 = -2.34;
 const GAIN_UNASKED: f32 = 1.22;
 
@@ -137,6 +137,7 @@ pub(super) async fn affirm(
         confidence: outcome.confidence(),
     }])
 }
+
 /// What the passages that were asked amount to.
 #[derive(Debug, PartialEq)]
 struct Outcome {
