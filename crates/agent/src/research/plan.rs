@@ -47,7 +47,8 @@ pub(super) async fn plan(
     let kind = json!({"type": "object", "properties": {"kind": {"enum": ["single", "several"]}},
         "required": ["kind"], "additionalProperties": false});
     let asked = vec![format!("Question: {}", input.question)];
-    let is_certain = joins_names(&input.question) || asks_twice(&input.question);
+    let question = &input.question;
+    let is_certain = joins_names(question) || asks_twice(question) || asks_in_parallel(question);
     if input.depth == Depth::Normal && !is_certain {
         if !may_be_several(&input.question) {
             return Ok(short);
@@ -152,6 +153,36 @@ fn asks_twice(question: &str) -> bool {
     pairs.any(|(joint, word)| ["and", "or"].contains(joint) && ASKING.contains(word))
 }
 
+/// Whether an English question asks for things of two names behind the same preposition ("a field in Postgres, and a
+/// string in SQLite").
+fn asks_in_parallel<'a>(question: &'a str) -> bool {
+    const BEFORE_NAMES: &[&str] = &["in", "under", "for", "with", "of", "by", "on"];
+    const ARTICLES: &[&str] = &["a", "an", "the"];
+    let words: Vec<&'a str> = question
+        .split_whitespace()
+        .map(|word| word.trim_matches([',', '?', '.', ':', ';']))
+        .collect();
+    // The prepositions before names, each with the name.
+    let named = |words: &[&'a str]| -> Vec<(&'a str, &'a str)> {
+        let behind = |(at, word): (usize, &&'a str)| {
+            let mut after = words.get(at + 1..)?.iter();
+            let name = after.find(|word| !ARTICLES.contains(word))?;
+            let is_one = BEFORE_NAMES.contains(word) && name.starts_with(char::is_uppercase);
+            is_one.then_some((*word, *name))
+        };
+        words.iter().enumerate().filter_map(behind).collect()
+    };
+    words.iter().enumerate().any(|(joint, word)| {
+        let (before, after) = words.split_at(joint);
+        let after = named(after);
+        let has_like = |(preposition, name): (&str, &str)| {
+            let like = |(other, another): &(&str, &str)| *other == preposition && *another != name;
+            after.iter().any(like)
+        };
+        *word == "and" && named(before).into_iter().any(has_like)
+    })
+}
+
 /// Whether an English question can be worked on without the one it was split from: "What do I do about
 /// it?" cannot, because nothing in it says what "it" is.
 fn stands_alone(question: &str) -> bool {
@@ -244,6 +275,23 @@ mod tests {
             "Which port does Postgres use, and can I change it?"
         ));
         assert!(!joins_names("When and where?"));
+    }
+
+    #[test]
+    fn names_behind_the_same_preposition_are_several_questions() {
+        for several in [
+            "How big can one value be: a field in Postgres, and a string or blob in SQLite as shipped?",
+            "Which port for the Alder server and which user for Birch?",
+        ] {
+            assert!(asks_in_parallel(several), "{several}");
+        }
+        for one in [
+            "Which keys are read in Alder and kept in the cache?",
+            "Which keys are read in Alder and kept for Birch?",
+            "Which keys are stored in Alder and read in Alder?",
+        ] {
+            assert!(!asks_in_parallel(one), "{one}");
+        }
     }
 
     #[test]
