@@ -113,38 +113,62 @@ fn a_question_is_answered_from_the_documents() {
     assert_eq!(again, report);
 }
 
+/// How likely the model found the question in the steps of a run whose address has these words.
+fn likelihoods(project: &Project, report: &Value, step: &str) -> Vec<f64> {
+    let run = report["run"].as_str().unwrap();
+    let shown = project.json(&["runs", "show", run, "--json"]);
+    let steps = shown["steps"].as_array().unwrap().iter();
+    let asked = steps.filter(|other| other["path"].as_str().unwrap().contains(step));
+    asked
+        .map(|step| step["output"]["likelihood"].as_f64().unwrap())
+        .collect()
+}
+
 #[test]
 fn more_than_is_read_is_ranked_by_what_the_model_would_ask() {
     let Some(project) = project() else { return };
     for number in 0..10 {
-        let text = format!("# Larch {number}\n\nLarch is a server. It keeps {number} letters.\n");
+        let text =
+            format!("# Larch {number}\n\nThe Larch {number} server listens on port 500{number}.\n");
         std::fs::write(project.path(&format!("docs/larch{number}.md")), text).unwrap();
     }
-    let question = "Does the Alder server listen on port 4711?";
+    // No passage is about it, so none of the first ones is sure.
+    let question = "Which port does the Fjord server listen on?";
     let arguments = [
         "research", question, "docs", "--model", MODEL, "--depth", "quick", "--json",
     ];
     let report = project.json(&arguments);
-    assert_verbatim(&project, &report);
-    let run = report["run"].as_str().unwrap();
-    let shown = project.json(&["runs", "show", run, "--json"]);
-    let likelihoods = |step: &str| -> Vec<f64> {
-        let steps = shown["steps"].as_array().unwrap().iter();
-        let asked = steps.filter(|other| other["path"].as_str().unwrap().contains(step));
-        asked
-            .map(|step| step["output"]["likelihood"].as_f64().unwrap())
-            .collect()
-    };
-    let ranked = likelihoods("round[0]/rank[");
-    assert!(ranked.len() > 6, "{shown:#}");
-    // After the passage about Alder's port the question is likelier than after nothing, and than after the others.
-    let nothing = likelihoods("question[0]/ask[")[0];
+    assert_eq!(report["answered"], false, "{report:#}");
+    let ranked = likelihoods(&project, &report, "round[0]/rank[");
+    assert!(ranked.len() > 6, "{ranked:?}");
+    // After passages about a port the question is likelier than after nothing, and than after the others.
+    let nothing = likelihoods(&project, &report, "question[0]/ask[")[0];
     let best = ranked.iter().copied().fold(f64::MIN, f64::max);
     let worst = ranked.iter().copied().fold(f64::MAX, f64::min);
     assert!(
         best > nothing + 0.5 && best > worst + 0.5,
         "{nothing}: {ranked:?}"
     );
+}
+
+#[test]
+fn yes_or_no_is_answered_with_the_sentence_that_leads_to_the_question() {
+    let Some(project) = project() else { return };
+    let question = "Does the Alder server listen on port 4711?";
+    let arguments = [
+        "research", question, "docs", "--model", MODEL, "--depth", "quick", "--json",
+    ];
+    let report = project.json(&arguments);
+    assert_verbatim(&project, &report);
+    let quote = report["citations"][0]["quote"].as_str().unwrap();
+    assert!(
+        quote.contains("The Alder server listens on port 4711"),
+        "{report:#}"
+    );
+    let answer = report["answer"].as_str().unwrap();
+    assert!(answer.starts_with("Yes. "), "{report:#}");
+    let led = likelihoods(&project, &report, "round[0]/sentence[");
+    assert!(led.len() > 3, "{led:?}");
 }
 
 #[test]
