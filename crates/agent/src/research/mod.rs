@@ -164,6 +164,10 @@ pub async fn research(run: &Run, tools: &Tools, input: &Input) -> Result<Report>
     let settings = input.settings(started_ms);
     library::bring_up_to_date(run, tools, input).await?;
     let plan = plan::plan(run, tools, input, &settings).await?;
+    let settings = match plan.is_short() {
+        true => settings,
+        false => settings.of_part(),
+    };
     (tools.progress)(Progress::Planned(plan.questions.clone()));
     let branches = plan.questions.iter().enumerate().map(|(index, question)| {
         branch::research(

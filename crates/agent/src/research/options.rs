@@ -50,30 +50,47 @@ pub(super) struct Settings {
     pub unranked: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
     pub rounds: usize,
+    /// The same in a branch beside others: a part that is not found must not cost the time of the whole.
+    pub rounds_of_part: usize,
     /// How often the critic may send the draft back.
     pub revisions: usize,
     /// When no new search begins, in milliseconds since 1970.
     pub deadline_ms: Option<i64>,
 }
 
+impl Settings {
+    /// What holds for a branch beside others.
+    pub(super) fn of_part(self) -> Settings {
+        Settings {
+            rounds: self.rounds_of_part,
+            ..self
+        }
+    }
+}
+
 impl Input {
     pub(super) fn settings(&self, started_ms: i64) -> Settings {
         let seconds = self.max_seconds.and_then(|s| i64::try_from(s).ok());
         let deadline_ms = seconds.map(|s| started_ms.saturating_add(s.saturating_mul(1000)));
-        let limits = |questions, (first, ranked, passages), unranked, rounds, revisions| Settings {
+        let limits = |questions,
+                      (first, ranked, passages),
+                      unranked,
+                      (rounds, rounds_of_part),
+                      revisions| Settings {
             questions,
             first,
             ranked,
             passages,
             unranked,
             rounds,
+            rounds_of_part,
             revisions,
             deadline_ms,
         };
         match self.depth {
-            Depth::Quick => limits(1, (4, 12, 6), 5, 2, 0),
-            Depth::Normal => limits(4, (4, 24, 9), 12, 2, 1),
-            Depth::Deep => limits(6, (0, 40, 16), 16, 3, 2),
+            Depth::Quick => limits(1, (4, 12, 6), 5, (2, 2), 0),
+            Depth::Normal => limits(4, (4, 24, 9), 12, (2, 1), 1),
+            Depth::Deep => limits(6, (0, 40, 16), 16, (3, 3), 2),
         }
     }
 }

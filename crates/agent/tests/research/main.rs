@@ -488,9 +488,10 @@ async fn documents_that_do_not_answer_give_the_nearest_passages() {
 #[tokio::test]
 async fn a_part_that_is_not_answered_is_said() {
     let world = World::new(&[ALDER, GARDEN]);
-    let (model, _) = scripted(|request| Ok(honest(request)));
+    let (model, asked) = scripted(|request| Ok(honest(request)));
     let report = world.research(COMPARISON, Depth::Normal, model).await;
     assert!(report.answered);
+    assert_eq!(purposes(&asked).get("rephrase"), None);
     assert_eq!(report.open, ["Which port does the Birch server listen on?"]);
     insta::assert_snapshot!(report.answer, @"
     The Alder server listens on port 4711 of all addresses. [1]
