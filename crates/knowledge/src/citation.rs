@@ -80,7 +80,9 @@ pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) ->
         .flat_map(|token| {
             // `skip=88` says 88.
             let parts = token.text.split('=').flat_map(forms);
-            parts.chain(forms(&token.text)).collect::<Vec<_>>()
+            let ends = ends(&token.text).into_iter().flatten().flat_map(forms);
+            let whole = forms(&token.text);
+            parts.chain(ends).chain(whole).collect::<Vec<_>>()
         })
         .collect();
     let held = letters(quote);
@@ -90,9 +92,20 @@ pub fn check_answer(answer: &str, quote: &str, question: &str, context: &str) ->
         .filter(Token::is_checked)
         .filter(|token| !forms(&token.text).iter().any(|form| known.contains(form)))
         .filter(|token| !is_part(&token.text, &held))
+        .filter(|token| {
+            let is_known = |end: &str| forms(end).iter().any(|form| known.contains(form));
+            !ends(&token.text).is_some_and(|ends| ends.into_iter().all(is_known))
+        })
         .filter(|token| seen.insert(token.text.to_lowercase()))
         .map(|token| Mismatch { token: token.text })
         .collect()
+}
+
+/// The two numbers of a range (`20-50`), which may as well be written out ("between 20 and 50").
+fn ends(token: &str) -> Option<[&str; 2]> {
+    let (from, to) = token.split_once(['-', '\u{2013}'])?;
+    let is_number = |end: &str| !end.is_empty() && end.chars().all(|c| c.is_ascii_digit());
+    (is_number(from) && is_number(to)).then_some([from, to])
 }
 
 /// Whether a long identifier stands in the quote as part of a longer run (`--name=value`, `(name)`).
@@ -278,6 +291,14 @@ mod tests {
         assert!(check_answer("It takes two steps.", "It takes 2 steps.", "", "").is_empty());
         assert!(check_answer("88 bytes", "Run dd bs=1 skip=88", "", "").is_empty());
         assert!(check_answer("max-size", "Use --max-size=5.", "", "").is_empty());
+        for (range, quote, strange) in [
+            ("20-50 times", "It is between 20 and 50 times slower.", 0),
+            ("20\u{2013}50 times", "It is 20-50 times slower.", 0),
+            ("from 20 to 50 times", "It is 20-50 times slower.", 0),
+            ("20-60 times", "It is between 20 and 50 times slower.", 1),
+        ] {
+            assert_eq!(check_answer(range, quote, "", "").len(), strange, "{range}");
+        }
         assert_eq!(
             check_answer("8 bytes", "Run dd bs=1 skip=88", "", "").len(),
             1
