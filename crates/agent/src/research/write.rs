@@ -60,21 +60,26 @@ pub(super) async fn write(
     plan: &Plan,
     found: &[Found],
 ) -> Result<Vec<Written>> {
-    if plan.is_short() {
-        // One question: there is nothing to put together.
-        return Ok(found
-            .iter()
-            .flat_map(|found| most_believed(&found.notes))
-            .map(|note| check(&note.answer, vec![note.clone()], &input.question))
+    let mut answering = found.iter().filter(|found| !found.notes.is_empty());
+    let (first, second) = (answering.next(), answering.next());
+    let Some(first) = first else {
+        return Ok(Vec::new());
+    };
+    if second.is_none() {
+        // There is nothing to put together, and a small model would say of one thing what holds for another.
+        let text = |note: &Note| match plan.is_short() {
+            true => note.answer.clone(),
+            false => said(note),
+        };
+        let notes = most_believed(&first.notes);
+        return Ok(notes
+            .map(|note| check(&text(note), vec![note.clone()], &input.question))
             .collect());
     }
     let notes: Vec<Note> = found
         .iter()
         .flat_map(|found| found.notes.iter().take(NOTES_OF_A_QUESTION).cloned())
         .collect();
-    if notes.is_empty() {
-        return Ok(Vec::new());
-    }
     let draft = revise(run, tools, input, settings, &notes).await?;
     Ok(draft
         .sentences
