@@ -10,8 +10,9 @@ use crate::workspace;
 pub(super) const HELP: &str = "\
 Usage: cargo xtask eval-research [OPTIONS] [-- OPTIONS OF plumb research]
 
-Asks the built plumb the questions of evals/research and prints, per question and in total: facts found, citations verified, unanswerable questions recognised, the right
-file among the first five hits, seconds and tokens.
+Asks the built plumb the questions of evals/research and prints, per question and in total: facts found,
+citations verified, unanswerable questions recognised, the right file among the first five hits, seconds
+and tokens.
 
 Options:
   --split dev|test|all   which half of the questions [default: dev]

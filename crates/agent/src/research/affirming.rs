@@ -2,7 +2,8 @@
 //!
 //! Asked whether a passage answers such a question, a small model agrees too readily, and read side by side,
 //! passages make it say yes, or find nothing stated: "no" seldom stands in a text. What it tells well is after which
-//! sentence it would ask the question. That sentence decides which passages are asked for yes or no, and is quoted.
+//! sentence it would ask the question. That decides which passages are asked for yes or no; of the sentences that lead
+//! to the question, the one that says what these answer is quoted.
 
 use std::cmp::Reverse;
 
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use super::Tools;
 use super::asking::{Asking, Said};
-use super::belief::{log_odds, yes};
+use super::belief::{log_odds, probability, yes};
 use super::judging::{Judged, Leading, affirms, yes_or_no};
 use super::note::Note;
 use super::quoting::{Source, words};
@@ -216,10 +217,6 @@ async fn says(
     let request = call::request(&definition, &[asked], schema);
     let response = call::ask(run, "model", &*tools.model, &request, &place(passage)).await?;
     Ok(log_odds(yes(&response, "answer")))
-}
-
-fn probability(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 /// The sentences of a passage that have most words of the question, the nearest first; a short one with what stands

@@ -29,6 +29,11 @@ pub(super) fn yes(response: &Response, name: &str) -> f32 {
     }
 }
 
+/// The probability that has this logarithm of its odds; see [`log_odds`].
+pub(super) fn probability(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
 /// The logarithm of the odds; certainty stays finite.
 pub(super) fn log_odds(probability: f32) -> f32 {
     let probability = probability.clamp(0.001, 0.999);

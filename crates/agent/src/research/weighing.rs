@@ -7,7 +7,7 @@ use knowledge::Passage;
 
 use super::Tools;
 use super::asking::{Asking, Said};
-use super::belief::log_odds;
+use super::belief::{log_odds, probability};
 use super::judging::states;
 use super::note::Note;
 use super::plausibility::plausibility;
@@ -83,8 +83,7 @@ fn believed(note: &Note, stated: f32, gain: Option<f32>) -> f32 {
     let borne_out = if note.borne_out { BORNE_OUT } else { 0.0 };
     // Odds are kept finite.
     let stated = STATED * log_odds(stated.clamp(0.01, 0.99));
-    let odds = BASE + stated + GAIN * gain.unwrap_or(USUAL_GAIN) + readings + borne_out;
-    1.0 / (1.0 + (-odds).exp())
+    probability(BASE + stated + GAIN * gain.unwrap_or(USUAL_GAIN) + readings + borne_out)
 }
 
 /// The words around the quote of a note.
