@@ -20,7 +20,7 @@ Options:
                          the questions in everyday words (questions.toml), those in the terms of
                          the product (terms.toml), those as an ordinary user types them
                          (natural.toml), or all [default: all]
-  --kind KIND            only this kind: fact, comparison or unanswerable
+  --kind KIND            only this kind: fact, comparison, explanation or unanswerable
   --only ID              only this question; may be repeated
   --model MODEL          as in plumb research
   --retrieval-only       search, but do not answer
@@ -126,11 +126,8 @@ fn wording_of(word: &str) -> Result<Option<Wording>> {
 }
 
 fn kind_of(word: &str) -> Result<Kind> {
-    match [Kind::Fact, Kind::Comparison, Kind::Unanswerable]
-        .into_iter()
-        .find(|kind| kind.name() == word)
-    {
+    match Kind::ALL.into_iter().find(|kind| kind.name() == word) {
         Some(kind) => Ok(kind),
-        None => bail!("--kind {word}: write fact, comparison or unanswerable"),
+        None => bail!("--kind {word}: write fact, comparison, explanation or unanswerable"),
     }
 }

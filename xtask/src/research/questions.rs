@@ -56,16 +56,27 @@ pub(crate) enum Kind {
     Fact,
     /// Several things from several places.
     Comparison,
+    /// How something works or is done: several facts, mostly from one place.
+    Explanation,
     /// Something that the documents do not say.
     Unanswerable,
 }
 
 impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Kind; 4] = [
+        Kind::Fact,
+        Kind::Comparison,
+        Kind::Explanation,
+        Kind::Unanswerable,
+    ];
+
     /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Fact => "fact",
             Kind::Comparison => "comparison",
+            Kind::Explanation => "explanation",
             Kind::Unanswerable => "unanswerable",
         }
     }
@@ -169,7 +180,7 @@ pub(crate) fn check(questions: &[Question], corpora: &Path) -> Result<()> {
     for question in questions {
         match question.kind {
             Kind::Unanswerable => check_absent(question, corpora, &mut texts, &mut wrong)?,
-            Kind::Fact | Kind::Comparison => {
+            Kind::Fact | Kind::Comparison | Kind::Explanation => {
                 check_sources(question, corpora, &mut texts, &mut wrong)?
             }
         }

@@ -49,7 +49,7 @@ pub(crate) struct Hit {
 pub(crate) struct Outcome {
     /// The question's id.
     pub(crate) id: String,
-    /// Fact, comparison or unanswerable.
+    /// Fact, comparison, explanation or unanswerable.
     pub(crate) kind: &'static str,
     /// Which half it belongs to.
     pub(crate) split: &'static str,
@@ -150,6 +150,8 @@ pub(crate) fn judge(
     let right = match question.kind {
         Kind::Unanswerable => !report.answered,
         Kind::Fact | Kind::Comparison => facts_found == question.facts.len(),
+        // Which of the details matter is for who wrote the question to say: half of them make an explanation.
+        Kind::Explanation => 2 * facts_found >= question.facts.len(),
     };
     Ok(Answer {
         answered: report.answered,

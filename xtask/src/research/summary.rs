@@ -1,6 +1,6 @@
 //! The results as text: a line for each question, and totals beside the goals.
 
-use super::questions::Wording;
+use super::questions::{Kind, Wording};
 use super::score::{Answer, Outcome};
 
 /// What the columns of a line mean.
@@ -67,6 +67,7 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
     }));
     for (kind, title, goal) in [
         ("comparison", "comparisons right", "-"),
+        ("explanation", "explanations, half or more", "-"),
         ("unanswerable", "unanswerable recognised", "80 %"),
     ] {
         text.push_str(&right(&all, kind, title, goal));
@@ -80,6 +81,7 @@ pub(super) fn totals(outcomes: &[Outcome]) -> String {
         let sum = |of: fn(&Answer) -> usize| answers.iter().map(|answer| of(answer)).sum::<usize>();
         let (verbatim, shown) = (sum(|a| a.really_verbatim), sum(|a| a.shown_verified));
         let found = sum(|a| a.facts_found);
+        text.push_str(&facts_of_explanations(&all));
         text.push_str(&share("facts found", found, facts, "-"));
         text.push_str(&share(
             "  stated by a quote",
@@ -128,6 +130,21 @@ fn right(outcomes: &[&Outcome], kind: &str, title: &str, goal: &str) -> String {
     share(title, count, all.len(), goal)
 }
 
+/// How many of the facts of explanations were found; nothing if none was asked for.
+fn facts_of_explanations(outcomes: &[&Outcome]) -> String {
+    let name = Kind::Explanation.name();
+    let of_kind = outcomes.iter().filter(|outcome| outcome.kind == name);
+    let (mut found, mut facts) = (0, 0);
+    for (outcome, answer) in of_kind.filter_map(|one| Some((one, one.answer.as_ref()?))) {
+        found += answer.facts_found;
+        facts += outcome.facts;
+    }
+    match facts {
+        0 => String::new(),
+        _ => share("facts of explanations found", found, facts, "-"),
+    }
+}
+
 /// For how many questions the right file is among the first hits; the unanswerable have none.
 fn in_top(outcomes: &[&Outcome], title: &str, goal: &str) -> String {
     let searched = outcomes
@@ -173,7 +190,7 @@ fn times(outcomes: &[Outcome], answers: &[&Answer]) -> String {
     if answers.is_empty() {
         return text;
     }
-    for kind in ["fact", "comparison", "unanswerable"] {
+    for kind in Kind::ALL.map(Kind::name) {
         let of_kind = outcomes.iter().filter(|outcome| outcome.kind == kind);
         let seconds: Vec<f64> = of_kind
             .filter_map(|outcome| Some(outcome.answer.as_ref()?.seconds))

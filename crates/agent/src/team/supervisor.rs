@@ -110,7 +110,7 @@ pub async fn supervise(
             break acted(response.text, end);
         }
         said.push(response.message())?;
-        let (who, task) = match next(&response.text)? {
+        let (who, task) = match next(&response.text, closing)? {
             Next::Ask { who, task } => (who, task),
             Next::Answer { answer } => {
                 let text = answer.as_str().map(str::to_owned);
@@ -161,11 +161,19 @@ async fn turn(
     called.await
 }
 
-fn next(text: &str) -> Result<Next> {
-    serde_json::from_str(text).map_err(|error| Error::Model {
+/// Reads a decision. A server that does not keep to the form could have members asked for ever.
+fn next(text: &str, closing: Option<End>) -> Result<Next> {
+    let wrong = |message: String| Error::Model {
         step: "the supervisor".to_owned(),
-        message: error.to_string(),
-    })
+        message,
+    };
+    let next = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    match (&next, closing) {
+        (Next::Ask { who, .. }, Some(_)) => Err(wrong(format!(
+            "it was to answer now, and asked {who} once more"
+        ))),
+        _ => Ok(next),
+    }
 }
 
 /// What has been said, with who there is.

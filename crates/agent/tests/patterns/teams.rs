@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use journal::Journal;
 use journal::testing::{Scenario, crash_everywhere};
 use model::{Output, Request, Response};
 use plumb_agent::act::End;
@@ -226,6 +227,24 @@ async fn a_supervisor_that_goes_from_one_to_the_other_and_back_ends() {
     // The reader is asked for the third time and says the same for the third time.
     let round = over(goes_round, "a book").await.acted();
     assert_eq!((round.calls, round.end), (5, End::Loop));
+}
+
+/// A server that knows no schemas may ask on when it is to answer: that ends as an error, not never.
+#[tokio::test]
+async fn a_supervisor_that_asks_when_it_is_to_answer_fails() {
+    fn goes_on() -> Agent {
+        let decides = agent(|_| says(r#"{"next": "ask", "who": "reader", "task": "it"}"#));
+        let members = vec![member("reader", |_| says("the same"))];
+        team(Way::Supervisor(8), decides, members)
+    }
+    let journal = Journal::in_memory().unwrap();
+    let id = journal.submit(new("a book")).await.unwrap().to_string();
+    engine(journal.clone(), goes_on)
+        .run_until_idle()
+        .await
+        .unwrap();
+    let error = journal.run(&id).await.unwrap().error.unwrap();
+    assert!(error.contains("asked reader once more"), "{error}");
 }
 
 #[tokio::test]
