@@ -41,6 +41,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../agents/research/affirm.md"),
     ),
     (
+        "research/explain",
+        include_str!("../../../agents/research/explain.md"),
+    ),
+    (
         "research/guess",
         include_str!("../../../agents/research/guess.md"),
     ),

@@ -5,6 +5,7 @@ use journal::Run;
 use knowledge::Passage;
 use model::{Output, Request};
 
+use super::explaining::asks_for_explanation;
 use super::plausibility::can_be_affirmed;
 use super::reading::{place, under_headings};
 use super::{Tools, library};
@@ -67,6 +68,11 @@ impl Asking<'_> {
     /// [`affirming`](super::affirming).
     pub(super) fn for_yes_or_no(&self) -> bool {
         self.tells() && can_be_affirmed(self.question)
+    }
+
+    /// Whether the question asks how something works or is done; see [`explaining`](super::explaining).
+    pub(super) fn for_explanation(&self) -> bool {
+        asks_for_explanation(self.question)
     }
 
     /// The words of the question that are no common English.

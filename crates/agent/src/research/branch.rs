@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::affirming::{affirm, look};
 use super::asking::Asking;
+use super::explaining::{ASKED, Ranked, explain, keep_best};
 use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
@@ -35,8 +36,10 @@ fn are_sure(notes: &[Note], least: f32) -> bool {
 pub(super) struct Found {
     /// The sub-question.
     pub question: String,
-    /// The notes, the best first.
+    /// The notes, the best first; those of an explanation in their order.
     pub notes: Vec<Note>,
+    /// Whether they are an explanation.
+    pub explains: bool,
     /// Passages that were read and did not answer, the nearest first.
     pub nearest: Vec<Passage>,
 }
@@ -53,11 +56,13 @@ pub(super) async fn research(
     let mut found = Found {
         question: question.to_owned(),
         notes: Vec::new(),
+        explains: false,
         nearest: Vec::new(),
     };
     let mut read: BTreeSet<String> = BTreeSet::new();
     let mut gains: BTreeMap<String, f32> = BTreeMap::new();
     let asking = Asking::begin(&run, tools, question).await?;
+    found.explains = asking.for_explanation();
     for round in 0..settings.rounds {
         let run = run.scope("round", round);
         if round > 0 && is_late(&run, settings).await? {
@@ -75,9 +80,19 @@ pub(super) async fn research(
         fresh = without_repeats(question, fresh);
         // What cannot answer takes no place from what can.
         fresh.sort_by_cached_key(|candidate| !can_answer(question, &candidate.passage));
-        let taken = searching
-            .read(&run, &asking, settings, fresh, &mut gains)
-            .await?;
+        let gains = &mut gains;
+        let taken = match found.explains {
+            true => {
+                searching
+                    .explain(&run, &asking, settings, fresh, gains)
+                    .await?
+            }
+            false => {
+                searching
+                    .read(&run, &asking, settings, fresh, gains)
+                    .await?
+            }
+        };
         read.extend(taken.read.iter().map(|passage| passage.id.clone()));
         found.notes.extend(taken.notes);
         let doubtful = taken.rest.into_iter().map(|note| note.passage);
@@ -86,9 +101,13 @@ pub(super) async fn research(
             break;
         }
     }
-    found
-        .notes
-        .sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    if found.explains {
+        // A second search may bring what explains much better.
+        keep_best(&mut found.notes);
+    } else {
+        let notes = &mut found.notes;
+        notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    }
     let cited = found.notes.iter().map(|note| note.passage.id.clone());
     let mut seen: BTreeSet<String> = cited.collect();
     found
@@ -187,6 +206,42 @@ impl Searching<'_> {
         let unread = others.split_off(others.len().min(most - first));
         judged.extend(self.judge(run, asking, others, first).await?);
         self.note(run, asking, &mut judged, unread).await
+    }
+
+    /// Explains from the passages after which the model would ask the question.
+    async fn explain(
+        &self,
+        run: &Run,
+        asking: &Asking<'_>,
+        settings: &Settings,
+        found: Vec<Candidate>,
+        gains: &mut BTreeMap<String, f32>,
+    ) -> Result<Taken> {
+        let (tools, question) = (self.tools, self.question);
+        let places = 0..settings.explained;
+        if asking.tells() {
+            (tools.progress)(Progress::Ranking {
+                branch: self.index,
+                passages: found.len().min(places.len()),
+            });
+        }
+        let found = rank(run, asking, found, places, gains).await?;
+        let ranked: Vec<Ranked> = found
+            .iter()
+            .map(|passage| (passage.clone(), gains.get(&passage.id).copied()))
+            .collect();
+        (tools.progress)(Progress::Reading {
+            branch: self.index,
+            places: found.iter().take(ASKED).map(place).collect(),
+        });
+        let quoted = explain(run, tools, question, asking, &ranked).await?;
+        let shown = (found.as_slice(), settings.explained.min(found.len()));
+        let (notes, rest) = weigh(run, tools, question, asking, quoted, shown).await?;
+        Ok(Taken {
+            notes,
+            rest,
+            read: found.into_iter().take(settings.explained).collect(),
+        })
     }
 
     /// Takes notes from the best of `judged`, which are put in order, and weighs them.

@@ -14,6 +14,7 @@ mod affirming;
 mod asking;
 mod belief;
 mod branch;
+mod explaining;
 mod judging;
 mod library;
 mod note;

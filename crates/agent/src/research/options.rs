@@ -48,6 +48,8 @@ pub(super) struct Settings {
     pub passages: usize,
     /// The same where they could not be ranked, because the model does not tell what it would ask.
     pub unranked: usize,
+    /// Passages of a round's search that are ranked for an explanation.
+    pub explained: usize,
     /// Rounds of search in a branch; each after the first with a rephrased query.
     pub rounds: usize,
     /// The same in a branch beside others: a part that is not found must not cost the time of the whole.
@@ -78,6 +80,7 @@ impl Input {
                       (rounds, rounds_of_part),
                       revisions| Settings {
             questions,
+            explained: ranked / 2,
             first,
             ranked,
             passages,

@@ -4,6 +4,7 @@ use journal::Run;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::explaining::asks_for_explanation;
 use super::options::Settings;
 use super::plausibility::asked;
 use super::{Depth, Input, Tools};
@@ -113,10 +114,15 @@ fn may_be_several(question: &str) -> bool {
     const COMPARING: &[&str] = &["compar", "differ", "advantage", "contrast", "overview"];
     // "Photos with different focus" are not compared with anything; "how is it different from" is.
     let lower = question.to_lowercase().replace("different from", "differ");
-    let joins = lower
+    let mut words = lower
         .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| *word != "different")
-        .any(|word| JOINING.contains(&word) || COMPARING.iter().any(|stem| word.starts_with(stem)));
+        .filter(|word| *word != "different");
+    let compares = |word: &str| COMPARING.iter().any(|stem| word.starts_with(stem));
+    // How something is done has room for an "and": "... brings me here and not there".
+    let joins = match asks_for_explanation(question) {
+        true => words.any(compares),
+        false => words.any(|word| JOINING.contains(&word) || compares(word)),
+    };
     // "List all ..." does, an access-list and a listener do not.
     let lists =
         lower.starts_with("list ") || lower.contains(" list all ") || lower.contains(" list of ");
@@ -259,6 +265,7 @@ mod tests {
             "The server is stopped, and its log is moved away. Where does it write then?",
             "Which port does the listener take?",
             "How do I put pictures with different focus together?",
+            "Why does it bring me to the link and not to the folder?",
         ] {
             assert!(!may_be_several(one), "{one}");
         }

@@ -87,6 +87,43 @@ impl Source<'_> {
         text(from)
     }
 
+    /// A quote with what it needs to be understood: the line that it announces with a colon, or the announcement of the
+    /// line (a command, an example) that it begins with. Such a line without an announcement is left out before others.
+    pub(super) fn understood(&self, quote: &str) -> String {
+        let lengths = 1..=QUOTE_UNITS;
+        let spans = lengths.flat_map(|length| {
+            let starts = 0..self.units.len();
+            starts.map(move |from| from..from + length)
+        });
+        let is_it = |span: &Range<usize>| {
+            let units = self.units.get(span.clone());
+            units.is_some_and(|units| units.join(" ") == quote)
+        };
+        let Some(mut span) = spans.into_iter().find(is_it) else {
+            return quote.to_owned();
+        };
+        let ends = |unit: usize, with: &[char]| {
+            let unit = self.units.get(unit);
+            unit.is_some_and(|unit| unit.ends_with(with))
+        };
+        let joins = |unit: usize| match self.ranges.get(unit..unit + 2) {
+            Some([before, after]) => follows(self.passage, before, after),
+            _ => false,
+        };
+        if !ends(span.start, &['.', '!', '?', ':']) {
+            let announced = span.start > 0 && ends(span.start - 1, &[':']);
+            if announced && joins(span.start - 1) {
+                span = span.start - 1..span.start + 1;
+            } else if span.len() > 1 {
+                span.start += 1;
+            }
+        }
+        if ends(span.end - 1, &[':']) && joins(span.end - 1) {
+            span.end += 1;
+        }
+        self.units.get(span).unwrap_or_default().join(" ")
+    }
+
     /// What stands around a place of the passage: the units there, with as many after and before them as make it
     /// long enough to tell what it is about; those at the beginning where the place is empty.
     pub(super) fn near(&self, place: &Range<usize>) -> String {
@@ -312,6 +349,33 @@ fn folded(passage: &Passage, range: &Range<usize>) -> String {
 mod tests {
     use super::super::testing;
     use super::*;
+
+    #[test]
+    fn a_command_is_quoted_with_what_announces_it() {
+        let stop = "server stop --now --all --log file --user me --wait";
+        let passage = passage(&format!(
+            "To stop the server at once, give it this command:\n\n{stop}\n\nAll of it stops. In the terminal you then see this line:\n\n{stop}\n\nLogs are kept.\n"
+        ));
+        let source = Source::of(&passage);
+        for (picked, understood) in [
+            (
+                format!("{stop} All of it stops."),
+                format!("To stop the server at once, give it this command: {stop}"),
+            ),
+            (
+                "All of it stops. In the terminal you then see this line:".to_owned(),
+                format!("All of it stops. In the terminal you then see this line: {stop}"),
+            ),
+            ("Logs are kept.".to_owned(), "Logs are kept.".to_owned()),
+            ("Not there.".to_owned(), "Not there.".to_owned()),
+        ] {
+            assert_eq!(source.understood(&picked), understood);
+        }
+        let unannounced = testing::passage(&format!("It stops.\n\n{stop}\n\nLogs are kept."));
+        let source = Source::of(&unannounced);
+        let quote = format!("{stop} Logs are kept.");
+        assert_eq!(source.understood(&quote), "Logs are kept.");
+    }
 
     fn passage(text: &str) -> Passage {
         Passage {

@@ -50,8 +50,9 @@ pub(super) async fn weigh(
 ) -> Result<(Vec<Note>, Vec<Note>)> {
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
-    // What answers yes or no brings its belief along.
-    if !asking.for_yes_or_no() {
+    // What answers yes or no and what explains bring their belief along.
+    let is_weighed = asking.for_yes_or_no() || asking.for_explanation();
+    if !is_weighed {
         let beliefs = verify(run, tools, question, &notes).await?;
         let said: Vec<Said<'_>> = notes.iter().enumerate().map(around).collect();
         let gains = asking.gains(run, "answer", &said).await?;
@@ -62,13 +63,18 @@ pub(super) async fn weigh(
     for note in &mut notes {
         note.confidence *= plausibility(question, asking.uncommon(), note, (found, read));
     }
-    hear_each_other(&mut notes);
+    if !asking.for_explanation() {
+        hear_each_other(&mut notes);
+    }
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
         .into_iter()
         .partition(|note| note.confidence >= ANSWERS);
     rest.extend(doubtful);
-    for list in [&mut notes, &mut rest] {
-        list.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let by_confidence = |a: &Note, b: &Note| b.confidence.total_cmp(&a.confidence);
+    rest.sort_by(by_confidence);
+    // What explains keeps its order.
+    if !asking.for_explanation() {
+        notes.sort_by(by_confidence);
     }
     Ok((notes, rest))
 }

@@ -18,6 +18,9 @@ use crate::{Result, call};
 /// Notes that the writer is shown of each sub-question.
 const NOTES_OF_A_QUESTION: usize = 2;
 
+/// Quotes of an explanation that it is shown.
+const QUOTES_OF_A_QUESTION: usize = 3;
+
 /// Words from which on an answer says by itself what it is about.
 const WORDS_OF_SENTENCE: usize = 4;
 
@@ -71,14 +74,21 @@ pub(super) async fn write(
             true => note.answer.clone(),
             false => said(note),
         };
-        let notes = most_believed(&first.notes);
-        return Ok(notes
-            .map(|note| check(&text(note), vec![note.clone()], &input.question))
-            .collect());
+        let claim = |note: &Note| check(&text(note), vec![note.clone()], &input.question);
+        return Ok(match first.explains {
+            true => first.notes.iter().map(claim).collect(),
+            false => most_believed(&first.notes).map(claim).collect(),
+        });
     }
     let notes: Vec<Note> = found
         .iter()
-        .flat_map(|found| found.notes.iter().take(NOTES_OF_A_QUESTION).cloned())
+        .flat_map(|found| {
+            let most = match found.explains {
+                true => QUOTES_OF_A_QUESTION,
+                false => NOTES_OF_A_QUESTION,
+            };
+            found.notes.iter().take(most).cloned()
+        })
         .collect();
     let draft = revise(run, tools, input, settings, &notes).await?;
     Ok(draft

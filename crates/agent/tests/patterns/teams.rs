@@ -243,7 +243,8 @@ async fn a_supervisor_that_asks_when_it_is_to_answer_fails() {
         .run_until_idle()
         .await
         .unwrap();
-    let error = journal.run(&id).await.unwrap().error.unwrap();
+    let record = journal.run(&id).await.unwrap();
+    let error = record.reason.unwrap_or_default();
     assert!(error.contains("asked reader once more"), "{error}");
 }
 

@@ -7,6 +7,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod explanations;
 #[path = "../support/reader.rs"]
 mod reader;
 mod yes_or_no;
@@ -529,7 +530,11 @@ async fn an_answer_that_breaks_off_is_the_sentence_that_it_began() {
         })
     });
     let report = world
-        .research("How do I reach the console?", Depth::Quick, model)
+        .research(
+            "What must I press to reach the console?",
+            Depth::Quick,
+            model,
+        )
         .await;
     assert_eq!(report.answer, format!("{long} [1]"));
 }

@@ -12,6 +12,7 @@ pub(crate) fn purpose(schema: &Value) -> &'static str {
         has(schema) || schema.pointer("/anyOf/1").is_some_and(has)
     };
     match () {
+        () if has("quotes") => "explain",
         () if has("verdict") => "criticise",
         () if has("questions") => "split",
         () if has("kind") => "plan",
@@ -41,6 +42,10 @@ pub(crate) fn answer(user: &str, schema: &Value) -> Value {
         "terms" => json!({"terms": ["setting", "network port", "address", "listen"]}),
         "guess" => json!({"text": format!("The manual says: {question}")}),
         "rephrase" => json!({"queries": ["network port of the server", "address and port"]}),
+        "explain" => {
+            let said = best_sentence(&question, user).unwrap_or_else(|| first_sentence(user));
+            json!({"stated": stated(&question, user), "quotes": [said]})
+        }
         "note" => match best_sentence(&question, user) {
             Some(quote) if schema.pointer("/anyOf/1/properties/quote").is_some() => {
                 json!({"answer": quote, "quote": quote})
@@ -125,21 +130,28 @@ fn settles(question: &str, quote: &str) -> bool {
     keys(question).iter().all(|key| quote.contains(key))
 }
 
-/// The sentence of the shown passages that has the most words of the question.
-fn best_sentence(question: &str, user: &str) -> Option<String> {
-    let sentences = user
-        .lines()
+/// The sentences of the shown passages.
+fn sentences(user: &str) -> impl Iterator<Item = &str> {
+    user.lines()
         .filter(|line| !line.starts_with(['#', '[']) && !line.starts_with("Question: "))
         .flat_map(|line| line.split_inclusive(". "))
         .map(str::trim)
-        .filter(|sentence| !sentence.is_empty());
+        .filter(|sentence| !sentence.is_empty())
+}
+
+fn first_sentence(user: &str) -> String {
+    sentences(user).next().unwrap_or_default().to_owned()
+}
+
+/// The sentence of the shown passages that has the most words of the question.
+fn best_sentence(question: &str, user: &str) -> Option<String> {
     let score = |sentence: &str| {
         let sentence = sentence.to_lowercase();
         let keys = keys(question);
         keys.iter().filter(|key| sentence.contains(*key)).count()
     };
     // `max_by_key` takes the last of equals; the first is what a reader would take.
-    let sentences: Vec<&str> = sentences.collect();
+    let sentences: Vec<&str> = sentences(user).collect();
     let best = sentences.iter().rev().max_by_key(|text| score(text))?;
     (score(best) > 0).then(|| (*best).to_owned())
 }
