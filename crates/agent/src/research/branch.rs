@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::affirming::{affirm, look};
 use super::asking::Asking;
-use super::explaining::{ASKED, Ranked, explain, keep_best};
+use super::explaining::{ASKED, EXPLAINS, Ranked, explain, keep_best};
 use super::judging::{Judged, can_answer, judge};
 use super::note::Note;
 use super::options::Settings;
@@ -42,6 +42,23 @@ pub(super) struct Found {
     pub explains: bool,
     /// Passages that were read and did not answer, the nearest first.
     pub nearest: Vec<Passage>,
+}
+
+impl Found {
+    /// Puts the best notes first, and leaves out of the nearest passages those that are cited.
+    fn put_in_order(&mut self) {
+        if self.explains {
+            // A second search may bring what explains much better.
+            keep_best(&mut self.notes);
+        } else {
+            let notes = &mut self.notes;
+            notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        }
+        let cited = self.notes.iter().map(|note| note.passage.id.clone());
+        let mut seen: BTreeSet<String> = cited.collect();
+        self.nearest
+            .retain(|passage| seen.insert(passage.id.clone()));
+    }
 }
 
 /// Works on `question` until a note is sure, the rounds are used up, or time is.
@@ -97,22 +114,12 @@ pub(super) async fn research(
         found.notes.extend(taken.notes);
         let doubtful = taken.rest.into_iter().map(|note| note.passage);
         found.nearest.extend(doubtful.chain(taken.read));
-        if are_sure(&found.notes, SURE) {
+        let sure = if found.explains { EXPLAINS } else { SURE };
+        if are_sure(&found.notes, sure) {
             break;
         }
     }
-    if found.explains {
-        // A second search may bring what explains much better.
-        keep_best(&mut found.notes);
-    } else {
-        let notes = &mut found.notes;
-        notes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    }
-    let cited = found.notes.iter().map(|note| note.passage.id.clone());
-    let mut seen: BTreeSet<String> = cited.collect();
-    found
-        .nearest
-        .retain(|passage| seen.insert(passage.id.clone()));
+    found.put_in_order();
     (tools.progress)(Progress::Noted {
         branch: index,
         notes: found.notes.len(),

@@ -30,6 +30,9 @@ const QUOTES: usize = 2;
 const SENTENCES: usize = 3;
 /// Bytes of a quote, at most: a longer one is an example of many lines.
 const LONGEST: usize = 700;
+/// The belief from which on a passage explains: another one stands beside the best only with it, and no other search
+/// follows.
+pub(super) const EXPLAINS: f32 = 0.4;
 /// By how much less the logarithm of its odds a passage is left out beside the best one.
 const APART: f32 = 1.0;
 
@@ -171,7 +174,7 @@ async fn pick<'a>(
 fn notes(question: &str, mut explaining: Vec<Explaining<'_>>) -> Vec<Note> {
     explaining.sort_by(|one, other| other.odds.total_cmp(&one.odds));
     let best = explaining.first().map_or(0.0, |best| best.odds);
-    explaining.retain(|one| best - one.odds < APART);
+    explaining.retain(|one| one.odds > log_odds(EXPLAINS).max(best - APART) || one.odds >= best);
     explaining.truncate(EXPLAINING);
     let files: Vec<&str> = explaining.iter().map(|one| &*one.passage.file).collect();
     let nth = |one: &Explaining<'_>| files.iter().position(|file| *file == one.passage.file);
