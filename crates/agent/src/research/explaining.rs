@@ -142,7 +142,7 @@ async fn pick<'a>(
     if source.units.is_empty() {
         return Ok(None);
     }
-    let quote = json!({"type": "string", "x-quote-from": [source.units], "x-quote-max": SENTENCES});
+    let quote = json!({"type": "string", "x-quote-from": source.runs(), "x-quote-max": SENTENCES});
     let schema = json!({
         "type": "object",
         "properties": {

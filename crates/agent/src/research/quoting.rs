@@ -75,16 +75,33 @@ impl Source<'_> {
     /// A unit with those before it, as far as they can be quoted together, until it has more words than a label.
     pub(super) fn with_before(&self, unit: usize) -> String {
         let text = |from: usize| self.units.get(from..=unit).unwrap_or_default().join(" ");
-        let joins = |from: usize| match self.ranges.get(from - 1..=from) {
-            Some([before, after]) => follows(self.passage, before, after),
-            _ => false,
-        };
         let is_short = |from: usize| text(from).split(' ').count() <= LABEL_WORDS;
         let mut from = unit;
-        while from > 0 && is_short(from) && joins(from) {
+        while from > 0 && is_short(from) && self.joins(from - 1) {
             from -= 1;
         }
         text(from)
+    }
+
+    /// The units in runs of those that can be quoted together.
+    pub(super) fn runs(&self) -> Vec<Vec<String>> {
+        let mut runs: Vec<Vec<String>> = Vec::new();
+        for (index, unit) in self.units.iter().enumerate() {
+            let goes_on = index > 0 && self.joins(index - 1);
+            match runs.last_mut() {
+                Some(run) if goes_on => run.push(unit.clone()),
+                _ => runs.push(vec![unit.clone()]),
+            }
+        }
+        runs
+    }
+
+    /// Whether a unit and the next one can be quoted together.
+    fn joins(&self, unit: usize) -> bool {
+        match self.ranges.get(unit..=unit + 1) {
+            Some([before, after]) => follows(self.passage, before, after),
+            _ => false,
+        }
     }
 
     /// A quote with what it needs to be understood: the line that it announces with a colon, or the announcement of the
@@ -106,19 +123,15 @@ impl Source<'_> {
             let unit = self.units.get(unit);
             unit.is_some_and(|unit| unit.ends_with(with))
         };
-        let joins = |unit: usize| match self.ranges.get(unit..unit + 2) {
-            Some([before, after]) => follows(self.passage, before, after),
-            _ => false,
-        };
         if !ends(span.start, &['.', '!', '?', ':']) {
             let announced = span.start > 0 && ends(span.start - 1, &[':']);
-            if announced && joins(span.start - 1) {
+            if announced && self.joins(span.start - 1) {
                 span = span.start - 1..span.start + 1;
             } else if span.len() > 1 {
                 span.start += 1;
             }
         }
-        if ends(span.end - 1, &[':']) && joins(span.end - 1) {
+        if ends(span.end - 1, &[':']) && self.joins(span.end - 1) {
             span.end += 1;
         }
         self.units.get(span).unwrap_or_default().join(" ")
@@ -484,6 +497,15 @@ mod tests {
                 "The default",
                 "value is 24.",
                 "set_out - It sets the output. The default",
+            ]
+        );
+        let passage = passage(text);
+        assert_eq!(
+            Source::of(&passage).runs(),
+            [
+                vec!["Note: New in 1.11"],
+                vec!["set_out - It sets the output.", "The default"],
+                vec!["value is 24."],
             ]
         );
     }
