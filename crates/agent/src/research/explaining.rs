@@ -160,6 +160,7 @@ async fn pick<'a>(
         return Ok(None);
     };
     let quotes = quotes.iter().map(|quote| source.understood(quote));
+    let quotes = quotes.map(|quote| source.widened(&quote));
     let quotes: Vec<String> = quotes.filter(|quote| quote.len() <= LONGEST).collect();
     Ok((!quotes.is_empty()).then_some(Explaining {
         passage,

@@ -21,6 +21,9 @@ const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
 /// Words of the question by which another unit must surpass the one that the model named.
 const NAMED: usize = 2;
 
+/// Bytes of a quote that explains, at least, where the passage has them.
+const EXPLAINS_LEAST: usize = 200;
+
 /// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
 const AROUND_LEAST: usize = 90;
 const AROUND_MOST: usize = 420;
@@ -107,16 +110,7 @@ impl Source<'_> {
     /// A quote with what it needs to be understood: the line that it announces with a colon, or the announcement of the
     /// line (a command, an example) that it begins with. Such a line without an announcement is left out before others.
     pub(super) fn understood(&self, quote: &str) -> String {
-        let lengths = 1..=QUOTE_UNITS;
-        let spans = lengths.flat_map(|length| {
-            let starts = 0..self.units.len();
-            starts.map(move |from| from..from + length)
-        });
-        let is_it = |span: &Range<usize>| {
-            let units = self.units.get(span.clone());
-            units.is_some_and(|units| units.join(" ") == quote)
-        };
-        let Some(mut span) = spans.into_iter().find(is_it) else {
+        let Some(mut span) = self.span(quote) else {
             return quote.to_owned();
         };
         let ends = |unit: usize, with: &[char]| {
@@ -135,6 +129,41 @@ impl Source<'_> {
             span.end += 1;
         }
         self.units.get(span).unwrap_or_default().join(" ")
+    }
+
+    /// A quote with the sentences after and before it, as far as they can be quoted together, until it is long enough to
+    /// explain something.
+    pub(super) fn widened(&self, quote: &str) -> String {
+        let Some(mut span) = self.span(quote) else {
+            return quote.to_owned();
+        };
+        let text = |span: &Range<usize>| {
+            let units = self.units.get(span.clone()).unwrap_or_default();
+            units.join(" ")
+        };
+        while text(&span).len() < EXPLAINS_LEAST {
+            if self.joins(span.end - 1) {
+                span.end += 1;
+            } else if span.start > 0 && self.joins(span.start - 1) {
+                span.start -= 1;
+            } else {
+                break;
+            }
+        }
+        text(&span)
+    }
+
+    /// The units that a quote is of.
+    fn span(&self, quote: &str) -> Option<Range<usize>> {
+        let lengths = 1..=QUOTE_UNITS + 1;
+        let mut spans = lengths.flat_map(|length| {
+            let starts = 0..self.units.len();
+            starts.map(move |from| from..from + length)
+        });
+        spans.find(|span| {
+            let units = self.units.get(span.clone());
+            units.is_some_and(|units| units.join(" ") == quote)
+        })
     }
 
     /// What stands around a place of the passage: the units there, with as many after and before them as make it
@@ -384,6 +413,10 @@ mod tests {
         ] {
             assert_eq!(source.understood(&picked), understood);
         }
+        let whole = source.units.join(" ");
+        assert_eq!(source.widened("Logs are kept."), whole);
+        assert_eq!(source.widened(&whole), whole);
+        assert_eq!(source.widened("Not there."), "Not there.");
         let unannounced = testing::passage(&format!("It stops.\n\n{stop}\n\nLogs are kept."));
         let source = Source::of(&unannounced);
         let quote = format!("{stop} Logs are kept.");

@@ -16,7 +16,9 @@ const GARDEN: (&str, &str) = (
     "# Garden\n\nTomatoes want six hours of sun on each day of the summer.\n",
 );
 const QUESTION: &str = "How do I get to the console?";
-const ANSWER: &str = "To open the door, press the red key. Then wait until lamp 3 is lit. [1]";
+/// What is picked, with the sentences around it.
+const ANSWER: &str = "The console is behind the door. To open the door, press the red key. Then wait until lamp 3 is \
+                      lit. The door closes by itself. [1]";
 
 /// Picks the sentences about the door twice, and does not find that tomatoes explain anything.
 fn picks(request: &Request) -> Value {

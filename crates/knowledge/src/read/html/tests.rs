@@ -110,7 +110,7 @@ fn sites_lose_menus_headers_and_footers() {
         menu("y")
     );
     insta::assert_snapshot!(blocks(&page), @"
-    h1: Frobs
+    h1: Frobs ¶
     p: A frob is a thing that frobs all day and night.
     ");
     let page = format!(
