@@ -235,6 +235,7 @@ impl Searching<'_> {
         let found = rank(run, asking, found, places, gains).await?;
         let ranked: Vec<Ranked> = found
             .iter()
+            .take(ASKED)
             .map(|passage| (passage.clone(), gains.get(&passage.id).copied()))
             .collect();
         (tools.progress)(Progress::Reading {

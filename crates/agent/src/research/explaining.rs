@@ -36,8 +36,8 @@ pub(super) const EXPLAINS: f32 = 0.4;
 /// By how much less the logarithm of its odds a passage is left out beside the best one.
 const APART: f32 = 1.0;
 
-// The odds of an explanation are set by hand from thirteen questions, five of which the documents do not answer: with
-// these weights all eight that they do come before the five, where the names of a question count, too.
+// The odds of an explanation are set by hand from thirteen questions, five of which the documents do not answer. Of
+// these five one is believed with them, and the others are not, where the names of a question count, too.
 
 /// The logarithm of the odds of an explanation that the rest says nothing about.
 const BASE: f32 = -2.2;
@@ -95,8 +95,8 @@ struct Explaining<'a> {
     odds: f32,
 }
 
-/// The sentences that explain what is asked for, of the best of the `ranked` passages, which come first; each with
-/// how sure it is that its passage explains.
+/// The sentences that explain what is asked for, of the best of the `ranked` passages; each with how sure it is that
+/// its passage explains.
 pub(super) async fn explain(
     run: &Run,
     tools: &Tools,
@@ -104,14 +104,10 @@ pub(super) async fn explain(
     asking: &Asking<'_>,
     ranked: &[Ranked],
 ) -> Result<Vec<Note>> {
-    let calls = ranked
-        .iter()
-        .take(ASKED)
-        .enumerate()
-        .map(|(index, ranked)| {
-            let run = run.scope("explain", index);
-            async move { pick(&run, tools, question, ranked).await }
-        });
+    let calls = ranked.iter().enumerate().map(|(index, ranked)| {
+        let run = run.scope("explain", index);
+        async move { pick(&run, tools, question, ranked).await }
+    });
     let picked: Vec<Option<Explaining<'_>>> = try_join_all(calls).await?;
     let mut picked: Vec<Explaining<'_>> = picked.into_iter().flatten().collect();
     let numbered = picked.iter().enumerate();

@@ -123,12 +123,13 @@ impl Walker<'_> {
         }
         if is_surrounding(self.tree, id, self.page, self.strictness) {
             // The file has words there that are not read, so no quote may go over them.
-            let words = self.tree.raw_text(id);
-            let is_hidden = self.tree.attribute(id, "aria-hidden") == Some("true");
-            let is_hidden = is_hidden && !words.trim().is_empty();
-            let in_line = !self.line.text.trim().is_empty();
-            if in_line && (is_hidden || PERMALINKS.contains(&words.trim())) {
-                self.line.text.push(marks::PERMALINK);
+            if !self.line.text.trim().is_empty() {
+                let words = self.tree.raw_text(id);
+                let is_hidden = self.tree.attribute(id, "aria-hidden") == Some("true");
+                let is_hidden = is_hidden && !words.trim().is_empty();
+                if is_hidden || PERMALINKS.contains(&words.trim()) {
+                    self.line.text.push(marks::PERMALINK);
+                }
             }
             return;
         }
