@@ -4,6 +4,9 @@ use crate::research::{Claim, Report};
 
 use super::{path, place};
 
+/// Between lines of one paragraph.
+const LINE_BREAK: &str = "  \n";
+
 /// The whole report as Markdown.
 pub fn markdown(report: &Report) -> String {
     let mut out = format!("# {}\n\n{}\n", escape(&report.question), report.answer);
@@ -74,7 +77,8 @@ fn sentence(claim: &Claim) -> String {
     } else {
         " [unsupported]"
     };
-    format!("{} {numbers}{mark}", escape(&claim.text))
+    let lines: Vec<String> = claim.text.lines().map(escape).collect();
+    format!("{} {numbers}{mark}", lines.join(LINE_BREAK))
 }
 
 /// What was checked and what it took, in one line.

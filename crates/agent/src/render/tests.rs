@@ -39,7 +39,11 @@ fn report() -> Report {
         ],
         open: vec!["Can it be changed?".to_owned()],
         claims: vec![
-            claim("A session is kept for 30 minutes.", vec![1], None),
+            claim(
+                "A session is kept for 30 minutes.\n# it can be changed:\n• server --keep 60 <id>",
+                vec![1],
+                None,
+            ),
             claim(
                 "It costs 5 dollars.",
                 vec![2],

@@ -5,6 +5,8 @@
 //! passages are put in order by how likely the model finds the question after each, of each of the best it is asked by
 //! itself whether it explains and with which sentences, and these sentences are the answer.
 
+use std::ops::Range;
+
 use futures::future::try_join_all;
 use journal::Run;
 use knowledge::Passage;
@@ -28,8 +30,6 @@ const EXPLAINING: usize = 3;
 const QUOTES: usize = 2;
 /// Sentences of a quote, at most.
 const SENTENCES: usize = 3;
-/// Bytes of a quote, at most: a longer one is an example of many lines.
-const LONGEST: usize = 700;
 /// The belief from which on a passage explains: another one stands beside the best only with it, and no other search
 /// follows.
 pub(super) const EXPLAINS: f32 = 0.4;
@@ -86,13 +86,22 @@ pub(super) type Ranked = (Passage, Option<f32>);
 
 /// What a passage says that explains.
 struct Explaining<'a> {
-    passage: &'a Passage,
-    quotes: Vec<String>,
+    source: Source<'a>,
+    /// The units of the quotes.
+    quotes: Vec<Range<usize>>,
     /// How much likelier the model finds the question after the passage, where it tells.
     gain: Option<f32>,
     /// The logarithm of the odds that it explains what is asked for: first what the model says, then with how much
     /// likelier the question is.
     odds: f32,
+}
+
+impl Explaining<'_> {
+    /// The quotes on one line.
+    fn text(&self) -> String {
+        let quotes = self.quotes.iter().map(|quote| self.source.text(quote));
+        quotes.collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// The sentences that explain what is asked for, of the best of the `ranked` passages; each with how sure it is that
@@ -114,8 +123,8 @@ pub(super) async fn explain(
     let said: Vec<Said<'_>> = numbered
         .map(|(index, picked)| Said {
             index,
-            passage: picked.passage,
-            text: picked.quotes.join(" "),
+            passage: picked.source.passage,
+            text: picked.text(),
         })
         .collect();
     let gains = asking.gains(run, "quotes", &said).await?;
@@ -155,11 +164,10 @@ async fn pick<'a>(
     let Ok(Picked { quotes }) = response.json() else {
         return Ok(None);
     };
-    let quotes = quotes.iter().map(|quote| source.understood(quote));
-    let quotes = quotes.map(|quote| source.widened(&quote));
-    let quotes: Vec<String> = quotes.filter(|quote| quote.len() <= LONGEST).collect();
+    let quotes = quotes.iter().filter_map(|quote| source.understood(quote));
+    let quotes: Vec<Range<usize>> = quotes.collect();
     Ok((!quotes.is_empty()).then_some(Explaining {
-        passage,
+        source,
         quotes,
         gain: *gain,
         odds: log_odds(belief(&response)),
@@ -173,19 +181,26 @@ fn notes(question: &str, mut explaining: Vec<Explaining<'_>>) -> Vec<Note> {
     let best = explaining.first().map_or(0.0, |best| best.odds);
     explaining.retain(|one| one.odds > log_odds(EXPLAINS).max(best - APART) || one.odds >= best);
     explaining.truncate(EXPLAINING);
-    let files: Vec<&str> = explaining.iter().map(|one| &*one.passage.file).collect();
-    let nth = |one: &Explaining<'_>| files.iter().position(|file| *file == one.passage.file);
+    let files: Vec<&str> = explaining
+        .iter()
+        .map(|one| &*one.source.passage.file)
+        .collect();
+    let nth = |one: &Explaining<'_>| {
+        files
+            .iter()
+            .position(|file| *file == one.source.passage.file)
+    };
     let mut explaining: Vec<(Option<usize>, Explaining<'_>)> =
         explaining.into_iter().map(|one| (nth(&one), one)).collect();
-    explaining.sort_by_key(|(file, one)| (*file, one.passage.range.start));
+    explaining.sort_by_key(|(file, one)| (*file, one.source.passage.range.start));
     let mut notes: Vec<Note> = Vec::new();
     for (_, one) in explaining {
-        for quote in one.quotes {
+        for span in one.source.widened(&one.quotes) {
             let note = Note {
                 question: question.to_owned(),
-                answer: without_bullet(&quote).to_owned(),
-                quote,
-                passage: one.passage.clone(),
+                answer: without_bullet(&one.source.laid_out(&span)).to_owned(),
+                quote: one.source.text(&span),
+                passage: one.source.passage.clone(),
                 grounded: true,
                 readings: 1,
                 borne_out: false,
@@ -237,26 +252,23 @@ mod tests {
 
     #[test]
     fn the_passages_that_explain_best_are_quoted_file_by_file() {
-        let in_file = |file: &str, start: usize| Passage {
+        let in_file = |text: &str, file: &str, start: usize| Passage {
             file: file.to_owned(),
             range: start..start + 1,
-            ..passage("")
+            ..passage(text)
         };
         let passages = [
-            in_file("a", 9),
-            in_file("b", 1),
-            in_file("a", 2),
-            in_file("c", 1),
-            in_file("a", 1),
+            (in_file("Last.", "a", 9), 2.0),
+            (in_file("Aside.", "b", 1), 1.6),
+            (in_file("First.", "a", 2), 1.4),
+            (in_file("Too much.", "c", 1), 1.2),
+            (in_file("Unlikely.", "a", 1), -1.0),
         ];
-        let said = ["Last.", "Aside.", "First.", "Too much.", "Unlikely."];
-        let odds = [2.0, 1.6, 1.4, 1.2, -1.0];
-        let explaining = passages.iter().zip(said).zip(odds);
-        let explaining = explaining.map(|((passage, said), odds)| Explaining {
-            passage,
-            quotes: vec![said.to_owned(), said.to_owned()],
+        let explaining = passages.iter().map(|(passage, odds)| Explaining {
+            source: Source::of(passage),
+            quotes: vec![0..1, 0..1],
             gain: None,
-            odds,
+            odds: *odds,
         });
         let notes = notes("How is it done?", explaining.collect());
         let said: Vec<&str> = notes.iter().map(|note| &*note.answer).collect();

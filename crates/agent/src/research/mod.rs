@@ -31,6 +31,7 @@ mod report;
 mod testing;
 mod untrusted;
 mod weighing;
+mod widening;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -176,6 +176,47 @@ fn unit(word: &str) -> Option<Measure> {
     }
 }
 
+/// A text with the units of its numbers written out, so that `2 s`, `2s` and `2 seconds` are the same.
+pub(super) fn with_units_written_out(text: &str) -> String {
+    const UNITS: &[(&str, &str)] = &[
+        ("ms", "milliseconds"),
+        ("msec", "milliseconds"),
+        ("us", "microseconds"),
+        ("µs", "microseconds"),
+        ("s", "seconds"),
+        ("sec", "seconds"),
+        ("secs", "seconds"),
+        ("min", "minutes"),
+        ("mins", "minutes"),
+        ("h", "hours"),
+        ("hr", "hours"),
+        ("hrs", "hours"),
+        ("kb", "kilobytes"),
+        ("mb", "megabytes"),
+        ("gb", "gigabytes"),
+        ("tb", "terabytes"),
+        ("%", "percent"),
+    ];
+    let whole = |unit: &str| {
+        let unit = unit.to_lowercase();
+        let known = UNITS.iter().find(|(short, _)| *short == unit);
+        known.map(|(_, whole)| *whole)
+    };
+    let mut written: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let word = word.trim_matches(|c: char| ".,;:!?()[]\"'“”".contains(c));
+        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || ".,".contains(c));
+        let number = word.strip_suffix(unit).unwrap_or_default();
+        let follows = written.last().is_some_and(|before| counts(before));
+        match whole(unit) {
+            Some(whole) if !number.is_empty() => written.extend([number, whole].map(str::to_owned)),
+            Some(whole) if follows => written.push(whole.to_owned()),
+            _ => written.push(word.to_owned()),
+        }
+    }
+    written.join(" ")
+}
+
 /// Words that say a quantity without a number.
 const QUANTITIES: &[&str] = &[
     "thirty",
@@ -310,6 +351,19 @@ mod tests {
             "",
         ] {
             assert!(!begins(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn units_are_written_out_after_numbers_alone() {
+        for (text, written) in [
+            ("2000ms.", "2000 milliseconds"),
+            ("1 second (1s)", "1 second 1 seconds"),
+            ("two s, 10%", "two seconds 10 percent"),
+            ("1.5 GB of the min", "1.5 gigabytes of the min"),
+            ("200a", "200a"),
+        ] {
+            assert_eq!(with_units_written_out(text), written);
         }
     }
 

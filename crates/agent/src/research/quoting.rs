@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use knowledge::citation::number_word;
 use knowledge::sentences::{is_fence, is_row, sentences};
 use knowledge::{Passage, marks};
 
@@ -21,9 +22,6 @@ const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
 /// Words of the question by which another unit must surpass the one that the model named.
 const NAMED: usize = 2;
 
-/// Bytes of a quote that explains, at least, where the passage has them.
-const EXPLAINS_LEAST: usize = 200;
-
 /// Bytes of what is shown around an answer: at least, where the passage has them, and at most.
 const AROUND_LEAST: usize = 90;
 const AROUND_MOST: usize = 420;
@@ -33,11 +31,11 @@ const NEAR_MOST: usize = 560;
 
 /// A passage and what of it can be quoted.
 pub(super) struct Source<'a> {
-    passage: &'a Passage,
+    pub passage: &'a Passage,
     /// Sentences, items, rows and lines, each on one line.
     pub units: Vec<String>,
     /// Where each of them stands in the passage.
-    ranges: Vec<Range<usize>>,
+    pub ranges: Vec<Range<usize>>,
 }
 
 impl Source<'_> {
@@ -100,61 +98,15 @@ impl Source<'_> {
     }
 
     /// Whether a unit and the next one can be quoted together.
-    fn joins(&self, unit: usize) -> bool {
+    pub(super) fn joins(&self, unit: usize) -> bool {
         match self.ranges.get(unit..=unit + 1) {
             Some([before, after]) => follows(self.passage, before, after),
             _ => false,
         }
     }
 
-    /// A quote with what it needs to be understood: the line that it announces with a colon, or the announcement of the
-    /// line (a command, an example) that it begins with. Such a line without an announcement is left out before others.
-    pub(super) fn understood(&self, quote: &str) -> String {
-        let Some(mut span) = self.span(quote) else {
-            return quote.to_owned();
-        };
-        let ends = |unit: usize, with: &[char]| {
-            let unit = self.units.get(unit);
-            unit.is_some_and(|unit| unit.ends_with(with))
-        };
-        if !ends(span.start, &['.', '!', '?', ':']) {
-            let announced = span.start > 0 && ends(span.start - 1, &[':']);
-            if announced && self.joins(span.start - 1) {
-                span = span.start - 1..span.start + 1;
-            } else if span.len() > 1 {
-                span.start += 1;
-            }
-        }
-        if ends(span.end - 1, &[':']) && self.joins(span.end - 1) {
-            span.end += 1;
-        }
-        self.units.get(span).unwrap_or_default().join(" ")
-    }
-
-    /// A quote with the sentences after and before it, as far as they can be quoted together, until it is long enough to
-    /// explain something.
-    pub(super) fn widened(&self, quote: &str) -> String {
-        let Some(mut span) = self.span(quote) else {
-            return quote.to_owned();
-        };
-        let text = |span: &Range<usize>| {
-            let units = self.units.get(span.clone()).unwrap_or_default();
-            units.join(" ")
-        };
-        while text(&span).len() < EXPLAINS_LEAST {
-            if self.joins(span.end - 1) {
-                span.end += 1;
-            } else if span.start > 0 && self.joins(span.start - 1) {
-                span.start -= 1;
-            } else {
-                break;
-            }
-        }
-        text(&span)
-    }
-
     /// The units that a quote is of.
-    fn span(&self, quote: &str) -> Option<Range<usize>> {
+    pub(super) fn span(&self, quote: &str) -> Option<Range<usize>> {
         let lengths = 1..=QUOTE_UNITS + 1;
         let mut spans = lengths.flat_map(|length| {
             let starts = 0..self.units.len();
@@ -277,7 +229,7 @@ struct Fit {
     short: Reverse<usize>,
 }
 
-/// The words of a text that carry meaning, in lower case and without their endings.
+/// The words of a text that carry meaning, in lower case and without their endings; numbers in digits.
 pub(super) fn words(text: &str) -> BTreeSet<String> {
     const EMPTY: &[&str] = &[
         "the", "and", "for", "are", "was", "that", "this", "with", "from", "you", "can", "will",
@@ -291,8 +243,19 @@ pub(super) fn words(text: &str) -> BTreeSet<String> {
             (word.len() > 2 || word.starts_with(|c: char| c.is_ascii_digit()))
                 && !EMPTY.contains(&word.as_str())
         })
-        .map(|word| word.chars().take(6).collect())
+        .map(|word| match number_word(&word) {
+            Some(number) => number.to_string(),
+            None => without_plural(&word).chars().take(6).collect(),
+        })
         .collect()
+}
+
+/// A word in lower case without the "s" of a plural: `hours`.
+fn without_plural(word: &str) -> &str {
+    match word.strip_suffix('s') {
+        Some(one) if one.len() > 2 && !one.ends_with('s') => one,
+        _ => word,
+    }
 }
 
 /// What of a passage can be quoted: its sentences, items, rows and lines, but no heading and no fence of code,
@@ -391,37 +354,6 @@ fn folded(passage: &Passage, range: &Range<usize>) -> String {
 mod tests {
     use super::super::testing;
     use super::*;
-
-    #[test]
-    fn a_command_is_quoted_with_what_announces_it() {
-        let stop = "server stop --now --all --log file --user me --wait";
-        let passage = passage(&format!(
-            "To stop the server at once, give it this command:\n\n{stop}\n\nAll of it stops. In the terminal you then see this line:\n\n{stop}\n\nLogs are kept.\n"
-        ));
-        let source = Source::of(&passage);
-        for (picked, understood) in [
-            (
-                format!("{stop} All of it stops."),
-                format!("To stop the server at once, give it this command: {stop}"),
-            ),
-            (
-                "All of it stops. In the terminal you then see this line:".to_owned(),
-                format!("All of it stops. In the terminal you then see this line: {stop}"),
-            ),
-            ("Logs are kept.".to_owned(), "Logs are kept.".to_owned()),
-            ("Not there.".to_owned(), "Not there.".to_owned()),
-        ] {
-            assert_eq!(source.understood(&picked), understood);
-        }
-        let whole = source.units.join(" ");
-        assert_eq!(source.widened("Logs are kept."), whole);
-        assert_eq!(source.widened(&whole), whole);
-        assert_eq!(source.widened("Not there."), "Not there.");
-        let unannounced = testing::passage(&format!("It stops.\n\n{stop}\n\nLogs are kept."));
-        let source = Source::of(&unannounced);
-        let quote = format!("{stop} Logs are kept.");
-        assert_eq!(source.understood(&quote), "Logs are kept.");
-    }
 
     fn passage(text: &str) -> Passage {
         Passage {

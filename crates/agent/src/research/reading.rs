@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::judging::{Judged, WORDS};
 use super::note::Note;
-use super::quantities::Quantity;
+use super::quantities::{Quantity, with_units_written_out};
 use super::quoting::{Source, settle, words};
 use super::untrusted::{is_order, without_orders};
 use crate::{Definition, Result, call};
@@ -182,7 +182,8 @@ pub(super) fn agree(one: &Note, other: &Note) -> bool {
 fn say_the_same(question: &str, one: &str, other: &str) -> bool {
     let asked = words(question);
     let added = |answer: &str| -> BTreeSet<String> {
-        let said = words(answer).into_iter().chain(units(answer));
+        let answer = with_units_written_out(answer);
+        let said = words(&answer).into_iter().chain(units(&answer));
         said.filter(|word| !asked.contains(word)).collect()
     };
     let (one, other) = (added(one), added(other));
@@ -336,6 +337,9 @@ mod tests {
         assert!(!agree("32 TB", "2^32 out-of-line values"));
         assert!(!agree("32 TB", "32 MB"));
         assert!(agree("100", "100 by default"));
+        assert!(agree("1 second (1s)", "one second"));
+        assert!(agree("The delay is 2000 ms.", "2000 milliseconds"));
+        assert!(agree("1 hour", "1 h"));
         assert!(!agree("yes", "It is 100."));
     }
 }
