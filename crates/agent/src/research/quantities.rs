@@ -176,7 +176,8 @@ fn unit(word: &str) -> Option<Measure> {
     }
 }
 
-/// A text with the units of its numbers written out, so that `2 s`, `2s` and `2 seconds` are the same.
+/// A text with the units of its numbers written out, so that `2 s`, `2s` and `2 seconds` are the same, and `640x480` and
+/// `640 x 480`.
 pub(super) fn with_units_written_out(text: &str) -> String {
     const UNITS: &[(&str, &str)] = &[
         ("ms", "milliseconds"),
@@ -202,16 +203,19 @@ pub(super) fn with_units_written_out(text: &str) -> String {
         let known = UNITS.iter().find(|(short, _)| *short == unit);
         known.map(|(_, whole)| *whole)
     };
-    let mut written: Vec<String> = Vec::new();
+    let is_number = |text: &&str| text.parse::<usize>().is_ok();
+    let mut written: Vec<&str> = Vec::new();
     for word in text.split_whitespace() {
         let word = word.trim_matches(|c: char| ".,;:!?()[]\"'“”".contains(c));
         let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || ".,".contains(c));
-        let number = word.strip_suffix(unit).unwrap_or_default();
-        let follows = written.last().is_some_and(|before| counts(before));
-        match whole(unit) {
-            Some(whole) if !number.is_empty() => written.extend([number, whole].map(str::to_owned)),
-            Some(whole) if follows => written.push(whole.to_owned()),
-            _ => written.push(word.to_owned()),
+        let (number, unit) = word.split_at(word.len() - unit.len());
+        let has_number = !number.is_empty();
+        let follows_one = written.last().is_some_and(|before| counts(before));
+        match (whole(unit), unit.strip_prefix('x').filter(is_number)) {
+            (Some(whole), _) if has_number => written.extend([number, whole]),
+            (Some(whole), _) if follows_one => written.push(whole),
+            (_, Some(times)) if has_number => written.extend([number, "x", times]),
+            _ => written.push(word),
         }
     }
     written.join(" ")
@@ -362,6 +366,7 @@ mod tests {
             ("two s, 10%", "two seconds 10 percent"),
             ("1.5 GB of the min", "1.5 gigabytes of the min"),
             ("200a", "200a"),
+            ("640x480 or x480", "640 x 480 or x480"),
         ] {
             assert_eq!(with_units_written_out(text), written);
         }

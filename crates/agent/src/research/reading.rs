@@ -340,6 +340,7 @@ mod tests {
         assert!(agree("1 second (1s)", "one second"));
         assert!(agree("The delay is 2000 ms.", "2000 milliseconds"));
         assert!(agree("1 hour", "1 h"));
+        assert!(agree("640x480", "It is 640 x 480 pixels."));
         assert!(!agree("yes", "It is 100."));
     }
 }

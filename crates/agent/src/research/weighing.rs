@@ -50,9 +50,9 @@ pub(super) async fn weigh(
 ) -> Result<(Vec<Note>, Vec<Note>)> {
     let (mut notes, mut rest): (Vec<Note>, Vec<Note>) =
         candidates.into_iter().partition(|note| note.grounded);
+    let explains = asking.for_explanation();
     // What answers yes or no and what explains bring their belief along.
-    let is_weighed = asking.for_yes_or_no() || asking.for_explanation();
-    if !is_weighed {
+    if !explains && !asking.for_yes_or_no() {
         let beliefs = verify(run, tools, question, &notes).await?;
         let said: Vec<Said<'_>> = notes.iter().enumerate().map(around).collect();
         let gains = asking.gains(run, "answer", &said).await?;
@@ -63,7 +63,7 @@ pub(super) async fn weigh(
     for note in &mut notes {
         note.confidence *= plausibility(question, asking.uncommon(), note, (found, read));
     }
-    if !asking.for_explanation() {
+    if !explains {
         hear_each_other(&mut notes);
     }
     let (mut notes, doubtful): (Vec<Note>, Vec<Note>) = notes
@@ -73,7 +73,7 @@ pub(super) async fn weigh(
     let by_confidence = |a: &Note, b: &Note| b.confidence.total_cmp(&a.confidence);
     rest.sort_by(by_confidence);
     // What explains keeps its order.
-    if !asking.for_explanation() {
+    if !explains {
         notes.sort_by(by_confidence);
     }
     Ok((notes, rest))
