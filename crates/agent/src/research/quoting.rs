@@ -19,6 +19,8 @@ const LABEL_WORDS: usize = 7;
 const LABELS: usize = 2;
 /// Marks over which nothing is quoted.
 const BREAKS: [char; 2] = [marks::PERMALINK, marks::PAGE];
+/// What headings of text are marked, underlined and overlined with.
+const ADORNMENTS: &[char] = &['#', '=', '-', '~', '^', '*', '+', '"', ' '];
 /// Words of the question by which another unit must surpass the one that the model named.
 const NAMED: usize = 2;
 
@@ -264,9 +266,13 @@ fn units(passage: &Passage) -> Vec<Range<usize>> {
     let file = passage.file.trim_end_matches(".gz");
     let is_markdown = file.ends_with(".md") || file.ends_with(".markdown");
     let is_heading = |text: &str| {
-        let bare = text.trim_start_matches(['#', ' ']);
+        let bare = [
+            text.trim_start_matches(['#', ' ']),
+            text.trim_matches(ADORNMENTS),
+        ];
+        let mut headings = passage.headings.iter();
         (is_markdown && (text.starts_with('#') || is_fence(text)))
-            || passage.headings.iter().any(|heading| bare == heading)
+            || headings.any(|heading| bare.contains(&heading.as_str()))
     };
     let mut units: Vec<Range<usize>> = Vec::new();
     // The labels that wait for what they label.
@@ -382,6 +388,17 @@ mod tests {
                 "It cannot be changed later."
             ]
         );
+    }
+
+    #[test]
+    fn an_underlined_heading_is_not_quoted() {
+        for (below, heading) in [
+            ("-----------", "Connections"),
+            ("===========", "Connections"),
+        ] {
+            let text = format!("{heading}\n{below}\n\nThere are many of them.");
+            assert_eq!(quotable(&text), ["There are many of them."]);
+        }
     }
 
     /// What can be quoted of a text.

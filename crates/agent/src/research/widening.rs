@@ -1,8 +1,10 @@
 //! How much of a passage is quoted to explain something.
 
 use std::ops::Range;
+use std::path::Path;
 
 use knowledge::marks;
+use knowledge::read::is_html;
 use knowledge::sentences::sentences;
 
 use super::quoting::Source;
@@ -93,6 +95,15 @@ impl Source<'_> {
             return String::new();
         };
         let quoted = text.get(first.start..last.end).unwrap_or_default();
+        let keeps_lines = is_html(Path::new(&self.passage.file));
+        let folded = |words: &str| match keeps_lines {
+            true => words
+                .lines()
+                .map(marks::without)
+                .collect::<Vec<_>>()
+                .join("\n"),
+            false => marks::without(words),
+        };
         let mut laid_out = String::new();
         let mut end = 0;
         for part in sentences(quoted) {
@@ -109,7 +120,7 @@ impl Source<'_> {
             if item.is_some() {
                 laid_out.push_str(BULLET);
             }
-            laid_out.push_str(&marks::without(words));
+            laid_out.push_str(&folded(words));
             end = part.end;
         }
         laid_out
@@ -118,7 +129,9 @@ impl Source<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::passage;
+    use knowledge::Passage;
+
+    use super::super::testing::{self, passage};
     use super::*;
 
     /// What is quoted of a text to explain it, where a model picked `quote`.
@@ -196,5 +209,14 @@ mod tests {
             "Put this into the file. Then restart:\nlisten 80\nredirect all\n• It is on.\n• It was off.\nAll is well. So it is.\nThe end."
         );
         assert_eq!(source.laid_out(&(0..0)), "");
+        let page = Passage {
+            file: "a.html.gz".to_owned(),
+            ..testing::passage("Do this:\n\ndig one @server\n\ndig\ttwo @server +all\n  again")
+        };
+        let source = Source::of(&page);
+        assert_eq!(
+            source.laid_out(&(0..source.units.len())),
+            "Do this:\ndig one @server\ndig two @server +all\nagain"
+        );
     }
 }

@@ -53,6 +53,12 @@ pub(super) fn is_document(path: &Path) -> bool {
         || (BARE_ENDINGS.contains(&ending.as_str()) && is_bare_name(path.file_stem()))
 }
 
+/// Whether a file with this name is HTML.
+pub(super) fn is_html(path: &Path) -> bool {
+    let ending = ending(&without_gz(path));
+    ending.and_then(|ending| named(&ending)) == Some(Format::Html)
+}
+
 fn is_bare_name(name: Option<&std::ffi::OsStr>) -> bool {
     let name = name
         .map(|name| name.to_string_lossy().to_lowercase())

@@ -51,6 +51,11 @@ pub fn is_document(path: &Path) -> bool {
     format::is_document(path)
 }
 
+/// Whether a file with this name is HTML: in its passages a line is one that is shown, and no text is wrapped.
+pub fn is_html(path: &Path) -> bool {
+    format::is_html(path)
+}
+
 /// Reads a file whose content is `bytes`; its name says the format where the content does not.
 ///
 /// # Errors
