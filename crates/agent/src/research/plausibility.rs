@@ -139,7 +139,18 @@ fn mentions(passage: &Passage, name: &Name) -> bool {
 }
 
 fn has(text: &str, name: &Name) -> bool {
-    text.to_lowercase().contains(&name.beginning)
+    let text = text.to_lowercase();
+    let mut also = also(&name.beginning).iter();
+    text.contains(&name.beginning) || also.any(|word| text.contains(word))
+}
+
+/// What documents call a system that goes by this name: what they say of it, they say of all of its kind.
+fn also(name: &str) -> &'static [&'static str] {
+    match name {
+        "linux" => &["unix"],
+        "macos" => &["os x", "mac os"],
+        _ => &[],
+    }
 }
 
 /// Whether an English question can be answered with yes or no. One that offers a choice ("Is it kept or
@@ -290,6 +301,9 @@ mod tests {
         ];
         let question = "How large is the pool on Linux?";
         assert_eq!(of(question, "It is 8.", &read), BY_THE_WAY);
+        let mut on_unix = read.clone();
+        on_unix[0] = passage("Pools", "On Unix-like systems the pool has 8.");
+        assert_eq!(of(question, "It is 8.", &on_unix), 1.0);
         let mut other = passage("Linux pools", "They are larger.");
         other.file = "b.md".to_owned();
         read.push(other);

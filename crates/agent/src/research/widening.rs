@@ -171,24 +171,26 @@ mod tests {
     }
 
     /// The spans of what is quoted, where a model picked `units` of as many sentences of some 90 bytes.
-    fn widened(sentences: usize, units: &[usize]) -> Vec<Range<usize>> {
+    fn widened(sentences: usize, units: &[usize]) -> Vec<(usize, usize)> {
         let sentence = |n: usize| format!("Sentence {n} says {}so.", "now and then ".repeat(5));
         let text: Vec<String> = (0..sentences).map(sentence).collect();
         let passage = passage(&text.join(" "));
         let spans: Vec<Range<usize>> = units.iter().map(|unit| *unit..unit + 1).collect();
-        Source::of(&passage).widened(&spans)
+        let widened = Source::of(&passage).widened(&spans);
+        let ends = widened.iter().map(|span| (span.start, span.end));
+        ends.collect()
     }
 
     #[test]
     fn a_quote_goes_on_until_it_explains() {
-        assert_eq!(widened(9, &[0]), [0..5]);
+        assert_eq!(widened(9, &[0]), [(0, 5)]);
         // At the end of the passage it begins earlier.
-        assert_eq!(widened(9, &[7]), [4..9]);
-        assert_eq!(widened(3, &[1]), [0..3]);
+        assert_eq!(widened(9, &[7]), [(4, 9)]);
+        assert_eq!(widened(3, &[1]), [(0, 3)]);
         // Those that overlap or meet are one.
-        assert_eq!(widened(12, &[3, 0]), [0..8]);
-        assert_eq!(widened(12, &[5, 0]), [0..10]);
-        assert_eq!(widened(14, &[6, 0]), [0..5, 6..11]);
+        assert_eq!(widened(12, &[3, 0]), [(0, 8)]);
+        assert_eq!(widened(12, &[5, 0]), [(0, 10)]);
+        assert_eq!(widened(14, &[6, 0]), [(0, 5), (6, 11)]);
     }
 
     #[test]
