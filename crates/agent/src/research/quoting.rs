@@ -3,8 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 
 use knowledge::citation::number_word;
+use knowledge::read::is_markdown;
 use knowledge::sentences::{is_fence, is_row, sentences};
 use knowledge::{Passage, marks};
 
@@ -263,8 +265,7 @@ fn without_plural(word: &str) -> &str {
 /// What of a passage can be quoted: its sentences, items, rows and lines, but no heading and no fence of code,
 /// which say nothing themselves; a short label stays with what it labels.
 fn units(passage: &Passage) -> Vec<Range<usize>> {
-    let file = passage.file.trim_end_matches(".gz");
-    let is_markdown = file.ends_with(".md") || file.ends_with(".markdown");
+    let is_markdown = is_markdown(Path::new(&passage.file));
     let is_heading = |text: &str| {
         let bare = [
             text.trim_start_matches(['#', ' ']),

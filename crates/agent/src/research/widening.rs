@@ -23,26 +23,22 @@ impl Source<'_> {
     /// out before others. `None` where nothing is left that is short enough.
     pub(super) fn understood(&self, quote: &str) -> Option<Range<usize>> {
         let mut span = self.span(quote)?;
-        let ends = |unit: usize, with: &[char]| {
-            let unit = self.units.get(unit);
-            unit.is_some_and(|unit| unit.ends_with(with))
-        };
-        if !ends(span.start, &['.', '!', '?', ':']) {
-            let announced = span.start > 0 && ends(span.start - 1, &[':']);
+        if !self.ends(span.start, &['.', '!', '?', ':']) {
+            let announced = span.start > 0 && self.ends(span.start - 1, &[':']);
             if announced && self.joins(span.start - 1) {
                 span = span.start - 1..span.start + 1;
             } else if span.len() > 1 {
                 span.start += 1;
             }
         }
-        if ends(span.end - 1, &[':']) && self.joins(span.end - 1) {
+        if self.ends(span.end - 1, &[':']) && self.joins(span.end - 1) {
             span.end += 1;
         }
         self.is_short(&span).then_some(span)
     }
 
     /// The units of quotes with those after and before them, as far as they can be quoted together, until they are long
-    /// enough to explain something; quotes that meet are one.
+    /// enough to explain something and announce nothing more; quotes that meet are one.
     pub(super) fn widened(&self, spans: &[Range<usize>]) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = spans.iter().map(|span| self.wide(span)).collect();
         spans.sort_by_key(|span| span.start);
@@ -60,17 +56,25 @@ impl Source<'_> {
 
     fn wide(&self, span: &Range<usize>) -> Range<usize> {
         let mut span = span.clone();
-        while self.text(&span).len() < LEAST {
-            let later = self.joins(span.end - 1).then(|| span.start..span.end + 1);
-            let joins_earlier = span.start > 0 && self.joins(span.start - 1);
-            let earlier = joins_earlier.then(|| span.start - 1..span.end);
+        loop {
+            let explains = self.text(&span).len() >= LEAST;
+            let is_whole = explains && !self.ends(span.end - 1, &[':']);
+            let goes_on = !is_whole && self.joins(span.end - 1);
+            let later = goes_on.then(|| span.start..span.end + 1);
+            let begins_earlier = !explains && span.start > 0 && self.joins(span.start - 1);
+            let earlier = begins_earlier.then(|| span.start - 1..span.end);
             let mut longer = later.into_iter().chain(earlier);
             match longer.find(|longer| self.is_short(longer)) {
                 Some(longer) => span = longer,
-                None => break,
+                None => return span,
             }
         }
-        span
+    }
+
+    /// Whether a unit ends with one of these.
+    fn ends(&self, unit: usize, with: &[char]) -> bool {
+        let unit = self.units.get(unit);
+        unit.is_some_and(|unit| unit.ends_with(with))
     }
 
     fn meet(&self, one: &Range<usize>, next: &Range<usize>) -> bool {
@@ -191,6 +195,16 @@ mod tests {
         assert_eq!(widened(12, &[3, 0]), [(0, 8)]);
         assert_eq!(widened(12, &[5, 0]), [(0, 10)]);
         assert_eq!(widened(14, &[6, 0]), [(0, 5), (6, 11)]);
+    }
+
+    #[test]
+    fn a_quote_that_announces_a_line_goes_on_to_it() {
+        let announced = format!("{}. Give this command:", "It goes on and on".repeat(24));
+        let passage = passage(&format!("{announced}\n\n{STOP}\n\nIt stops."));
+        let source = Source::of(&passage);
+        let widened = source.widened(&[0..2]);
+        let quoted: Vec<String> = widened.iter().map(|span| source.text(span)).collect();
+        assert_eq!(quoted, [format!("{announced} {STOP}")]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const BATCH_TIME: Duration = Duration::from_secs(2);
 
 /// The version of the reader: raised when the same file would yield other text or other passages than before,
 /// so that libraries that older versions made are brought up to date.
-const READER: &str = "6";
+const READER: &str = "7";
 
 /// Tells how far indexing has come.
 type Progress<'a> = &'a (dyn Fn(IndexProgress) + Sync);

@@ -53,10 +53,9 @@ pub(super) fn is_document(path: &Path) -> bool {
         || (BARE_ENDINGS.contains(&ending.as_str()) && is_bare_name(path.file_stem()))
 }
 
-/// Whether a file with this name is HTML.
-pub(super) fn is_html(path: &Path) -> bool {
-    let ending = ending(&without_gz(path));
-    ending.and_then(|ending| named(&ending)) == Some(Format::Html)
+/// The format that a file's name says.
+pub(super) fn by_name(path: &Path) -> Option<Format> {
+    ending(&without_gz(path)).and_then(|ending| named(&ending))
 }
 
 fn is_bare_name(name: Option<&std::ffi::OsStr>) -> bool {
@@ -66,9 +65,17 @@ fn is_bare_name(name: Option<&std::ffi::OsStr>) -> bool {
     BARE_NAMES.contains(&name.as_str())
 }
 
+/// What a name ends with after its last dot; the sources that Sphinx puts beside its pages end as before they were
+/// copied there (`page.rst.txt`).
 fn ending(path: &Path) -> Option<String> {
-    path.extension()
-        .map(|ending| ending.to_string_lossy().to_lowercase())
+    let last = |path: &Path| {
+        let ending = path.extension()?;
+        Some(ending.to_string_lossy().to_lowercase())
+    };
+    let ending = last(path)?;
+    let source = path.file_stem().and_then(|stem| last(Path::new(stem)));
+    let source = source.filter(|source| ending == "txt" && ["rst", "md"].contains(&&**source));
+    source.or(Some(ending))
 }
 
 fn named(ending: &str) -> Option<Format> {
@@ -99,7 +106,7 @@ pub(super) fn without_gz(path: &Path) -> PathBuf {
 pub(super) fn settle(path: &Path, bytes: &[u8]) -> Result<Format, Problem> {
     let head = bytes.get(..SNIFFED).unwrap_or(bytes);
     let start = head.get(..1024).unwrap_or(head);
-    let named = ending(path).and_then(|ending| named(&ending));
+    let named = by_name(path);
     let is_pdf = head.starts_with(b"%PDF-") || start.windows(5).any(|window| window == b"%PDF-");
     if is_pdf && (named == Some(Format::Pdf) || head.starts_with(b"%PDF-")) {
         return Ok(Format::Pdf);

@@ -53,7 +53,12 @@ pub fn is_document(path: &Path) -> bool {
 
 /// Whether a file with this name is HTML: in its passages a line is one that is shown, and no text is wrapped.
 pub fn is_html(path: &Path) -> bool {
-    format::is_html(path)
+    format::by_name(path) == Some(Format::Html)
+}
+
+/// Whether a file with this name is Markdown.
+pub fn is_markdown(path: &Path) -> bool {
+    format::by_name(path) == Some(Format::Markdown)
 }
 
 /// Reads a file whose content is `bytes`; its name says the format where the content does not.

@@ -51,6 +51,22 @@ fn markdown_keeps_the_files_own_text() {
 }
 
 #[test]
+fn sources_that_sphinx_copies_are_read_as_what_they_were() {
+    let source = ".. index:: Docker\n\nTitle\n=====\n\nText.\n";
+    assert_eq!(blocks("page.rst.txt", source), "h1: Title⏎=====\np: Text.");
+    assert_eq!(
+        blocks("page.txt", source),
+        "p: .. index:: Docker\nh1: Title⏎=====\np: Text."
+    );
+    assert_eq!(
+        blocks("page.md.txt", "# Top\n\nText."),
+        "h1: # Top\np: Text."
+    );
+    assert!(is_markdown(Path::new("page.md.txt.gz")) && is_html(Path::new("a/b.HTM")));
+    assert!(!is_markdown(Path::new("page.txt")) && !is_html(Path::new("html")));
+}
+
+#[test]
 fn restructured_text_is_read_by_its_layout() {
     let text = "=====\nTitle\n=====\n\n.. _target:\n\nPart\n----\n\n.. toctree::\n   :maxdepth: 2\n\n   one\n   two\n\nSome text::\n\n    code here\n\n    more code\n\n.. a comment\n   of two lines\n\n- item\n- other\n  goes on\n\n.. note:: Mind\n   this.\n\n.. code-block:: c\n   :linenos:\n\n   int x;\n\n.. versionadded:: 3.4\n\nterm\n  What it is.\n\n=====  ====\nName   Size\n=====  ====\nint    4\n=====  ====\n\nThe end.\n";
     insta::assert_snapshot!(blocks("x.rst", text), @"
