@@ -202,7 +202,7 @@ mod tests {
         let announced = format!("{}. Give this command:", "It goes on and on".repeat(24));
         let passage = passage(&format!("{announced}\n\n{STOP}\n\nIt stops."));
         let source = Source::of(&passage);
-        let widened = source.widened(&[0..2]);
+        let widened = source.widened(std::slice::from_ref(&(0..2)));
         let quoted: Vec<String> = widened.iter().map(|span| source.text(span)).collect();
         assert_eq!(quoted, [format!("{announced} {STOP}")]);
     }
