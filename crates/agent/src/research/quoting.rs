@@ -109,17 +109,18 @@ impl Source<'_> {
         }
     }
 
-    /// The units that a quote is of.
+    /// The units that a quote is of, or that it is a part of: the quotes of providers are held to no sentences.
     pub(super) fn span(&self, quote: &str) -> Option<Range<usize>> {
-        let lengths = 1..=QUOTE_UNITS + 1;
-        let mut spans = lengths.flat_map(|length| {
-            let starts = 0..self.units.len();
-            starts.map(move |from| from..from + length)
-        });
-        spans.find(|span| {
-            let units = self.units.get(span.clone());
-            units.is_some_and(|units| units.join(" ") == quote)
-        })
+        let quote = marks::without(quote);
+        let spans = || {
+            let lengths = 1..=QUOTE_UNITS + 1;
+            lengths.flat_map(|length| (0..self.units.len()).map(move |from| from..from + length))
+        };
+        let text = |span: &Range<usize>| self.units.get(span.clone()).map(|units| units.join(" "));
+        let is_it = |span: &Range<usize>| text(span).is_some_and(|text| text == quote);
+        let has_it = |span: &Range<usize>| text(span).is_some_and(|text| text.contains(&quote));
+        let found = spans().find(is_it).or_else(|| spans().find(has_it));
+        found.filter(|_| !quote.is_empty())
     }
 
     /// What stands around a place of the passage: the units there, with as many after and before them as make it

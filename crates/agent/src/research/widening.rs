@@ -163,10 +163,13 @@ mod tests {
                 format!("All of it stops. In the terminal you then see this line: {STOP}"),
             ),
             ("Logs are kept.".to_owned(), "Logs are kept.".to_owned()),
+            // A model elsewhere quotes as it likes.
+            ("are\nkept".to_owned(), "Logs are kept.".to_owned()),
         ] {
             assert_eq!(quoted(&text, &picked), Some(understood));
         }
         assert_eq!(quoted(&text, "Not there."), None);
+        assert_eq!(quoted(&text, " "), None);
         let unannounced = format!("It stops.\n\n{STOP}\n\nLogs are kept.");
         let understood = quoted(&unannounced, &format!("{STOP} Logs are kept."));
         assert_eq!(understood.as_deref(), Some("Logs are kept."));
