@@ -54,6 +54,7 @@ impl Source<'_> {
         whole
     }
 
+    /// One of these, as long as it has to be.
     fn wide(&self, span: &Range<usize>) -> Range<usize> {
         let mut span = span.clone();
         loop {
@@ -77,6 +78,7 @@ impl Source<'_> {
         unit.is_some_and(|unit| unit.ends_with(with))
     }
 
+    /// Whether the next quote begins where one ends, and can be quoted together with it.
     fn meet(&self, one: &Range<usize>, next: &Range<usize>) -> bool {
         one.end == next.start && self.joins(one.end - 1)
     }
